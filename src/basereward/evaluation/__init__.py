@@ -1,0 +1,1 @@
+"""How good a scorer is: protocols, runner, result files."""

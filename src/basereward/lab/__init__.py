@@ -1,0 +1,1 @@
+"""A procedural world and tiny backbones, in which everything can be tried in minutes."""

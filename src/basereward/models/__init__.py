@@ -1,0 +1,1 @@
+"""Weights: backbones, tree attention, reward head, checkpoints."""

@@ -1,0 +1,1 @@
+"""Whatever scores a response: local models, baselines, specs."""
