@@ -1,0 +1,334 @@
+"""Images from any source to RGB pixels, or a ``RowError`` that names what is wrong.
+
+Alpha and transparent palettes are composited on white, 16-bit grey is scaled to 8 bits, EXIF orientation is applied.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from basereward.errors import RowError
+
+# Pillow's other readers are left out on purpose: EPS starts Ghostscript, and icons or fonts are no photographs.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
+_BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk|SUkq|TU0A|AAAA)[A-Za-z0-9+/\s]{60,}={0,2}\s*")
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What an image may be; ``max_aspect`` is the ratio above which Qwen's image processor refuses."""
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 128 * 10**6
+    min_side: int = 2
+    max_aspect: float = 200.0
+
+
+class ImageSize(NamedTuple):
+    """Width and height in pixels, after EXIF orientation."""
+
+    width: int
+    height: int
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def load_image(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode one image completely and return it as RGB, upright, on white where it was transparent.
+
+    Args:
+        source: a path, bytes, a base64 string or data URI, a PIL image, or ``{"bytes", "path"}``.
+        limits: sizes checked from the header, before anything is decoded.
+
+    Raises:
+        RowError: ``image_missing``, ``image_unreadable``, ``image_animated`` or ``image_limit``.
+    """
+    with _opened(source, limits) as image:
+        orientation = _orientation(image)
+        with _readable(source, limits):
+            image.load()
+            upright = image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+            return _to_rgb(upright)
+
+
+def image_size(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> ImageSize:
+    """Return the size that ``load_image`` would give, reading the header alone.
+
+    Raises:
+        RowError: as ``load_image``, except what only decoding finds.
+    """
+    with _opened(source, limits) as image:
+        width, height = image.size
+        return ImageSize(height, width) if _orientation(image) >= 5 else ImageSize(width, height)
+
+
+def content_hash(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> str:
+    """Return the SHA-256 of size and RGB pixels: lossless copies of a picture are equal.
+
+    Raises:
+        RowError: as ``load_image``.
+    """
+    image = load_image(source, limits)
+    return hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.tobytes()).hexdigest()
+
+
+def decode_text(text: str) -> bytes | str:
+    """Return the bytes of a data URI or base64 string, or the path that any other text is.
+
+    Raises:
+        RowError: ``image_unreadable`` for a broken data URI, ``image_missing`` for a web address.
+    """
+    if text.startswith(("http://", "https://")):
+        raise RowError("image_missing", f"Image {text[:100]!r} is a web address; download it and give the file.")
+    is_uri = text.startswith("data:")
+    if not is_uri and not _BASE64.fullmatch(text):
+        return text.removeprefix("file://")
+    body = text.partition(",")[2] if is_uri else text
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RowError("image_unreadable", f"{_name(text)} is not valid base64: {error}.") from error
+
+
+def pack_image(source: Any, folder: Path) -> dict[str, Any]:
+    """Return ``{"bytes", "path"}`` as Arrow stores it, undecoded, with the path resolved against ``folder``.
+
+    Raises:
+        RowError: ``malformed`` for what is no image source, or as ``decode_text``.
+    """
+    if isinstance(source, Mapping) and source.get("bytes") is None:
+        source = source.get("path")
+    if isinstance(source, Mapping):
+        data, path = source["bytes"], source.get("path")
+        return {"bytes": decode_text(f"data:,{data}") if isinstance(data, str) else bytes(data), "path": path}
+    if isinstance(source, Image.Image):
+        file = BytesIO()
+        load_image(source).save(file, "PNG")
+        source = file.getvalue()
+    if isinstance(source, str):
+        source = decode_text(source)
+    if isinstance(source, bytes):
+        return {"bytes": source, "path": None}
+    if not isinstance(source, (str, Path)):
+        raise RowError("malformed", f"Expected an image as path, base64 or {{'bytes', 'path'}}, found {source!r}.")
+    return {"bytes": None, "path": str(folder / source)}
+
+
+def pack_images(value: Any, folder: Path) -> list[dict[str, Any]]:
+    """Return ``pack_image`` of each image of a row; no list at all is an empty one.
+
+    Raises:
+        RowError: ``malformed``, or as ``pack_image``.
+    """
+    if not isinstance(value, (list, tuple, type(None))):
+        raise RowError("malformed", f"Expected a list under 'images', found {str(value)[:100]!r}.")
+    return [pack_image(image, folder) for image in value or ()]
+
+
+def pack_videos(value: Any, folder: Path) -> list[dict[str, Any]]:
+    """Return the videos of a row as ``{"frames", "fps"}``, their frames as ``pack_image`` gives them.
+
+    Raises:
+        RowError: ``malformed``, or as ``pack_image``.
+    """
+    try:
+        return [{"frames": pack_images(video["frames"], folder), "fps": video.get("fps")} for video in value or ()]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RowError("malformed", "Expected a list of {'frames', 'fps'} under 'videos'.") from error
+
+
+def image_bytes(stored: Mapping[str, Any]) -> bytes:
+    """Return the encoded bytes of an image of ``pack_image``.
+
+    Raises:
+        RowError: ``image_missing``.
+    """
+    if stored["bytes"] is not None:
+        return stored["bytes"]
+    try:
+        return Path(stored["path"]).read_bytes()
+    except OSError as error:
+        raise RowError("image_missing", f"Image {stored['path']} cannot be read: {error}.") from error
+
+
+def place_image(stored: Mapping[str, Any], folder: Path) -> str:
+    """Return the path, relative to ``folder``, of an image of ``pack_image``; bare bytes are written to ``images/``.
+
+    Raises:
+        RowError: ``image_missing``, or ``image_unreadable`` for bytes in no known format.
+    """
+    if stored["bytes"] is None:
+        if not Path(stored["path"]).is_file():
+            raise RowError("image_missing", f"Image {stored['path']} does not exist; restore it or drop the row.")
+        return Path(os.path.relpath(stored["path"], folder)).as_posix()
+    data = stored["bytes"]
+    with _readable(stored, DEFAULT_LIMITS), _open(BytesIO(data)) as image:
+        suffix = str(image.format).lower()
+    path = folder / "images" / f"{hashlib.sha256(data).hexdigest()[:32]}.{suffix}"
+    if not path.exists():
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+    return path.relative_to(folder).as_posix()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, Mapping):
+        data = source.get("bytes")
+        return _name(source.get("path") or (data if data is not None else "without path or bytes"))
+    if isinstance(source, bytes):
+        return f"Image of {len(source)} bytes"
+    if isinstance(source, Image.Image):
+        return f"PIL image {source.mode} {source.width}x{source.height}"
+    text = str(source)
+    return f"Image {text if len(text) <= 200 else text[:40] + '...'!r}"
+
+
+def _locate(source: Any) -> bytes | Path:
+    if isinstance(source, Mapping):
+        data = source.get("bytes")
+        source = data if data is not None else source.get("path")
+        if source is None:
+            raise RowError("image_missing", "The image has neither 'bytes' nor 'path'; give one of them.")
+    if isinstance(source, str):
+        source = decode_text(source)
+    if isinstance(source, (bytes, bytearray)):
+        return bytes(source)
+    if isinstance(source, (str, Path)):
+        return Path(source)
+    raise RowError(
+        "image_unreadable",
+        f"Found {type(source).__name__} as image; expected a path, bytes, base64, PIL image or {{'bytes', 'path'}}.",
+    )
+
+
+def _check_bytes(found: bytes | Path, name: str, limits: ImageLimits) -> None:
+    try:
+        size = len(found) if isinstance(found, bytes) else found.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RowError("image_missing", f"{name} does not exist; restore the file or remove the row.") from error
+    except (OSError, ValueError) as error:
+        raise RowError("image_unreadable", f"{name} cannot be opened: {error}.") from error
+    if size > limits.max_bytes:
+        raise RowError("image_limit", f"{name} has {size} bytes, at most {limits.max_bytes} are allowed; shrink it.")
+
+
+@contextmanager
+def _readable(source: Any, limits: ImageLimits) -> Iterator[None]:
+    """Turn whatever Pillow raises into a ``RowError``: its readers raise a dozen kinds on hostile bytes."""
+    try:
+        # Sizes are checked against our own limit; Pillow's warning below it would only be noise.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except RowError:
+        raise
+    except Image.DecompressionBombError as error:
+        expected = f"at most {limits.max_pixels} pixels are allowed"
+        raise RowError("image_limit", f"{_name(source)} is a decompression bomb: {error} {expected}.") from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise RowError(
+            "image_unreadable", f"{_name(source)} cannot be decoded ({what}); expected one of {', '.join(FORMATS)}."
+        ) from error
+
+
+@contextmanager
+def _opened(source: Any, limits: ImageLimits) -> Iterator[Image.Image]:
+    """Yield the image with its header read and checked; PIL images of the caller stay open."""
+    if isinstance(source, Image.Image):
+        _check_header(source, source, limits)
+        yield source
+        return
+    found = _locate(source)
+    _check_bytes(found, _name(source), limits)
+    with _readable(source, limits):
+        image = _open(BytesIO(found) if isinstance(found, bytes) else found)
+    with image:
+        _check_header(image, source, limits)
+        yield image
+
+
+def _open(file: Path | BytesIO) -> Image.Image:
+    # Pillow loads few readers by itself, and raises KeyError for a format named before its reader is loaded.
+    Image.init()
+    return Image.open(file, formats=[form for form in FORMATS if form in Image.OPEN])
+
+
+def _check_header(image: Image.Image, source: Any, limits: ImageLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        found = f"{_name(source)} has {width}x{height} pixels"
+        raise RowError("image_limit", f"{found}, at most {limits.max_pixels} are allowed; shrink it.")
+    if min(width, height) < limits.min_side:
+        raise RowError("image_limit", f"{_name(source)} is {width}x{height}; each side needs {limits.min_side} pixels.")
+    if max(width, height) > limits.max_aspect * min(width, height):
+        found = f"{_name(source)} is {width}x{height}"
+        raise RowError("image_limit", f"{found}; the sides may differ by a factor of {limits.max_aspect:g} at most.")
+    # An MPO file is a photograph with a second view or a preview behind it, not a film.
+    with _readable(source, limits):
+        animated = image.format != "MPO" and getattr(image, "is_animated", False)
+    if animated:
+        found = f"{_name(source)} has several frames"
+        raise RowError("image_animated", f"{found}; expected one still picture, save the frame you mean.")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation 1-8 from the header; Pillow itself turns TIFF files."""
+    if image.format == "TIFF":
+        return 1
+    # A PNG without EXIF in front of its pixels would be decoded here in search of EXIF behind them.
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # broken EXIF is common in good photographs; without it the picture stays as stored
+        return 1
+    return value if value in _TRANSPOSE else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        wide = np.asarray(image)
+        return Image.fromarray((np.clip(wide, 0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("pixels are floats without a known range; save the picture with 8 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    # A new image even from RGB: the caller must neither change the source nor keep its file open.
+    return image.copy() if image.mode == "RGB" else image.convert("RGB")

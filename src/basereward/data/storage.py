@@ -1,0 +1,390 @@
+"""Canonical rows on disk: JSONL, Parquet, ``save_to_disk`` folders and hub datasets, read into one Arrow layout.
+
+Every file is normalised once into a memory-mapped Arrow cache, keyed by path, size and modification time. Extra
+columns of a row are kept together as one JSON object in the column ``extra_json``, so that files with different
+extras concatenate; ``unpack_row`` gives them back under their names. JSONL files are written with the extras as
+plain keys, Parquet files with ``extra_json``. A row that is no canonical record stays in its place with the
+column ``read_error`` set, so that validation can count it.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from basereward.data.images import image_bytes, pack_images, pack_videos, place_image, replacing
+from basereward.data.schema import PAIR_KEYS, check_columns, parse_messages
+from basereward.errors import DataError, MissingFileError, RowError
+
+FORMS = "a .jsonl, .json or .parquet file, a folder of .parquet shards, a save_to_disk folder, or a hub id owner/name"
+LAYOUT_VERSION = 1
+_BATCH_ROWS = 1000
+_BATCH_BYTES = 64 * 2**20
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_KNOWN = (*PAIR_KEYS, "extra_json", "read_error")
+_ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+_SUFFIXES = (".jsonl", ".json", ".parquet")
+_SPLITS = ("train", "test", "validation", "val", "dev", "eval")
+_log = logging.getLogger(__name__)
+
+
+def pair_features(decode: bool = False) -> datasets.Features:
+    """Return the Arrow types of a canonical pair; ``decode`` says whether ``datasets`` opens the images."""
+    text, number = datasets.Value("string"), datasets.Value("float64")
+    images = datasets.List(datasets.Image(decode=decode))
+    messages = datasets.List({"role": text, "content": datasets.List({"type": text, "text": text})})
+    return datasets.Features(
+        {
+            "id": text,
+            "source": text,
+            "images": images,
+            "videos": datasets.List({"frames": images, "fps": number}),
+            "prompt": messages,
+            "chosen": messages,
+            "rejected": messages,
+            "scores": datasets.List(number),
+            "margin": number,
+            "extra_json": text,
+        }
+    )
+
+
+def stored_features() -> datasets.Features:
+    """Return the types of the datasets that ``read_rows`` gives: a pair and its ``read_error``."""
+    return datasets.Features({**pair_features(), "read_error": datasets.Value("string")})
+
+
+def cache_folder() -> Path:
+    """Return the folder, inside the cache of ``datasets``, that holds our Arrow files and sidecars."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / "basereward"
+
+
+class _Opened(NamedTuple):
+    """Rows still to be normalised, and what names their cache."""
+
+    rows: Iterator[Mapping[str, Any]]
+    key: str
+    name: str
+    folder: Path
+
+
+def read_rows(path: str | Path, split: str = "train", limit: int | None = None) -> datasets.Dataset:
+    """Read canonical rows of any form into a memory-mapped dataset with ``stored_features``.
+
+    Args:
+        path: one of ``FORMS``; relative image paths are resolved against the file's folder.
+        split: which part of a folder with splits or of a hub dataset; a single file is one split.
+        limit: read only the first rows.
+
+    Raises:
+        MissingFileError: there is nothing at ``path``.
+        DataError: a broken line, a misspelt or missing column, or no rows.
+    """
+    found = _find(path, split)
+    if isinstance(found, datasets.Dataset):
+        rows = len(found) if limit is None else min(limit, len(found))
+        if found.features == stored_features():
+            return found.select(range(rows))
+        found = _Opened(iterate_rows(found), found._fingerprint, str(path), Path(path).absolute())
+    key = hashlib.sha256(f"{LAYOUT_VERSION}:{limit}:{found.key}".encode()).hexdigest()[:32]
+    target = cache_folder() / f"{key}.arrow"
+    if not target.exists():
+        _log.info("Reading %s into %s", found.name, target)
+        _write_cache(islice(_pack_rows(found), limit), target, found.name)
+    table = datasets.table.MemoryMappedTable.from_file(str(target))
+    return datasets.Dataset(table, fingerprint=key)
+
+
+def concatenate(parts: Sequence[datasets.Dataset]) -> datasets.Dataset:
+    """Join datasets of ``read_rows``, in order.
+
+    Raises:
+        DataError: no dataset, or one with other columns.
+    """
+    if not parts:
+        raise DataError("No dataset to concatenate; give at least one.")
+    for part in parts:
+        if part.features != stored_features():
+            raise DataError(f"Found columns {', '.join(part.column_names)}; expected a dataset of read_rows.")
+    return datasets.concatenate_datasets(list(parts))
+
+
+def iterate_rows(dataset: datasets.Dataset) -> Iterator[dict[str, Any]]:
+    """Yield the rows in order, images undecoded, holding one batch in memory."""
+    # The arrow format never decodes images, whatever the features of the dataset say.
+    for table in dataset.with_format("arrow").iter(batch_size=250):
+        yield from _table_rows(table, dataset.features)
+
+
+def unpack_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored row as a canonical record, its extra columns under their own names.
+
+    Raises:
+        RowError: the row could not be read; the reason and message stand in its ``read_error``.
+    """
+    if row.get("read_error"):
+        reason, _, message = row["read_error"].partition(": ")
+        raise RowError(reason, message)
+    record = {key: value for key, value in row.items() if key not in ("extra_json", "read_error")}
+    return {**record, **json.loads(row.get("extra_json") or "{}")}
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> int:
+    """Write pairs to ``.jsonl`` or ``.parquet``, whole or not at all, and return how many.
+
+    JSONL refers to image files by relative path and puts bare bytes into ``images/`` beside it; Parquet embeds them.
+
+    Raises:
+        DataError: another suffix, a malformed row or an unreadable image.
+    """
+    path = Path(path).absolute()
+    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    if path.suffix not in writers:
+        raise DataError(f"Cannot write {path}: found the suffix {path.suffix!r}, expected .jsonl or .parquet.")
+    with replacing(path) as temporary:
+        return writers[path.suffix](_checked_rows(rows), temporary)
+
+
+def _find(path: str | Path, split: str) -> _Opened | datasets.Dataset:
+    place = Path(path).expanduser().absolute()
+    if place.is_file() and place.suffix in _SUFFIXES:
+        rows = _parquet_rows([place]) if place.suffix == ".parquet" else _json_rows(place)
+        return _Opened(rows, _file_key([place]), f"{place.parent.name}/{place.stem}", place.parent)
+    if (place / "state.json").is_file():
+        return datasets.load_from_disk(str(place))
+    if (place / "dataset_dict.json").is_file():
+        splits = datasets.load_from_disk(str(place))
+        if split not in splits:
+            raise DataError(f"{place} has no split {split!r}; found {', '.join(splits)}.")
+        return splits[split]
+    if place.is_dir() and (shards := _choose_shards(place, split)):
+        return _Opened(_parquet_rows(shards), _file_key(shards), place.name, place)
+    if place.exists():
+        raise DataError(f"Cannot read {place}; expected {FORMS}.")
+    if isinstance(path, str) and _HUB_ID.fullmatch(path) and place.suffix not in _SUFFIXES:
+        return _load_hub(path, split)
+    raise MissingFileError(f"{path} does not exist; expected {FORMS}.")
+
+
+def _load_hub(name: str, split: str) -> datasets.Dataset:
+    try:
+        return datasets.load_dataset(name, split=split)
+    except (FileNotFoundError, ConnectionError) as error:
+        text = str(error).splitlines()[0]
+        raise MissingFileError(
+            f"{name} is no local file and the hub gave no dataset ({text}); expected {FORMS}."
+        ) from error
+    except ValueError as error:
+        raise DataError(f"The hub dataset {name} with split {split!r} cannot be loaded: {error}") from error
+
+
+def _choose_shards(place: Path, split: str) -> list[Path]:
+    shards = sorted(place.rglob("*.parquet"))
+    splits = {path: re.split(r"[-_.]", path.name)[0] for path in shards}
+    if not set(splits.values()) & set(_SPLITS):
+        return shards
+    chosen = [path for path in shards if splits[path] == split]
+    if not chosen:
+        raise DataError(f"{place} has no shards of split {split!r}; found {', '.join(sorted(set(splits.values())))}.")
+    return chosen
+
+
+def _file_key(paths: Sequence[Path]) -> str:
+    return json.dumps([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+
+
+def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open("rb") as file:
+        is_list = path.suffix == ".json" and file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+        file.seek(0)
+        lines = [(1, file.read())] if is_list else enumerate(file, 1)
+        for number, line in lines:
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: not valid JSON ({error}); repair the line.") from error
+            for row in value if isinstance(value, list) and is_list else [value]:
+                if not isinstance(row, dict):
+                    hint = "A list of rows is a .json file." if isinstance(row, list) else ""
+                    raise DataError(f"{path}, line {number}: found a {type(row).__name__}, expected an object. {hint}")
+                yield row
+
+
+def _parquet_rows(paths: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                features = datasets.Features.from_arrow_schema(file.schema_arrow)
+                for batch in file.iter_batches(batch_size=250):
+                    yield from _table_rows(batch, features)
+        except pa.ArrowException as error:
+            raise DataError(f"{path} is no readable Parquet file: {error}") from error
+
+
+def _table_rows(table: pa.Table | pa.RecordBatch, features: datasets.Features) -> Iterator[dict[str, Any]]:
+    encoded = {name: feature for name, feature in features.items() if "Json(" in repr(feature)}
+    for row in table.to_pylist():
+        yield {**row, **{name: _decode_json(row[name], feature) for name, feature in encoded.items()}}
+
+
+def _decode_json(value: Any, feature: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(feature, datasets.Json):
+        return json.loads(value)
+    if isinstance(feature, Mapping):
+        return {key: _decode_json(value[key], inner) for key, inner in feature.items()}
+    if isinstance(feature, datasets.List):
+        return [_decode_json(item, feature.feature) for item in value]
+    return value
+
+
+def _pack_rows(opened: _Opened) -> Iterator[dict[str, Any]]:
+    names: dict[str, None] = {}
+    for number, row in enumerate(opened.rows):
+        if not row.keys() <= names.keys():
+            names.update(dict.fromkeys(row))
+            try:
+                check_columns([name for name in names if name not in ("extra_json", "read_error")])
+            except DataError as error:
+                raise DataError(f"{opened.name}, row {number}: {error}") from error
+        packed = _pack_row(row, opened.folder)
+        packed["id"] = packed["id"] or f"{opened.name}-{number}"
+        packed["source"] = packed["source"] or opened.name
+        yield packed
+
+
+def _pack_row(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    packed: dict[str, Any] = dict.fromkeys(_KNOWN)
+    for key in ("id", "source"):
+        packed[key] = None if row.get(key) is None else str(row[key])
+    try:
+        for key, role in _ROLES.items():
+            packed[key] = [message.to_dict() for message in parse_messages(row.get(key), role)]
+        packed.update(
+            images=pack_images(row.get("images"), folder),
+            videos=pack_videos(row.get("videos"), folder),
+            scores=_pack_numbers("scores", row.get("scores") or []),
+            margin=None if row.get("margin") is None else _pack_numbers("margin", [row["margin"]])[0],
+            extra_json=_pack_extra(row),
+        )
+    except RowError as error:
+        packed["read_error"] = f"{error.reason}: {error}"
+    return packed
+
+
+def _pack_numbers(name: str, values: Any) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("not finite")
+        return numbers
+    except (TypeError, ValueError) as error:
+        raise RowError("malformed", f"Expected finite numbers under {name!r}, found {values!r}.") from error
+
+
+def _pack_extra(row: Mapping[str, Any]) -> str | None:
+    extra = json.loads(row.get("extra_json") or "{}")
+    extra.update({key: value for key, value in row.items() if key not in _KNOWN and value is not None})
+    try:
+        return json.dumps(extra, default=_plain, ensure_ascii=False) if extra else None
+    except (TypeError, ValueError) as error:
+        types = ", ".join(f"{name}: {type(value).__name__}" for name, value in extra.items())
+        raise DataError(f"Extra columns are kept as JSON, but {error} in ({types}); convert or remove it.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    raise TypeError(f"found {type(value).__name__}")
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    held = 0
+    for row in rows:
+        batch.append(row)
+        held += sum(len(image["bytes"] or b"") for image in row["images"] or ())
+        if len(batch) == _BATCH_ROWS or held >= _BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _batch_table(batch: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(batch, schema)
+    except (UnicodeError, pa.ArrowException) as error:
+        if half := len(batch) // 2:
+            return pa.concat_tables([_batch_table(batch[:half], schema), _batch_table(batch[half:], schema)])
+        # Valid JSON may hold half a surrogate pair, which no Arrow text column takes.
+        names = {key: str(batch[0][key]).encode("utf-8", "replace").decode() for key in ("id", "source")}
+        message = f"malformed: a value cannot be stored ({str(error)[:200]})"
+        return pa.Table.from_pylist([{**dict.fromkeys(_KNOWN), **names, "read_error": message}], schema)
+
+
+def _write_cache(rows: Iterable[dict[str, Any]], target: Path, name: str) -> None:
+    schema, count = stored_features().arrow_schema, 0
+    with replacing(target) as temporary:
+        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for batch in _batches(rows):
+                count += len(batch)
+                writer.write_table(_batch_table(batch, schema))
+        if not count:
+            raise DataError(f"{name} holds no rows; expected at least one pair.")
+
+
+def _checked_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        packed = _pack_row(row, Path.cwd())
+        problem = row.get("read_error") or packed.pop("read_error")
+        if problem:
+            raise DataError(f"Row {number} ({packed['id']!r}) cannot be written: {problem}")
+        yield packed
+
+
+def _write_parquet(rows: Iterable[dict[str, Any]], target: Path) -> int:
+    # Written as images that `datasets` and TRL open by themselves.
+    schema, count = pair_features(decode=True).arrow_schema, 0
+    with pq.ParquetWriter(target, schema) as writer:
+        for batch in _batches(map(_embed_images, rows)):
+            count += len(batch)
+            writer.write_table(pa.Table.from_pylist(batch, schema))
+    return count
+
+
+def _embed_images(row: dict[str, Any]) -> dict[str, Any]:
+    def embed(image: dict[str, Any]) -> dict[str, Any]:
+        return {"bytes": image_bytes(image), "path": image["path"] and Path(image["path"]).name}
+
+    return {**row, **_map_images(row, embed)}
+
+
+def _map_images(row: Mapping[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    videos = [{**video, "frames": [change(frame) for frame in video["frames"]]} for video in row["videos"]]
+    return {"images": [change(image) for image in row["images"]], "videos": videos}
+
+
+def _write_jsonl(rows: Iterable[dict[str, Any]], target: Path) -> int:
+    count = 0
+    with target.open("w", encoding="utf-8") as file:
+        for row in rows:
+            record = unpack_row({**row, **_map_images(row, lambda image: place_image(image, target.parent))})
+            unset = [key for key in PAIR_KEYS if key != "images" and record[key] in (None, [])]
+            written = {key: value for key, value in record.items() if key not in unset}
+            file.write(json.dumps(written, ensure_ascii=False) + "\n")
+            count += 1
+    return count

@@ -1,0 +1,124 @@
+"""Which rows can be used, and the ledger of those that cannot, by reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import datasets
+
+from basereward.data.schema import PreferencePair, parse_pair
+from basereward.data.sidecar import Sidecar
+from basereward.data.storage import iterate_rows, unpack_row
+from basereward.errors import DataError, RowError
+
+DROP_REASONS: dict[str, str] = {
+    "malformed": "The row is no canonical record: a key is missing or of the wrong kind.",
+    "empty_response": "The chosen or the rejected response says nothing.",
+    "equal_responses": "Chosen and rejected are the same text.",
+    "placeholder_count": "The number of image parts is not the number of images.",
+    "video": "The row holds a video, which this version does not read.",
+    "image_missing": "An image file does not exist.",
+    "image_unreadable": "An image is truncated, corrupt or in no supported format.",
+    "image_animated": "An image has several frames.",
+    "image_limit": "An image has too many bytes or pixels, is too small, or is too long and narrow.",
+    "too_long": "The tokens of the row exceed the maximum length.",
+}
+EXAMPLES_KEPT = 3
+
+
+@dataclass
+class DropLedger:
+    """How many rows were dropped for each reason, with the first messages as examples."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """The number of dropped rows."""
+        return sum(self.counts.values())
+
+    def add(self, reason: str, message: str) -> None:
+        """Count one dropped row.
+
+        Raises:
+            DataError: ``reason`` is no key of ``DROP_REASONS``.
+        """
+        if reason not in DROP_REASONS:
+            raise DataError(f"Unknown drop reason {reason!r} ({message}); known: {', '.join(DROP_REASONS)}.")
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES_KEPT:
+            examples.append(message)
+
+    def merge(self, other: "DropLedger") -> "DropLedger":
+        """Return a new ledger with the drops of both."""
+        reasons = [reason for reason in DROP_REASONS if reason in self.counts or reason in other.counts]
+        counts = {reason: self.counts.get(reason, 0) + other.counts.get(reason, 0) for reason in reasons}
+        examples = {
+            reason: (self.examples.get(reason, []) + other.examples.get(reason, []))[:EXAMPLES_KEPT]
+            for reason in reasons
+        }
+        return DropLedger(counts, examples)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return total, and count, explanation and examples of each reason that occurred."""
+        reasons = {
+            reason: {"count": count, "explanation": DROP_REASONS[reason], "examples": self.examples.get(reason, [])}
+            for reason, count in self.counts.items()
+        }
+        return {"total": self.total, "reasons": reasons}
+
+
+class Validated(NamedTuple):
+    """The numbers of the usable rows, in order, and the ledger of the others."""
+
+    kept: list[int]
+    ledger: DropLedger
+
+
+def parse_row(row: Mapping[str, Any], number: int) -> PreferencePair:
+    """Return the pair of a stored row.
+
+    Raises:
+        RowError: with a reason of ``DROP_REASONS``.
+    """
+    record = unpack_row(row)
+    if record.get("videos"):
+        raise RowError("video", f"Row {record['id']!r} has videos, which this version does not read.")
+    return parse_pair(record, fallback_id=str(number))
+
+
+def validate(dataset: datasets.Dataset, sidecar: Sidecar, strict: bool = False) -> Validated:
+    """Check every row of a dataset of ``read_rows``: its record first, then its images as the sidecar found them.
+
+    Args:
+        dataset: rows in the stored layout.
+        sidecar: what ``measure`` returned for the same dataset.
+        strict: raise at the first bad row instead of counting it.
+
+    Raises:
+        DataError: a bad row when ``strict``, or a sidecar of another dataset.
+    """
+    if len(dataset) != len(sidecar) or dataset._fingerprint != sidecar.fingerprint:
+        raise DataError(
+            f"The sidecar is of {len(sidecar)} rows of dataset {sidecar.fingerprint}, the dataset is "
+            f"{len(dataset)} rows of {dataset._fingerprint}; measure this dataset."
+        )
+    kept: list[int] = []
+    ledger = DropLedger()
+    for number, row in enumerate(iterate_rows(dataset)):
+        try:
+            parse_row(row, number)
+            if number in sidecar.problems:
+                raise RowError(*sidecar.problems[number])
+        except RowError as error:
+            found = str(error).removeprefix(f"Row {row['id']!r}: ")
+            message = f"Row {number} (id {row['id']!r}): {found}"
+            if strict:
+                hint = "Repair or remove it, or read without strict to drop and count such rows."
+                raise DataError(f"[{error.reason}] {message} {hint}") from error
+            ledger.add(error.reason, message)
+        else:
+            kept.append(number)
+    return Validated(kept, ledger)

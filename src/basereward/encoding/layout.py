@@ -1,0 +1,82 @@
+"""Where the prompts and responses of a packed row stand, and the same row as separate sequences."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from basereward.encoding.collate import GroupBatch
+
+
+class Span(NamedTuple):
+    """Tokens ``start`` to ``end`` of a packed row."""
+
+    start: int
+    end: int
+
+
+class Tree(NamedTuple):
+    """One prompt and the responses that continue it."""
+
+    prefix: Span
+    responses: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class TreeLayout:
+    """The trees of a packed row, in order, as host integers."""
+
+    trees: tuple[Tree, ...]
+
+    @classmethod
+    def of(cls, batch: GroupBatch) -> "TreeLayout":
+        """Read the layout of a batch (one copy from the device)."""
+        members: list[list[Span]] = [[] for _ in batch["prefixes"]]
+        for group, start, end in batch["responses"].tolist():
+            members[group].append(Span(start, end))
+        prefixes = batch["prefixes"].tolist()
+        return cls(tuple(Tree(Span(*span), tuple(own)) for span, own in zip(prefixes, members, strict=True)))
+
+
+class SequenceBatch(NamedTuple):
+    """Every sequence of a packed row alone, right-padded.
+
+    ``last`` is the place of each response's last token; rows of groups without responses come after them.
+    """
+
+    input_ids: Int[Tensor, "sequence token"]
+    position_ids: Int[Tensor, "axis sequence token"]
+    attention_mask: Int[Tensor, "sequence token"]
+    last: Int[Tensor, " response"]
+    images: Int[Tensor, " image"]
+
+
+def unpack(batch: GroupBatch, layout: TreeLayout) -> SequenceBatch:
+    """Return the row's sequences ``[prompt; response]``, each with its own copy of prompt and images.
+
+    ``images`` indexes the row's images once for every sequence that shows them.
+    """
+    order = [(int(group), Span(start, end)) for group, start, end in batch["responses"].tolist()]
+    childless = [number for number, tree in enumerate(layout.trees) if not tree.responses]
+    rows = [torch.cat([_range(layout.trees[group].prefix), _range(span)]) for group, span in order]
+    rows += [_range(layout.trees[group].prefix) for group in childless]
+    lengths = torch.tensor([len(row) for row in rows])
+    device = batch["input_ids"].device
+    mask: Bool[Tensor, "sequence token"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    index = torch.zeros(mask.shape, dtype=torch.long).masked_scatter(mask, torch.cat(rows)).to(device)
+    mask = mask.to(device)
+    owners = batch["image_groups"].tolist() if "image_groups" in batch else []
+    shown = [image for group in [g for g, _ in order] + childless for image, own in enumerate(owners) if own == group]
+    return SequenceBatch(
+        input_ids=batch["input_ids"][0][index].masked_fill(~mask, 0),
+        position_ids=batch["position_ids"][:, 0][:, index],
+        attention_mask=mask.long(),
+        last=(lengths[: len(order)] - 1).to(device),
+        images=torch.tensor(shown, dtype=torch.long, device=device),
+    )
+
+
+def _range(span: Span) -> Int[Tensor, " token"]:
+    return torch.arange(span.start, span.end)

@@ -1,0 +1,124 @@
+"""Tokens of every pair before training: measured from text and image sizes, no image decoded, cached on disk."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from basereward.data.pairs import LoadedPairs
+from basereward.data.schema import PreferencePair
+from basereward.data.storage import cache_folder
+from basereward.encoding.packing import CostModel
+from basereward.encoding.template import GroupLength, Template
+from basereward.errors import RowError
+
+BATCH = 256
+
+
+class PairLength(NamedTuple):
+    """Sizes of one pair, or why it cannot be used."""
+
+    groups: tuple[GroupLength, ...]
+    problem: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Sizes of many pairs, row by row."""
+
+    rows: list[PairLength]
+
+    @property
+    def usable(self) -> list[int]:
+        """The places of pairs that fit."""
+        return [place for place, row in enumerate(self.rows) if row.problem is None]
+
+    def tokens(self) -> list[int]:
+        """Packed tokens of every pair."""
+        return [sum(group.total for group in row.groups) for row in self.rows]
+
+    def costs(self, model: CostModel) -> list[float]:
+        """Computing cost of every pair."""
+        return [sum(model.of(group) for group in row.groups) for row in self.rows]
+
+    def select(self, places: Sequence[int]) -> "Lengths":
+        """Return the sizes at these places."""
+        return Lengths([self.rows[place] for place in places])
+
+
+def measure_lengths(
+    loaded: LoadedPairs, template: Template, workers: int = 0, on_progress: Callable[[int], None] = lambda rows: None
+) -> Lengths:
+    """Measure all pairs with the template's own encoding; the result is cached by data and template.
+
+    Args:
+        loaded: pairs and the sidecar with their image sizes.
+        workers: processes.
+        on_progress: called with the number of pairs measured so far.
+    """
+    cache = cache_folder() / f"lengths-{_key(loaded, template)}.npz"
+    if cache.exists():
+        return _load(cache)
+    loader = DataLoader(_Measured(loaded, template), BATCH, num_workers=workers, collate_fn=list)
+    rows: list[PairLength] = []
+    for batch in loader:
+        rows += batch
+        on_progress(len(rows))
+    lengths = Lengths(rows)
+    _save(cache, lengths)
+    return lengths
+
+
+class _Measured(Dataset):
+    def __init__(self, loaded: LoadedPairs, template: Template) -> None:
+        self.loaded = loaded
+        self.template = template
+
+    def __len__(self) -> int:
+        return len(self.loaded.pairs)
+
+    def __getitem__(self, index: int) -> PairLength:
+        return measure_pair(self.loaded.pairs[index], self.loaded.sidecar.sizes(index), self.template)
+
+
+def measure_pair(pair: PreferencePair, sizes: Sequence[tuple[int, int]], template: Template) -> PairLength:
+    """Return the sizes of a pair from its image sizes (width, height); ``too_long`` is a problem, not an error."""
+    sized = dataclasses.replace(pair, images=tuple(sizes))
+    try:
+        return PairLength(tuple(template.measure(group, group.images) for group in sized.comparison().groups))
+    except RowError as error:
+        return PairLength((), (error.reason, str(error)))
+
+
+def _key(loaded: LoadedPairs, template: Template) -> str:
+    processor: Any = template.vision.describe() if template.vision else None
+    facts = [loaded.sidecar.fingerprint, len(loaded.pairs), template.hash, template.max_length, processor]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:24]
+
+
+def _save(path: Path, lengths: Lengths) -> None:
+    """Store as flat arrays: [row, prefix, image tokens, first suffix, second suffix or -1] for each group."""
+    table = [
+        (place, group.prefix, group.image_tokens, *(*group.suffixes, -1)[:2])
+        for place, row in enumerate(lengths.rows)
+        for group in row.groups
+    ]
+    problems = json.dumps({place: row.problem for place, row in enumerate(lengths.rows) if row.problem})
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, table=np.array(table, dtype=np.int64).reshape(-1, 5), rows=len(lengths.rows), problems=problems)
+    temporary.replace(path)
+
+
+def _load(path: Path) -> Lengths:
+    stored = np.load(path)
+    groups: list[list[GroupLength]] = [[] for _ in range(int(stored["rows"]))]
+    for place, prefix, image_tokens, *suffixes in stored["table"].tolist():
+        groups[place].append(GroupLength(prefix, tuple(size for size in suffixes if size >= 0), image_tokens))
+    problems = json.loads(str(stored["problems"]))
+    return Lengths([PairLength(tuple(own), problems.get(str(place))) for place, own in enumerate(groups)])

@@ -1,0 +1,88 @@
+"""What differs between backbone families, as data: one row each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModel, PreTrainedConfig
+
+from basereward.encoding.vision import QwenVision, VisionEncoding
+from basereward.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How a backbone is stored and fed.
+
+    Args:
+        architecture: stem of the class names: ``<stem>ForConditionalGeneration`` or ``<stem>ForCausalLM``.
+        hub_prefixes: (prefix of a parameter of ``AutoModel``, its prefix in the hub layout), first match wins.
+        axes: rotary position axes.
+        text_module: path of the text model inside the backbone, empty for text families.
+        vision_module: path of the vision tower, empty for text families.
+        vision: builds the image encoding from (image processor, config, weightless backbone).
+        lora_targets: regular expression of the text model's linear layers.
+    """
+
+    architecture: str
+    hub_prefixes: tuple[tuple[str, str], ...]
+    axes: int = 1
+    text_module: str = ""
+    vision_module: str = ""
+    vision: Callable[[Any, Any, Any], VisionEncoding] | None = None
+    lora_targets: str = r".*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+    def to_hub(self, name: str) -> str:
+        """Return the hub-layout name of a backbone parameter."""
+        for native, hub in self.hub_prefixes:
+            if name.startswith(native):
+                return hub + name[len(native) :]
+        raise CheckpointError(f"Parameter {name!r} has no place in the hub layout of {self.architecture}.")
+
+    def to_native(self, name: str) -> str:
+        """Return the backbone's name of a hub-layout parameter."""
+        for native, hub in self.hub_prefixes:
+            if name.startswith(hub):
+                return native + name[len(hub) :]
+        raise CheckpointError(f"Parameter {name!r} is not in the hub layout of {self.architecture}.")
+
+
+FAMILIES: dict[str, Family] = {
+    "qwen2_5_vl": Family(
+        architecture="Qwen2_5_VL",
+        hub_prefixes=(("language_model.", "model."), ("visual.", "visual.")),
+        axes=3,
+        text_module="language_model",
+        vision_module="visual",
+        vision=QwenVision,
+        lora_targets=r"language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+    ),
+    "qwen2": Family(architecture="Qwen2", hub_prefixes=(("", "model."),)),
+    "qwen3": Family(architecture="Qwen3", hub_prefixes=(("", "model."),)),
+}
+
+
+def family_of(config: PreTrainedConfig) -> Family:
+    """Return the family of a configuration.
+
+    Raises:
+        CheckpointError: the family has no row in the table.
+    """
+    if config.model_type not in FAMILIES:
+        raise CheckpointError(
+            f"Backbone type {config.model_type!r} is not supported; known: {', '.join(sorted(FAMILIES))}. "
+            "A new family is one row of basereward/models/families.py."
+        )
+    return FAMILIES[config.model_type]
+
+
+def weightless(config: PreTrainedConfig) -> Any:
+    """Return a backbone of this class on the meta device, one layer deep: only its position rules are used."""
+    shallow = type(config).from_dict(config.to_dict())
+    text = shallow.get_text_config()
+    text.num_hidden_layers = 1
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:1]
+    with torch.device("meta"):
+        return AutoModel.from_config(shallow)

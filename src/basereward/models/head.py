@@ -1,0 +1,66 @@
+"""The reward head: a small MLP on the last hidden state, always computed in fp32."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from basereward.errors import RecipeError
+
+Activation = Literal["none", "tanh", "relu", "gelu", "silu"]
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "none": nn.Identity,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+MAX_LAYERS = 5
+# Rewards start near zero for any backbone, so that the first loss is ln 2 and no pair begins saturated.
+FINAL_STD = 0.1
+
+
+class RewardHead(nn.Module):
+    """``layers`` linear maps with an activation between them: hidden -> width -> ... -> 1.
+
+    The last layer has no bias, because Bradley-Terry does not see it. Autocast is off inside, so the reward is
+    fp32 in every precision mode.
+
+    Args:
+        hidden_size: size of the backbone's hidden state.
+        layers: 1 to 5; the paper's best is 2.
+        activation: one of ``none, tanh, relu, gelu, silu``; the paper's best is ``silu``.
+        width: size of the inner layers; ``hidden_size`` by default (the paper does not say).
+
+    Source: paper section 3.2, Table 2.
+    """
+
+    def __init__(
+        self, hidden_size: int, layers: int = 2, activation: Activation = "silu", width: int | None = None
+    ) -> None:
+        super().__init__()
+        if not 1 <= layers <= MAX_LAYERS:
+            raise RecipeError(f"Found {layers} head layers, expected 1 to {MAX_LAYERS}.")
+        if activation not in ACTIVATIONS:
+            raise RecipeError(f"Found activation {activation!r}, expected one of {', '.join(get_args(Activation))}.")
+        self.activation = activation
+        sizes = [hidden_size] + [width or hidden_size] * (layers - 1)
+        inner = [nn.Linear(before, after) for before, after in zip(sizes, sizes[1:], strict=False)]
+        self.layers = nn.ModuleList([*inner, nn.Linear(sizes[-1], 1, bias=False)])
+        self.between = ACTIVATIONS[activation]()
+        nn.init.normal_(self.layers[-1].weight, std=FINAL_STD * sizes[-1] ** -0.5)
+
+    @property
+    def width(self) -> int:
+        """Size of the inner layers; the hidden size when there are none."""
+        return self.layers[-1].in_features
+
+    def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, " response"]:
+        """Return one unbounded fp32 reward for every hidden state."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.float()
+            for layer in self.layers[:-1]:
+                hidden = self.between(layer(hidden))
+            return self.layers[-1](hidden).squeeze(-1)

@@ -1,0 +1,127 @@
+"""Accuracy, ties and intervals: pure functions on numbers."""
+
+from collections.abc import Hashable, Sequence
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from basereward.errors import DataError
+
+Ties = Literal["strict", "half", "greater_or_equal"]
+TIE_VALUES: dict[str, float] = {"strict": 0.0, "half": 0.5, "greater_or_equal": 1.0}
+
+
+class Interval(NamedTuple):
+    """A confidence interval, both ends included."""
+
+    low: float
+    high: float
+
+
+class Proportion(NamedTuple):
+    """A share of ``n`` items in [0, 1] with its interval."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a share.
+
+    ``(p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)`` with ``p = successes / n``. It
+    stays inside [0, 1] and has a width at ``p = 0`` and ``p = 1``. Halves (ties) are allowed.
+
+    Raises:
+        DataError: ``n`` is not positive, ``successes`` is outside [0, n], or ``confidence`` outside (0, 1).
+
+    Source: Wilson, 1927; Brown, Cai and DasGupta, Statistical Science 2001, equation 4.
+    """
+    if n < 1:
+        raise DataError(f"A share needs at least one item, found n = {n}.")
+    if not 0 <= successes <= n:
+        raise DataError(f"Expected successes between 0 and {n}, found {successes}.")
+    if not 0 < confidence < 1:
+        raise DataError(f"Expected a confidence between 0 and 1, found {confidence}.")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share, shrink = successes / n, 1 + z * z / n
+    center = (share + z * z / (2 * n)) / shrink
+    half = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5 / shrink
+    # Both ends are exact where rounding would leave 1e-17.
+    return Interval(center - half if successes else 0.0, center + half if successes < n else 1.0)
+
+
+def count_ties(chosen: Sequence[float], rejected: Sequence[float]) -> int:
+    """Count the pairs whose two scores are equal.
+
+    Raises:
+        DataError: no pairs, different lengths, or a score that is not finite.
+    """
+    return int(np.sum(_margins(chosen, rejected) == 0))
+
+
+def pair_accuracy(chosen: Sequence[float], rejected: Sequence[float], ties: Ties = "strict") -> Proportion:
+    """Return the share of pairs whose chosen response scores higher, with Wilson's 95 % interval.
+
+    A tie counts 0 (``strict``), 1/2 (``half``, so that a constant scorer gets 0.5) or 1
+    (``greater_or_equal``, so that a constant scorer gets 1.0; some official scripts do this).
+
+    Raises:
+        DataError: no pairs, different lengths, a score that is not finite, or an unknown rule for ties.
+    """
+    if ties not in TIE_VALUES:
+        raise DataError(f"Unknown rule for ties {ties!r}. Known: {', '.join(TIE_VALUES)}.")
+    margins = _margins(chosen, rejected)
+    successes = float(np.sum(margins > 0) + TIE_VALUES[ties] * np.sum(margins == 0))
+    return Proportion(successes / len(margins), len(margins), *wilson_interval(successes, len(margins)))
+
+
+def bootstrap_interval(
+    values: Sequence[float],
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    samples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return the seeded percentile bootstrap interval of the mean.
+
+    With ``groups`` whole groups are drawn, so that pairs of one prompt or image are not taken as independent.
+
+    Raises:
+        DataError: no values, a value that is not finite, or not one group for each value.
+    """
+    numbers = _finite(values, "values")
+    labels = list(range(len(numbers))) if groups is None else list(groups)
+    if len(labels) != len(numbers):
+        raise DataError(f"Expected one group for each of {len(numbers)} values, found {len(labels)}.")
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    index = np.array([places[label] for label in labels])
+    sums, counts = np.bincount(index, weights=numbers), np.bincount(index)
+    generator = np.random.default_rng(seed)
+    means = np.empty(samples)
+    for sample in range(samples):
+        drawn = generator.integers(len(places), size=len(places))
+        means[sample] = sums[drawn].sum() / counts[drawn].sum()
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _margins(chosen: Sequence[float], rejected: Sequence[float]) -> np.ndarray:
+    left, right = _finite(chosen, "chosen scores"), _finite(rejected, "rejected scores")
+    if len(left) != len(right):
+        raise DataError(f"Expected as many chosen as rejected scores, found {len(left)} and {len(right)}.")
+    # A difference of two close float64 numbers never rounds to zero, so a tie is exactly an equality.
+    return left - right
+
+
+def _finite(values: Sequence[float], name: str) -> np.ndarray:
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not len(numbers):
+        raise DataError(f"Expected a non-empty list of {name}, found shape {numbers.shape}.")
+    if not np.isfinite(numbers).all():
+        place = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        raise DataError(f"Expected finite {name}, found {numbers[place]} at index {place}.")
+    return numbers

@@ -1,0 +1,78 @@
+"""Sharding a reward model over ranks with FSDP2, and gathering its state again.
+
+``fully_shard`` is called here, and not by Accelerate, so that the head keeps an fp32 group of its own and the
+same code runs on CPU (gloo) and CUDA.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, load, save
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from transformers.trainer_utils import unwrap_peft_model
+
+from basereward.errors import TrainingError
+from basereward.models.reward_model import RewardModel
+
+
+def shard_model(model: RewardModel, device_type: str, bf16: bool, shard_size: int | None = None) -> None:
+    """Shard every block of the backbone, then the rest; the head is a group of its own in fp32.
+
+    Args:
+        device_type: ``cuda`` or ``cpu``.
+        bf16: compute the backbone in bf16 over fp32 shards.
+        shard_size: ranks of one replica; fewer than all ranks gives HSDP.
+
+    Raises:
+        TrainingError: the number of ranks is not a multiple of ``shard_size``.
+    """
+    mesh = _mesh(device_type, shard_size)
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32)
+    fully_shard(model.head, mesh=mesh)
+    block_names = set(unwrap_peft_model(model.backbone)._no_split_modules)
+    for module in model.backbone.modules():
+        if type(module).__name__ in block_names:
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """Gather all weights on the CPU of rank 0 (collective; empty elsewhere)."""
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def load_full_state_dict(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Shard weights that rank 0 holds over all ranks (collective)."""
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=True)
+    set_model_state_dict(model, state, options=options)
+
+
+def save_sharded_optimizer(model: nn.Module, optimizer: Any, folder: str) -> None:
+    """Write each rank's part of the optimiser state; it loads on another number of ranks too."""
+    save({"optimizer": get_optimizer_state_dict(model, optimizer)}, storage_writer=FileSystemWriter(folder))
+
+
+def load_sharded_optimizer(model: nn.Module, optimizer: Any, folder: str) -> None:
+    """Read what ``save_sharded_optimizer`` wrote."""
+    state = {"optimizer": get_optimizer_state_dict(model, optimizer)}
+    load(state, storage_reader=FileSystemReader(folder))
+    set_optimizer_state_dict(model, optimizer, state["optimizer"])
+
+
+def _mesh(device_type: str, shard_size: int | None) -> Any:
+    world = torch.distributed.get_world_size()
+    size = shard_size or world
+    if world % size:
+        raise TrainingError(f"{world} ranks are not a multiple of shard_size {size}.")
+    if size == world:
+        return init_device_mesh(device_type, (world,), mesh_dim_names=("shard",))
+    return init_device_mesh(device_type, (world // size, size), mesh_dim_names=("replicate", "shard"))

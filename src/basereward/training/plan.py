@@ -1,0 +1,159 @@
+"""What a run will do, before it does it: pairs, tokens, steps, trained parameters, memory and work."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from transformers import PreTrainedConfig
+
+from basereward.encoding.lengths import Lengths
+from basereward.encoding.template import GroupLength
+from basereward.errors import TrainingError
+from basereward.models.flops import BackboneSize, measure_backbone
+from basereward.training.recipe import Recipe
+from basereward.training.sampler import plan_bins
+
+# Saved activations of one transformer layer, in multiples of tokens x hidden values (attention without scores).
+ACTIVATION_COPIES = 34
+GIB = 2**30
+
+
+class Memory(NamedTuple):
+    """Estimated memory of one rank in GiB."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the parts; CUDA's own overhead comes on top."""
+        return sum(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run in numbers; ``data`` says whether sizes were ``measured`` or ``assumed`` by the recipe."""
+
+    name: str
+    data: str
+    pairs: int
+    dropped: int
+    tokens_per_pair: float
+    longest_pair: int
+    ranks: int
+    pairs_per_step: int
+    microbatches: int
+    largest_microbatch: int
+    steps: int
+    epochs: int
+    parameters: int
+    trained_parameters: int
+    forward_flops_per_pair: float
+    saved_flops_share: float
+    train_flops: float
+    memory: Memory
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"memory_gib": self.memory._asdict() | {"total": self.memory.total}}
+
+
+class Work(NamedTuple):
+    """Sizes of the data, measured or assumed."""
+
+    lengths: Lengths | None
+    dropped: int
+
+
+def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int = 1) -> Plan:
+    """Return the plan of a recipe.
+
+    Raises:
+        TrainingError: data is neither here nor assumed, or does not fit the recipe.
+    """
+    size = measure_backbone(config)
+    lengths = work.lengths
+    groups = _groups(recipe, lengths)
+    tokens = lengths.tokens() if lengths else [groups[0].total]
+    pairs = len(tokens) if lengths else recipe.data.assumed.pairs  # type: ignore[union-attr]
+    optimizer = recipe.optimizer
+    if lengths:
+        bins = plan_bins(
+            tokens,
+            lengths.costs(size.cost_model()),
+            optimizer.pairs_per_step,
+            ranks,
+            optimizer.tokens_per_microbatch,
+            recipe.run.seed,
+            optimizer.epochs,
+        )
+        accumulation, largest = bins
+    else:
+        accumulation, largest = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
+    steps = optimizer.epochs * (pairs // optimizer.pairs_per_step)
+    steps = min(steps, optimizer.max_steps or steps)
+    forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
+    separate = sum(size.forward_flops(group, shared=False) for group in groups) / len(tokens)
+    trained = trained_parameters(recipe, size)
+    return Plan(
+        name=recipe.name,
+        data="measured" if lengths else "assumed",
+        pairs=pairs,
+        dropped=work.dropped,
+        tokens_per_pair=sum(tokens) / len(tokens),
+        longest_pair=max(tokens),
+        ranks=ranks,
+        pairs_per_step=optimizer.pairs_per_step,
+        microbatches=accumulation,
+        largest_microbatch=largest,
+        steps=steps,
+        epochs=optimizer.epochs,
+        parameters=size.total,
+        trained_parameters=trained,
+        forward_flops_per_pair=forward,
+        saved_flops_share=1 - forward / separate,
+        train_flops=3 * forward * steps * optimizer.pairs_per_step,
+        memory=_memory(recipe, size, trained, largest, ranks),
+    )
+
+
+def trained_parameters(recipe: Recipe, size: BackboneSize) -> int:
+    """Return how many parameters train, the head included."""
+    width = recipe.model.head.width or size.hidden
+    layers = recipe.model.head.layers
+    inner = [size.hidden] + [width] * (layers - 1)
+    head = sum(before * after + after for before, after in zip(inner, inner[1:], strict=False)) + inner[-1]
+    if recipe.model.lora:
+        vision = 0 if recipe.model.freeze_vision else size.vision_total
+        return head + vision + recipe.model.lora.rank * size.linear_edges
+    return head + size.total - (size.vision_total if recipe.model.freeze_vision else 0)
+
+
+def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
+    if lengths:
+        return [group for row in lengths.rows for group in row.groups]
+    assumed = recipe.data.assumed
+    if assumed is None:
+        raise TrainingError("The training data is not on this machine; add data.assumed to the recipe to plan without it.")
+    return [GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * 2, assumed.image_tokens)]
+
+
+def _assumed_bins(pairs: int, ranks: int, tokens: int, cap: int | None) -> tuple[int, int]:
+    own = -(-pairs // ranks)
+    fitting = own if cap is None else max(1, cap // tokens)
+    accumulation = -(-own // fitting)
+    return accumulation, -(-own // accumulation) * tokens
+
+
+def _memory(recipe: Recipe, size: BackboneSize, trained: int, tokens: int, ranks: int) -> Memory:
+    """Estimate one rank: fp32 masters, gradients and two Adam moments of what trains; the rest as stored."""
+    shards = 1
+    if recipe.hardware.sharding == "fsdp2":
+        shards = recipe.hardware.shard_size or ranks
+    frozen = max(size.total - trained, 0)
+    compute = 2 if recipe.hardware.precision == "bf16" else 4
+    weights = trained * 4 + frozen * (2 if recipe.model.frozen_dtype == "bfloat16" else 4)
+    values = tokens * size.hidden * compute
+    layers = (size.layers + ACTIVATION_COPIES) if recipe.model.checkpointing else size.layers * ACTIVATION_COPIES
+    return Memory(weights / shards / GIB, trained * 4 / shards / GIB, trained * 8 / shards / GIB, values * layers / GIB)

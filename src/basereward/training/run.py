@@ -1,0 +1,269 @@
+"""One training run, from a recipe to a run folder: load, measure, plan, train, save."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback, TrainingArguments, set_seed
+
+from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
+from basereward.encoding.lengths import Lengths, measure_lengths
+from basereward.encoding.template import Template
+from basereward.errors import DataError, TrainingError
+from basereward.models.adapters import LoraSettings, attach_lora, freeze_vision
+from basereward.models.checkpoint import HeadSettings, TemplateSettings, load_template, new_reward_model
+from basereward.models.flops import measure_backbone
+from basereward.models.reward_model import RewardModel
+from basereward.training.callbacks import MetricsFile, ProgressBar
+from basereward.training.objectives import ObjectiveSettings
+from basereward.training.parallel import shard_model
+from basereward.training.recipe import Recipe, dump_recipe
+from basereward.training.resume import CHECKPOINTS, checkpoint_step, clear_leftovers, cut_log, last_complete_checkpoint
+from basereward.training.sampler import plan_bins
+from basereward.training.trainer import RewardTrainer, StepPlan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MeasuredPairs:
+    """Pairs that fit the model, their sizes, and what was dropped."""
+
+    pairs: PairDataset
+    lengths: Lengths
+    drops: dict[str, Any]
+    fingerprint: str
+
+
+class TrainResult(NamedTuple):
+    """Where the model lies and what the run was."""
+
+    folder: Path
+    model_folder: Path
+    facts: dict[str, Any]
+
+
+def train(
+    recipe: Recipe, folder: Path, resume: bool = False, callbacks: list[TrainerCallback] | None = None
+) -> TrainResult:
+    """Train a reward model and write ``recipe.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``model/``, ``train.json``.
+
+    Args:
+        recipe: the run.
+        folder: the run folder.
+        resume: go on from the last complete checkpoint; without it the folder must hold no run.
+        callbacks: more callbacks of transformers.
+
+    Raises:
+        TrainingError: the folder already holds a run, or the run cannot go on honestly.
+    """
+    with _process_group(recipe):
+        return _train(recipe, folder, resume, callbacks or [])
+
+
+def prepare_template(recipe: Recipe) -> Template:
+    """Load the template of a recipe's backbone with the recipe's limits."""
+    model = recipe.model
+    settings = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
+    return load_template(model.backbone, settings)
+
+
+def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: int | None = None) -> MeasuredPairs:
+    """Read, validate and measure pairs; what does not fit is dropped and counted.
+
+    Raises:
+        DataError: a bad row when the recipe is strict, or nothing is left.
+    """
+    data, workers = recipe.data, recipe.hardware.workers
+    loaded = load_pairs(paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers)
+    lengths = measure_lengths(loaded, template, workers)
+    _drop_unfit(loaded, lengths, data.strict)
+    usable = lengths.usable
+    if not usable:
+        raise DataError(f"No pair of {', '.join(paths)} is shorter than max_length {template.max_length}.")
+    fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
+    return MeasuredPairs(loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint)
+
+
+def prepare_model(recipe: Recipe) -> RewardModel:
+    """Build the reward model of a recipe: backbone, seeded head, freezing, adapters, checkpointing."""
+    model = recipe.model
+    set_seed(recipe.run.seed)
+    dtype = getattr(torch, model.frozen_dtype)
+    template = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
+    reward_model = new_reward_model(
+        model.backbone, HeadSettings(**model.head.model_dump()), template, dtype=dtype, backend=model.backend
+    )
+    if model.freeze_vision:
+        freeze_vision(reward_model)
+    if model.lora:
+        attach_lora(reward_model, LoraSettings(**model.lora.model_dump()))
+    if model.checkpointing:
+        reward_model.enable_checkpointing()
+    return reward_model
+
+
+def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCallback]) -> TrainResult:
+    start = time.perf_counter()
+    checkpoint = _open_folder(recipe, folder, resume)
+    template = prepare_template(recipe)
+    with _first_rank_first():
+        train_pairs = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
+        eval_pairs = prepare_pairs(recipe, template, recipe.data.validation) if recipe.data.validation else None
+    model = prepare_model(recipe)
+    plan = _step_plan(recipe, model, train_pairs.lengths)
+    args = training_arguments(recipe, folder, plan)
+    if recipe.hardware.sharding == "fsdp2":
+        shard_model(model.to(args.device), args.device.type, args.bf16, recipe.hardware.shard_size)
+    trainer = RewardTrainer(
+        model,
+        args,
+        train_pairs.pairs,
+        plan,
+        ObjectiveSettings(**recipe.objective.model_dump()),
+        eval_pairs=eval_pairs.pairs if eval_pairs else None,
+        data_hash=train_pairs.fingerprint,
+        callbacks=[MetricsFile(folder / "metrics.jsonl"), ProgressBar(), *callbacks],
+    )
+    output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.save_reward_model(folder / "model", getattr(torch, recipe.run.save_dtype))
+    facts = {
+        "steps": output.global_step,
+        "train_loss": output.training_loss,
+        "pairs": len(train_pairs.pairs),
+        "drops": train_pairs.drops,
+        "microbatches": plan.grad_accum,
+        "ranks": _world_size(),
+        "backend": model.backend,
+        "seconds": time.perf_counter() - start,
+    }
+    if trainer.is_world_process_zero():
+        (folder / "train.json").write_text(json.dumps(facts, indent=2) + "\n")
+    return TrainResult(folder, folder / "model", facts)
+
+
+def training_arguments(recipe: Recipe, folder: Path, plan: StepPlan) -> TrainingArguments:
+    """Translate a recipe for ``transformers.Trainer``."""
+    optimizer, hardware, run = recipe.optimizer, recipe.hardware, recipe.run
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        run_name=recipe.name,
+        num_train_epochs=optimizer.epochs,
+        max_steps=optimizer.max_steps or -1,
+        gradient_accumulation_steps=plan.grad_accum,
+        per_device_train_batch_size=max(1, plan.pairs_per_step // (plan.grad_accum * _world_size())),
+        learning_rate=optimizer.learning_rate,
+        lr_scheduler_type=optimizer.schedule,
+        warmup_steps=optimizer.warmup_share,
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
+        bf16=hardware.precision == "bf16",
+        use_cpu=hardware.use_cpu or not torch.cuda.is_available(),
+        dataloader_num_workers=hardware.workers,
+        dataloader_prefetch_factor=4 if hardware.workers else None,
+        dataloader_persistent_workers=hardware.workers > 0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=run.seed,
+        logging_steps=run.log_every,
+        logging_first_step=True,
+        # The default writes 0.0 for a loss that is NaN.
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if run.eval_every and recipe.data.validation else "no",
+        eval_steps=run.eval_every,
+        save_strategy="steps" if run.save_every else "no",
+        save_steps=run.save_every or 1,
+        save_total_limit=run.keep,
+        report_to=run.report_to or "none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _step_plan(recipe: Recipe, model: RewardModel, lengths: Lengths) -> StepPlan:
+    optimizer = recipe.optimizer
+    tokens = lengths.tokens()
+    costs = lengths.costs(measure_backbone(unwrapped_config(model)).cost_model())
+    bins = plan_bins(
+        tokens,
+        costs,
+        optimizer.pairs_per_step,
+        _world_size(),
+        optimizer.tokens_per_microbatch,
+        recipe.run.seed,
+        optimizer.epochs,
+    )
+    return StepPlan(tokens, costs, optimizer.pairs_per_step, bins.grad_accum)
+
+
+def unwrapped_config(model: RewardModel) -> Any:
+    """Return the backbone's configuration without the attention choice of this run."""
+    return type(model.config).from_dict(model.config.to_dict())
+
+
+def _open_folder(recipe: Recipe, folder: Path, resume: bool) -> Path | None:
+    """Prepare the run folder on the first rank and return the checkpoint to resume from."""
+    checkpoints = folder / CHECKPOINTS
+    if not resume and ((folder / "metrics.jsonl").exists() or (folder / "model").exists()):
+        raise TrainingError(f"{folder} already holds a run; pass --resume to go on, or choose another --out.")
+    checkpoint = last_complete_checkpoint(checkpoints) if resume else None
+    if _rank() == 0:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(checkpoints)
+        (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+        cut_log(folder / "metrics.jsonl", checkpoint_step(checkpoint) if checkpoint else -1)
+    return checkpoint
+
+
+def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
+    for row in lengths.rows:
+        if row.problem is None:
+            continue
+        if strict:
+            raise DataError(f"{row.problem[0]}: {row.problem[1]}")
+        loaded.ledger.add(*row.problem)
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+@contextmanager
+def _process_group(recipe: Recipe) -> Iterator[None]:
+    """Open the process group under torchrun, and close it however the run ends."""
+    if _world_size() == 1:
+        if recipe.hardware.sharding != "none":
+            raise TrainingError("sharding: fsdp2 needs several processes; start them with torchrun.")
+        yield
+        return
+    on_cuda = torch.cuda.is_available() and not recipe.hardware.use_cpu
+    if on_cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("cuda:nccl,cpu:gloo" if on_cuda else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _first_rank_first() -> Iterator[None]:
+    """Let the first rank read and cache the data before the others read the cache."""
+    if _world_size() > 1 and _rank() > 0:
+        dist.barrier()
+    yield
+    if _world_size() > 1 and _rank() == 0:
+        dist.barrier()
