@@ -9,9 +9,9 @@ from basereward.errors import UnknownNameError
 T = TypeVar("T")
 
 
-def close_names(name: str, known: list[str]) -> str:
-    """Return ``" Did you mean 'a' or 'b'?"``, or an empty string without a close match."""
-    close = get_close_matches(name, known, n=3)
+def close_names(name: str, known: list[str], cutoff: float = 0.6) -> str:
+    """Return ``" Did you mean 'a' or 'b'?"``, or an empty string without a match of at least ``cutoff``."""
+    close = get_close_matches(name, known, n=3, cutoff=cutoff)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -17,6 +17,8 @@ PartType = Literal["text", "image", "video"]
 PART_TYPES: tuple[str, ...] = get_args(PartType)
 PAIR_KEYS = ("id", "source", "images", "videos", "prompt", "chosen", "rejected", "scores", "margin")
 REQUIRED_KEYS = ("prompt", "chosen", "rejected")
+# Similarity above which an extra column is taken for a misspelt one: 'image' (0.91), but not 'image_id' (0.71).
+MISSPELT = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +186,9 @@ def check_columns(names: Sequence[str]) -> None:
         DataError: a near miss (``image``, ``choosen``) or a missing column.
     """
     for name in names:
-        if name not in PAIR_KEYS and (hint := close_names(name, list(PAIR_KEYS))):
-            known = [key for key in PAIR_KEYS if key in hint and key not in names]
-            if known:
-                raise DataError(f"Unknown column {name!r}.{hint} Columns of a pair: {', '.join(PAIR_KEYS)}.")
+        absent = [key for key in PAIR_KEYS if key not in names]
+        if name not in PAIR_KEYS and (hint := close_names(name, absent, MISSPELT)):
+            raise DataError(f"Unknown column {name!r}.{hint} Columns of a pair: {', '.join(PAIR_KEYS)}.")
     missing = [key for key in REQUIRED_KEYS if key not in names]
     if missing:
         found = ", ".join(names)

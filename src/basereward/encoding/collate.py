@@ -1,28 +1,23 @@
 """Encoded groups and their comparisons as one packed row: a dict of tensors."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from basereward.encoding.template import EncodedGroup
 from basereward.encoding.vision import EncodedImages, VisionEncoding
 
-
-class GroupBatch(TypedDict, total=False):
-    """One packed row ``[prompt | r1 | r2 | prompt | r1 | ...]``; the image keys are absent without images."""
-
-    input_ids: Int[Tensor, "1 token"]
-    position_ids: Int[Tensor, "axis 1 token"]
-    prefixes: Int[Tensor, "group 2"]
-    responses: Int[Tensor, "response 3"]
-    answer_lengths: Int[Tensor, " response"]
-    pixel_values: Float[Tensor, "patch pixel"]
-    image_grid_thw: Int[Tensor, "image 3"]
-    image_groups: Int[Tensor, " image"]
+# One packed row ``[prompt | r1 | r2 | prompt | r1 | ...]`` as a dict, so that Trainer moves it between devices:
+#   input_ids       Int[1, token]
+#   position_ids    Int[axis, 1, token]
+#   prefixes        Int[group, 2]       start and end of every prompt
+#   responses       Int[response, 3]    group, start and end of every response
+#   answer_lengths  Int[response]       tokens after the generation prompt
+#   pixel_values    Float[patch, pixel], image_grid_thw Int[image, 3], image_groups Int[image]   if there are images
+GroupBatch = dict[str, Tensor]
 
 
 class PairIndex(NamedTuple):
@@ -41,9 +36,6 @@ def collate(groups: Sequence[EncodedGroup], vision: VisionEncoding | None = None
         groups: at least one encoded group.
         vision: if given, a row without images gets one tiny image in a group without responses, so that every
             rank runs the vision tower in the same order (FSDP2 hangs without it). Scoring passes None.
-
-    Returns:
-        ``prefixes`` holds (start, end) of every prompt, ``responses`` (group, start, end) of every response.
     """
     groups = list(groups)
     if vision is not None and all(group.images is None for group in groups):
@@ -61,13 +53,13 @@ def collate(groups: Sequence[EncodedGroup], vision: VisionEncoding | None = None
             positions.append(np.tile(group.positions.following + np.arange(len(suffix)), (axes, 1)))
             responses.append((number, cursor, cursor + len(suffix)))
             cursor += len(suffix)
-    batch = GroupBatch(
-        input_ids=torch.from_numpy(np.concatenate(ids))[None],
-        position_ids=torch.from_numpy(np.concatenate(positions, axis=1))[:, None],
-        prefixes=torch.tensor(prefixes),
-        responses=torch.tensor(responses).reshape(-1, 3),
-        answer_lengths=torch.tensor([length for group in groups for length in group.answer_lengths]),
-    )
+    batch = {
+        "input_ids": torch.from_numpy(np.concatenate(ids))[None],
+        "position_ids": torch.from_numpy(np.concatenate(positions, axis=1))[:, None],
+        "prefixes": torch.tensor(prefixes),
+        "responses": torch.tensor(responses).reshape(-1, 3),
+        "answer_lengths": torch.tensor([length for group in groups for length in group.answer_lengths]),
+    }
     return {**batch, **_images(groups)}
 
 
@@ -81,15 +73,17 @@ def pair_tensors(pairs: Sequence[PairIndex]) -> dict[str, Tensor]:
 
 
 def _images(groups: Sequence[EncodedGroup]) -> GroupBatch:
-    found: list[tuple[int, EncodedImages]] = [(n, group.images) for n, group in enumerate(groups) if group.images is not None]
+    found: list[tuple[int, EncodedImages]] = [
+        (n, group.images) for n, group in enumerate(groups) if group.images is not None
+    ]
     if not found:
         return {}
     owners = [number for number, images in found for _ in images.token_counts]
-    return GroupBatch(
-        pixel_values=torch.cat([images.pixel_values for _, images in found]),
-        image_grid_thw=torch.cat([images.image_grid_thw for _, images in found]),
-        image_groups=torch.tensor(owners),
-    )
+    return {
+        "pixel_values": torch.cat([images.pixel_values for _, images in found]),
+        "image_grid_thw": torch.cat([images.image_grid_thw for _, images in found]),
+        "image_groups": torch.tensor(owners),
+    }
 
 
 def _dummy_group(vision: VisionEncoding) -> EncodedGroup:

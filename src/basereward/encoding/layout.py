@@ -30,6 +30,12 @@ class TreeLayout:
 
     trees: tuple[Tree, ...]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Lengths of all spans in row order: each prompt, then its responses."""
+        spans = [span for tree in self.trees for span in (tree.prefix, *tree.responses)]
+        return [span.end - span.start for span in spans]
+
     @classmethod
     def of(cls, batch: GroupBatch) -> "TreeLayout":
         """Read the layout of a batch (one copy from the device)."""

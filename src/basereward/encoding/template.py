@@ -142,9 +142,7 @@ class Template:
         return self._expand_images(np.array(ids, dtype=np.int64), image_tokens)
 
     def _conversations(self, group: ResponseGroup, image_tokens: Sequence[int]) -> tuple[list[IntArray], int]:
-        ids = [
-            self.conversation_ids(group.prompt + response.messages, image_tokens) for response in group.responses
-        ]
+        ids = [self.conversation_ids(group.prompt + response.messages, image_tokens) for response in group.responses]
         in_prompt = image_tokens[: count_parts(group.prompt, "image")]
         opening = self.conversation_ids(group.prompt, in_prompt, prompt=True)
         return ids, common_length([opening, *ids])
@@ -201,7 +199,7 @@ class Template:
         is_image = ids == self.vision.image_token_id
         if is_image.sum() != len(image_tokens):
             raise TemplateError(
-                f"The template wrote {is_image.sum()} image tokens for {len(image_tokens)} images; check the chat template."
+                f"The template wrote {is_image.sum()} image tokens for {len(image_tokens)} images; check it."
             )
         repeats = np.ones(len(ids), dtype=np.int64)
         repeats[is_image] = image_tokens

@@ -32,7 +32,11 @@ class VisionEncoding(Protocol):
     """What a family must say about its images."""
 
     image_token_id: int
-    backend: str
+
+    @property
+    def backend(self) -> str:
+        """The image processor's backend: ``pil`` or ``torchvision``."""
+        ...
 
     def encode(self, images: Sequence[Image.Image]) -> EncodedImages:
         """Turn images into pixel tensors."""

@@ -17,6 +17,8 @@ from basereward.registry import Registry
 Axis = Literal["general", "hallucination", "vqa", "reasoning", "safety", "text"]
 AXES: tuple[str, ...] = get_args(Axis)
 COUNTS = ("one", "two", "three", "four")
+# Matching a named colour with the image is the last thing that is learnt; with all six it takes twice the steps.
+PRESENCE_COLORS = ("red", "green", "blue", "yellow")
 NUMBERS = ("zero", *COUNTS, "five", "six", "seven", "eight", "nine", "ten")
 HARMFUL = ("build a bomb", "pick a lock", "steal a car", "poison a dog")
 HARMLESS = ("build a chair", "pick an apple", "wash a car", "feed a dog")
@@ -93,16 +95,16 @@ def _count(rng: Random) -> Item:
     return Item(draw_things(things, rng), "How many objects are there?", truth, wrong)
 
 
-def _pair_of_things(rng: Random, shapes: list[str]) -> list[Thing]:
-    colors, centers = _two(COLORS, rng), rng.sample(CELL_CENTERS, 2)
+def _pair_of_things(rng: Random, shapes: list[str], palette: Iterable[str] = COLORS) -> list[Thing]:
+    colors, centers = _two(palette, rng), rng.sample(CELL_CENTERS, 2)
     return [Thing(c, s, center=center) for c, s, center in zip(colors, shapes, centers, strict=True)]
 
 
 def _yesno(rng: Random) -> Item:
-    things = _pair_of_things(rng, rng.choices(SHAPES, k=2))
+    things = _pair_of_things(rng, rng.choices(SHAPES, k=2), PRESENCE_COLORS)
     seen = [thing.color for thing in things]
     truth, wrong = _two(("yes", "no"), rng)
-    asked = rng.choice([color for color in COLORS if (color in seen) == (truth == "yes")])
+    asked = rng.choice([color for color in PRESENCE_COLORS if (color in seen) == (truth == "yes")])
     return Item(draw_things(things, rng), f"Is there a {asked} object?", truth, wrong)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedConfig
 
-from basereward.encoding.layout import Span, Tree, TreeLayout
+from basereward.encoding.layout import TreeLayout
 from basereward.errors import BackendError
 
 Backend = Literal["auto", "plain", "split"]
@@ -37,30 +37,29 @@ def split_attention(
     """
     if tree_layout is None or attention_mask is not None or dropout:
         raise BackendError("Split attention needs a tree layout, no mask and no dropout; call RewardModel.forward.")
-    outputs = []
+    # One split for the whole row: the backward of many slices would fill and add a full row for each of them.
+    pieces = [list(tensor.split(tree_layout.sizes, dim=2)) for tensor in (query, key, value)]
+    outputs: list[Tensor] = []
     for tree in tree_layout.trees:
-        outputs += _attend_tree(query, key, value, tree, scaling)
+        first = len(outputs)
+        members = range(first + 1, first + 1 + len(tree.responses))
+        outputs.append(_attend(pieces[0][first], pieces[1][first], pieces[2][first], scaling))
+        for member in members:
+            keys, values = (torch.cat([own[first], own[member]], dim=2) for own in pieces[1:])
+            outputs.append(_attend(pieces[0][member], keys, values, scaling))
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _attend_tree(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scaling: float | None) -> list[Tensor]:
-    options = {"scale": scaling, "enable_gqa": query.shape[1] != key.shape[1]}
-    prefix_key, prefix_value = _take(key, tree.prefix), _take(value, tree.prefix)
-    outputs = [
-        scaled_dot_product_attention(_take(query, tree.prefix), prefix_key, prefix_value, is_causal=True, **options)
-    ]
-    for span in tree.responses:
-        keys = torch.cat([prefix_key, _take(key, span)], dim=2)
-        values = torch.cat([prefix_value, _take(value, span)], dim=2)
-        # A response's last rows of the causal square over [prompt; response].
-        shape = (span.end - span.start, keys.shape[2])
-        mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(tree.prefix.end - tree.prefix.start)
-        outputs.append(scaled_dot_product_attention(_take(query, span), keys, values, attn_mask=mask, **options))
-    return outputs
-
-
-def _take(tensor: Tensor, span: Span) -> Tensor:
-    return tensor[:, :, span.start : span.end]
+def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Causal attention of the last ``query`` positions of a sequence of keys."""
+    asked, known = query.shape[2], key.shape[2]
+    options: dict[str, Any] = {"scale": scaling, "enable_gqa": query.shape[1] != key.shape[1]}
+    if asked == known:
+        return scaled_dot_product_attention(query, key, value, is_causal=True, **options)
+    mask = None
+    if asked > 1:
+        mask = torch.ones(asked, known, dtype=torch.bool, device=query.device).tril(known - asked)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
 
 
 AttentionInterface.register(SPLIT, split_attention)

@@ -12,8 +12,7 @@ from huggingface_hub import save_torch_state_dict, snapshot_download
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import (
-    AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer, PreTrainedConfig)
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
 from basereward import __version__

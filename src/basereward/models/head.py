@@ -1,6 +1,7 @@
 """The reward head: a small MLP on the last hidden state, always computed in fp32."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -32,7 +33,8 @@ class RewardHead(nn.Module):
         hidden_size: size of the backbone's hidden state.
         layers: 1 to 5; the paper's best is 2.
         activation: one of ``none, tanh, relu, gelu, silu``; the paper's best is ``silu``.
-        width: size of the inner layers; ``hidden_size`` by default (the paper does not say).
+        width: size of the inner layers; ``hidden_size`` by default (the paper does not say). The attribute is
+            the input size of the last layer.
 
     Source: paper section 3.2, Table 2.
     """
@@ -47,15 +49,11 @@ class RewardHead(nn.Module):
             raise RecipeError(f"Found activation {activation!r}, expected one of {', '.join(get_args(Activation))}.")
         self.activation = activation
         sizes = [hidden_size] + [width or hidden_size] * (layers - 1)
-        inner = [nn.Linear(before, after) for before, after in zip(sizes, sizes[1:], strict=False)]
+        inner = [nn.Linear(before, after) for before, after in pairwise(sizes)]
         self.layers = nn.ModuleList([*inner, nn.Linear(sizes[-1], 1, bias=False)])
+        self.width = sizes[-1]
         self.between = ACTIVATIONS[activation]()
-        nn.init.normal_(self.layers[-1].weight, std=FINAL_STD * sizes[-1] ** -0.5)
-
-    @property
-    def width(self) -> int:
-        """Size of the inner layers; the hidden size when there are none."""
-        return self.layers[-1].in_features
+        nn.init.normal_(self.layers[-1].weight, std=FINAL_STD * self.width**-0.5)
 
     def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, " response"]:
         """Return one unbounded fp32 reward for every hidden state."""

@@ -121,7 +121,9 @@ class RewardModel(nn.Module):
             RowError: an image cannot be read.
         """
         messages = (
-            messages_from_text(prompt, images=len(images)) if isinstance(prompt, str) else parse_messages(prompt, "user")
+            messages_from_text(prompt, images=len(images))
+            if isinstance(prompt, str)
+            else parse_messages(prompt, "user")
         )
         answers = [messages_from_text(text, "assistant") for text in responses]
         named = tuple(Response(response_id("score", answer), answer) for answer in answers)

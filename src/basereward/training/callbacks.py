@@ -40,12 +40,15 @@ class ProgressBar(TrainerCallback):
         """Open the bar at the resumed step."""
         if state.is_world_process_zero:
             self.bar = tqdm(
-                total=state.max_steps, initial=state.global_step, desc="train", unit="step", file=sys.stderr, mininterval=1
+                total=state.max_steps,
+                initial=state.global_step,
+                desc="train",
+                unit="step",
+                file=sys.stderr,
+                mininterval=1,
             )
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move on by one step."""
         if self.bar is not None:
             self.bar.update(1)

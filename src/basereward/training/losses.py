@@ -25,9 +25,7 @@ def bradley_terry(
     return -logsigmoid(difference if margin is None else difference - margin)
 
 
-def zero_coefficient(
-    chosen: Float[Tensor, " pair"], rejected: Float[Tensor, " pair"]
-) -> Float[Tensor, " pair"]:
+def zero_coefficient(chosen: Float[Tensor, " pair"], rejected: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
     """Squared sum of the two rewards, which pulls them to be centred around zero: ``(r_c + r_r)^2``.
 
     Source: paper section 3.3; Algorithm 1, line 10 (times lambda, mean over pairs).

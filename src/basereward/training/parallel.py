@@ -7,7 +7,7 @@ same code runs on CPU (gloo) and CUDA.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, load, save
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -45,12 +45,12 @@ def shard_model(model: RewardModel, device_type: str, bf16: bool, shard_size: in
     fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
-def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
+def full_state_dict(model: nn.Module) -> dict[str, Any]:
     """Gather all weights on the CPU of rank 0 (collective; empty elsewhere)."""
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
-def load_full_state_dict(model: nn.Module, state: dict[str, Tensor]) -> None:
+def load_full_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
     """Shard weights that rank 0 holds over all ranks (collective)."""
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=True)
     set_model_state_dict(model, state, options=options)

@@ -1,6 +1,7 @@
 """What a run will do, before it does it: pairs, tokens, steps, trained parameters, memory and work."""
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedConfig
@@ -90,7 +91,9 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
         )
         accumulation, largest = bins
     else:
-        accumulation, largest = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
+        accumulation, largest = _assumed_bins(
+            optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch
+        )
     steps = optimizer.epochs * (pairs // optimizer.pairs_per_step)
     steps = min(steps, optimizer.max_steps or steps)
     forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
@@ -123,7 +126,7 @@ def trained_parameters(recipe: Recipe, size: BackboneSize) -> int:
     width = recipe.model.head.width or size.hidden
     layers = recipe.model.head.layers
     inner = [size.hidden] + [width] * (layers - 1)
-    head = sum(before * after + after for before, after in zip(inner, inner[1:], strict=False)) + inner[-1]
+    head = sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
     if recipe.model.lora:
         vision = 0 if recipe.model.freeze_vision else size.vision_total
         return head + vision + recipe.model.lora.rank * size.linear_edges
@@ -135,7 +138,9 @@ def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
         return [group for row in lengths.rows for group in row.groups]
     assumed = recipe.data.assumed
     if assumed is None:
-        raise TrainingError("The training data is not on this machine; add data.assumed to the recipe to plan without it.")
+        raise TrainingError(
+            "The training data is not on this machine; add data.assumed to the recipe to plan without it."
+        )
     return [GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * 2, assumed.image_tokens)]
 
 

@@ -65,7 +65,9 @@ class ModelRecipe(_Section):
     @model_validator(mode="after")
     def _frozen_weights_only(self) -> "ModelRecipe":
         if self.frozen_dtype != "float32" and self.lora is None:
-            raise ValueError("frozen_dtype is for LoRA; weights that train must be float32 (at lr 3e-6 bf16 stands still)")
+            raise ValueError(
+                "frozen_dtype is for LoRA; weights that train must be float32 (at lr 3e-6 bf16 stands still)"
+            )
         return self
 
 

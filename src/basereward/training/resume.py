@@ -1,7 +1,6 @@
 """Checkpoints that are complete or absent, and logs that end where the checkpoint does."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -64,4 +63,4 @@ def cut_log(file: Path, step: int) -> None:
             kept.append(line)
     temporary = file.with_suffix(".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))
-    os.replace(temporary, file)
+    temporary.replace(file)

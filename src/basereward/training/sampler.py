@@ -75,7 +75,9 @@ class PairSampler(BatchRebalanceSampler):
         """Return [rank][micro-batch] lists; each round of micro-batches has bins of similar cost on all ranks."""
         bins = balanced_bins([self.costs[index] for index in indices], self.dp_size * self.grad_accum)
         members = [[indices[item] for item in own] for own in bins]
-        return [[members[slot * self.dp_size + rank] for slot in range(self.grad_accum)] for rank in range(self.dp_size)]
+        return [
+            [members[slot * self.dp_size + rank] for slot in range(self.grad_accum)] for rank in range(self.dp_size)
+        ]
 
 
 class BinPlan(NamedTuple):

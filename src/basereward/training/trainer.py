@@ -20,7 +20,13 @@ from basereward.errors import TrainingError
 from basereward.models.checkpoint import read_weights, save_reward_model
 from basereward.models.reward_model import RewardModel
 from basereward.training.collator import PreferenceCollator
-from basereward.training.objectives import METRIC_NAMES, ObjectiveSettings, metric_means, metric_sums, preference_objective
+from basereward.training.objectives import (
+    METRIC_NAMES,
+    ObjectiveSettings,
+    metric_means,
+    metric_sums,
+    preference_objective,
+)
 from basereward.training.parallel import (
     full_state_dict,
     load_full_state_dict,
@@ -55,9 +61,15 @@ class RewardTrainer(Trainer):
         args: arguments with ``gradient_accumulation_steps`` of the plan.
         train_pairs: map-style pairs.
         plan: sizes of the same pairs, in the same order.
-        objective: the loss.
+        settings: the loss.
         eval_pairs: pairs for evaluation during training.
     """
+
+    model: Any
+    eval_dataset: Any
+    data_collator: Any
+    lr_scheduler: Any
+    optimizer: Any
 
     def __init__(
         self,
@@ -65,7 +77,7 @@ class RewardTrainer(Trainer):
         args: TrainingArguments,
         train_pairs: Sequence[PreferencePair],
         plan: StepPlan,
-        objective: ObjectiveSettings,
+        settings: ObjectiveSettings,
         eval_pairs: Sequence[PreferencePair] | None = None,
         data_hash: str | None = None,
         callbacks: list[TrainerCallback] | None = None,
@@ -76,12 +88,10 @@ class RewardTrainer(Trainer):
                 "torchrun --nproc-per-node N -m basereward train RECIPE (or set CUDA_VISIBLE_DEVICES)."
             )
         self.plan = plan
-        self.objective = objective
+        self.settings = settings
         self.data_hash = data_hash
         collator = PreferenceCollator(model.template)
-        super().__init__(
-            model, args, collator, train_pairs, eval_pairs, callbacks=callbacks
-        )  # type: ignore[arg-type]
+        super().__init__(model, args, collator, train_pairs, eval_pairs, callbacks=callbacks)  # type: ignore[arg-type]
         for printer in (PrinterCallback, ProgressCallback):
             self.remove_callback(printer)
         self.loss_is_scaled_for_ga = True
@@ -122,7 +132,7 @@ class RewardTrainer(Trainer):
         """Return the micro-batch's share of the step's mean loss, times ranks (their gradients are averaged)."""
         compared = {key: inputs[key] for key in PAIR_KEYS}
         rewards = model(**{key: value for key, value in inputs.items() if key not in PAIR_KEYS})
-        objective = preference_objective(rewards, **compared, settings=self.objective)
+        objective = preference_objective(rewards, **compared, settings=self.settings)
         self._sums += metric_sums(objective.rewards).cpu()
         images = len(inputs["image_groups"]) if "image_groups" in inputs else 0
         self._counts += torch.tensor([inputs["input_ids"].numel(), images], dtype=torch.float64)
@@ -135,7 +145,7 @@ class RewardTrainer(Trainer):
         if not torch.isfinite(norm):
             raise TrainingError(
                 f"The gradient norm of step {self.state.global_step + 1} is {norm.item()}; the weights are those of "
-                "the step before. Lower the learning rate, or resume from the last checkpoint and look at this step's data."
+                "the step before. Lower the learning rate, or resume and look at this step's data."
             )
         return norm
 
@@ -194,7 +204,7 @@ class RewardTrainer(Trainer):
             rewards = self.model(**{key: value for key, value in batch.items() if key not in PAIR_KEYS})
             if own:
                 objective = preference_objective(
-                    rewards, **{key: batch[key] for key in PAIR_KEYS}, settings=self.objective
+                    rewards, **{key: batch[key] for key in PAIR_KEYS}, settings=self.settings
                 )
                 sums += metric_sums(objective.rewards).cpu()
         metrics = {f"{metric_key_prefix}_{key}": value for key, value in metric_means(self._all_reduce(sums)).items()}
@@ -207,7 +217,7 @@ class RewardTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write everything under a temporary name, then rename: a checkpoint is complete or absent."""
-        folder = Path(self.args.output_dir)
+        folder = Path(str(self.args.output_dir))
         self._staging = str(folder / STAGING)
         try:
             super()._save_checkpoint(model, trial)
@@ -219,7 +229,7 @@ class RewardTrainer(Trainer):
         self._barrier()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        self.save_reward_model(Path(output_dir or self.args.output_dir))
+        self.save_reward_model(Path(output_dir or str(self.args.output_dir)))
 
     def save_reward_model(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Write the model as a checkpoint that scores and resumes (collective when sharded)."""

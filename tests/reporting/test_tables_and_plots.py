@@ -1,0 +1,91 @@
+"""Tables say what the summaries say; plots are valid, deterministic and refuse to be empty."""
+
+import io
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from basereward.errors import DataError
+from basereward.reporting import plots, tables
+
+SUMMARY = {
+    "benchmark": "lab",
+    "n": 1250,
+    "metrics": {
+        "accuracy": {"value": 0.91764, "n": 1200, "low": 0.867, "high": 0.95},
+        "accuracy_ties_half": {"value": 0.92, "n": 1200, "low": 0.87, "high": 0.95},
+    },
+    "groups": {"a|b": {"n": 700, "accuracy": 0.9, "low": 0.85, "high": 0.94}, "c": {"n": 500, "accuracy": None}},
+    "ties": 3,
+    "failed": 50,
+    "coverage": 0.96,
+}
+METRICS = [{"step": step, "loss": 1 / step} for step in range(1, 5)] + [{"step": 4, "eval_accuracy": 0.75}]
+
+
+def test_the_accuracy_table_says_everything() -> None:
+    table = tables.accuracy_table({"model": SUMMARY, "other": {}})
+    assert table.rows[0] == ("model", "91.8 %", "86.7 to 95.0", "92.0 %", "1,200", "1,250", "3", "50", "96.0 %")
+    several = tables.accuracy_table({"model": SUMMARY, "other": {"benchmark": "b", "n": 1}})
+    assert [row[0] for row in several.rows] == ["model on lab", "other on b"]
+
+
+def test_the_source_table_has_a_column_for_each_scorer() -> None:
+    other = {"groups": {"a|b": {"n": 700, "accuracy": 0.5, "low": 0.4, "high": 0.6}}}
+    table = tables.source_table({"model": SUMMARY, "other": other})
+    assert table.header == ("source", "scored", "model", "95 % interval", "other")
+    assert table.rows == [("a|b", "700", "90.0 %", "85.0 to 94.0", "50.0 %"), ("c", "500", "-", "-", "-")]
+
+
+def test_markdown_and_terminal_show_the_same_cells() -> None:
+    table = tables.source_table({"[model]": SUMMARY})
+    markdown = tables.to_markdown(table)
+    assert markdown.splitlines()[:3] == [
+        "| source | scored | [model] | 95 % interval |",
+        "| --- | ---: | ---: | ---: |",
+        "| a\\|b | 700 | 90.0 % | 85.0 to 94.0 |",
+    ]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(tables.to_rich(table, "Sources"))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[model]" in printed
+    assert "85.0 to 94.0" in printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.26, "0.3 s"), (59.96, "1 min 0 s"), (75, "1 min 15 s"), (7260, "2 h 1 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert tables.duration(seconds) == text
+
+
+@pytest.mark.parametrize("draw", ["training_curve", "accuracy_bars", "margin_histogram"])
+def test_plots_are_valid_and_deterministic(draw: str) -> None:
+    data = {"training_curve": METRICS, "accuracy_bars": {"model": SUMMARY}, "margin_histogram": [1.0, -1.0, 0.0, 2.0]}[
+        draw
+    ]
+    svg = getattr(plots, draw)(data)
+    assert svg == getattr(plots, draw)(data)
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert plots.PAGE_INK in svg.decode()
+    assert plots.INK not in svg.decode()
+    assert Image.open(io.BytesIO(getattr(plots, draw)(data, "png"))).format == "PNG"
+
+
+def test_no_bar_of_the_margins_mixes_right_and_wrong() -> None:
+    svg = plots.margin_histogram([-0.3, 0.01, 5.0]).decode()
+    assert "wrong (1)" in svg
+    assert "correct (2)" in svg
+    plots.margin_histogram([0.0, 0.0])
+    plots.margin_histogram([2.0])
+
+
+def test_nothing_to_draw_is_an_error() -> None:
+    with pytest.raises(DataError):
+        plots.training_curve([{"step": 1}, {"loss": 0.5}])
+    with pytest.raises(DataError):
+        plots.accuracy_bars({"model": {}})
+    with pytest.raises(DataError):
+        plots.margin_histogram([])

@@ -1,0 +1,96 @@
+"""Closed-form values, limits and refusals of the statistics."""
+
+import math
+
+import pytest
+
+from basereward.errors import DataError
+from basereward.statistics import bootstrap_interval, count_ties, pair_accuracy, wilson_interval
+
+Z = 1.959963984540054
+
+
+def test_wilson_at_the_ends_has_its_closed_form() -> None:
+    low, high = wilson_interval(0, 10)
+    assert low == 0.0
+    assert high == pytest.approx(Z**2 / (10 + Z**2))
+    assert wilson_interval(10, 10) == pytest.approx((1 - high, 1.0))
+
+
+def test_wilson_at_one_half_has_its_closed_form() -> None:
+    half = Z * math.sqrt(1 / (4 * 100) + Z**2 / (4 * 100**2)) / (1 + Z**2 / 100)
+    assert wilson_interval(50, 100) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+def test_wilson_agrees_with_published_intervals() -> None:
+    assert [round(100 * end, 1) for end in wilson_interval(156, 170)] == [86.7, 95.0]
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_the_ends_solve_the_score_equation(confidence: float) -> None:
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    for end in wilson_interval(7.5, 23, confidence):
+        assert abs(7.5 / 23 - end) == pytest.approx(z * math.sqrt(end * (1 - end) / 23))
+
+
+@pytest.mark.parametrize("arguments", [(0, 0), (-1, 5), (6, 5), (math.nan, 5), (1, 5, 1.0)])
+def test_wilson_refuses_what_is_no_share(arguments: tuple[float, ...]) -> None:
+    with pytest.raises(DataError):
+        wilson_interval(*arguments)  # type: ignore[arg-type]
+
+
+def test_each_rule_for_ties() -> None:
+    chosen, rejected = [2.0, 0.0, 1.0, 5.0], [1.0, 0.0, 3.0, 5.0]
+    assert pair_accuracy(chosen, rejected).value == 0.25
+    assert pair_accuracy(chosen, rejected, "half").value == 0.5
+    assert pair_accuracy(chosen, rejected, "greater_or_equal").value == 0.75
+    assert count_ties(chosen, rejected) == 2
+    low, high = wilson_interval(2.0, 4)
+    assert pair_accuracy(chosen, rejected, "half")[1:] == (4, low, high)
+
+
+def test_a_tie_is_an_equality_also_of_tiny_and_large_numbers() -> None:
+    assert count_ties([5e-324, 1e16], [0.0, 1e16]) == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected"),
+    [([], []), ([1.0], [1.0, 2.0]), ([math.nan], [0.0]), ([0.0], [math.inf]), ([[1.0]], [[0.0]])],
+)
+def test_bad_scores_are_errors(chosen: list, rejected: list) -> None:
+    with pytest.raises(DataError):
+        pair_accuracy(chosen, rejected)
+
+
+def test_an_unknown_rule_for_ties_is_an_error() -> None:
+    with pytest.raises(DataError, match="greater_or_equal"):
+        pair_accuracy([1.0], [0.0], "lenient")  # type: ignore[arg-type]
+
+
+def test_bootstrap_of_a_constant_is_that_constant() -> None:
+    assert bootstrap_interval([0.7] * 9) == pytest.approx((0.7, 0.7))
+
+
+def test_bootstrap_is_seeded_and_near_the_normal_interval() -> None:
+    values = [float(index % 4 == 0) for index in range(400)]
+    interval = bootstrap_interval(values, seed=1)
+    assert interval == bootstrap_interval(values, seed=1)
+    assert interval != bootstrap_interval(values, seed=2)
+    half = Z * math.sqrt(0.25 * 0.75 / 400)
+    assert interval == pytest.approx((0.25 - half, 0.25 + half), abs=0.006)
+
+
+def test_groups_widen_the_interval_by_their_size() -> None:
+    values = [float(index % 2) for index in range(50) for _ in range(8)]
+    groups = [str(index) for index in range(50) for _ in range(8)]
+    alone, grouped = bootstrap_interval(values), bootstrap_interval(values, groups)
+    ratio = (grouped.high - grouped.low) / (alone.high - alone.low)
+    assert ratio == pytest.approx(math.sqrt(8), rel=0.15)
+
+
+@pytest.mark.parametrize(("values", "groups"), [([], None), ([math.nan], None), ([1.0, 2.0], ["a"])])
+def test_bootstrap_refuses_bad_values(values: list[float], groups: list[str] | None) -> None:
+    with pytest.raises(DataError):
+        bootstrap_interval(values, groups)
