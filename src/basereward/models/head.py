@@ -50,10 +50,11 @@ class RewardHead(nn.Module):
         self.activation = activation
         sizes = [hidden_size] + [width or hidden_size] * (layers - 1)
         inner = [nn.Linear(before, after) for before, after in pairwise(sizes)]
-        self.layers = nn.ModuleList([*inner, nn.Linear(sizes[-1], 1, bias=False)])
+        last = nn.Linear(sizes[-1], 1, bias=False)
+        self.layers = nn.ModuleList([*inner, last])
         self.width = sizes[-1]
         self.between = ACTIVATIONS[activation]()
-        nn.init.normal_(self.layers[-1].weight, std=FINAL_STD * self.width**-0.5)
+        nn.init.normal_(last.weight, std=FINAL_STD * self.width**-0.5)
 
     def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, " response"]:
         """Return one unbounded fp32 reward for every hidden state."""
