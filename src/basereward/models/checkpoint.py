@@ -99,12 +99,15 @@ def load_backbone(path: str | Path, dtype: torch.dtype | None = None) -> LoadedB
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silence transformers' load report, which calls the reward head unexpected; missing weights are our error."""
-    level = logging.get_verbosity()
+    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if has_bar:
+            logging.enable_progress_bar()
 
 
 def load_template(path: str | Path, settings: TemplateSettings | None = None) -> Template:

@@ -21,7 +21,10 @@ Score = float | Failure
 class Scorer(Protocol):
     """Scores the responses of groups."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What result files call the scorer."""
+        ...
 
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
         """Return, for each group and each of its responses in order, a raw unbounded reward or a failure."""

@@ -56,8 +56,28 @@ class Plan:
     memory: Memory
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self) | {"memory_gib": self.memory._asdict() | {"total": self.memory.total}}
+        """Return plain values for JSON; memory is in GiB."""
+        return asdict(self) | {"memory": self.memory._asdict() | {"total": self.memory.total}}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return names and values for people."""
+        memory = self.memory
+        return [
+            ("pairs", f"{self.pairs:,} ({self.data}; {self.dropped:,} dropped)"),
+            ("tokens per pair", f"{self.tokens_per_pair:,.0f} (longest {self.longest_pair:,})"),
+            ("pairs per step", f"{self.pairs_per_step} = {self.ranks} ranks x {self.microbatches} micro-batches"),
+            ("largest micro-batch", f"{self.largest_microbatch:,} tokens"),
+            ("steps", f"{self.steps:,} in {self.epochs} epochs"),
+            ("parameters", f"{self.parameters:,} ({self.trained_parameters:,} trained, the head included)"),
+            ("work per pair", f"{self.forward_flops_per_pair:.3g} FLOPs forward"),
+            ("saved by sharing", f"{self.saved_flops_share:.0%} of the work of separate sequences"),
+            ("work of the run", f"{self.train_flops:.3g} FLOPs (forward and backward)"),
+            ("memory per rank", f"about {memory.total:.1f} GiB"),
+            ("  weights", f"{memory.weights:.1f} GiB"),
+            ("  gradients", f"{memory.gradients:.1f} GiB"),
+            ("  optimizer", f"{memory.optimizer:.1f} GiB"),
+            ("  activations", f"{memory.activations:.1f} GiB"),
+        ]
 
 
 class Work(NamedTuple):

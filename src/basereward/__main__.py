@@ -1,0 +1,5 @@
+"""``python -m basereward``, for torchrun."""
+
+from basereward.cli.main import main
+
+main()

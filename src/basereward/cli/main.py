@@ -1,0 +1,62 @@
+"""The ``basereward`` command: its list of commands and how errors leave it."""
+
+import os
+import sys
+
+import typer
+
+from basereward import __version__
+from basereward.cli.demo import demo
+from basereward.cli.evaluate import evaluate
+from basereward.cli.lab import lab
+from basereward.cli.merge import merge
+from basereward.cli.report import report
+from basereward.cli.score import score
+from basereward.cli.train import train
+from basereward.errors import BaseRewardError
+
+app = typer.Typer(
+    help="Reward models for multimodal LLMs: train them, know how good they are, use them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(train)
+app.command()(score)
+app.command("eval")(evaluate)
+app.command()(merge)
+app.command()(report)
+app.add_typer(lab, name="lab")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; an error that we raise on purpose ends with its message and exit code 1."""
+    # Before torch is imported: spinning threads make two processes on the same cores many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Loader processes are forked after the tokenizer was used.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except BaseRewardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

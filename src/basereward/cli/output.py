@@ -1,0 +1,43 @@
+"""What commands print: tables for people, or one JSON object on stdout and nothing else there."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object on stdout; progress goes to stderr.")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """Tell the user what happens, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """A progress bar on stderr whose total may come late."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def move(self, done: int, total: int | None = None) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        if total is not None:
+            self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+
+@contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Bar]:
+    """Show a progress bar on stderr."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=title, file=sys.stderr) as bar:
+        yield Bar(bar)

@@ -1,0 +1,32 @@
+"""``basereward score``."""
+
+from pathlib import Path
+
+import typer
+
+from basereward.cli.output import JSON_OPTION, print_json, progress
+
+
+def score(
+    model: str = typer.Argument(help="Checkpoint folder, hub id, or baseline:longer|shorter|first|random."),
+    source: Path = typer.Argument(metavar="IN", help="JSONL or Parquet with pairs, or prompt + responses."),
+    target: Path = typer.Argument(metavar="OUT", help="The same rows with scores; .jsonl or .parquet."),
+    dtype: str | None = typer.Option(None, help="float32 or bfloat16; as stored by default."),
+    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1, ...; CUDA by default if there is one."),
+    backend: str = typer.Option("auto", help="auto, plain or split."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Score every row of a file; an interrupted call goes on where it stopped.
+
+    Example: `basereward score runs/demo/model pairs.jsonl scored.jsonl`
+    """
+    from basereward.scoring.files import count_rows, score_file
+    from basereward.scoring.spec import open_scorer
+
+    scorer = open_scorer(model, dtype, device, backend)
+    with progress("score", count_rows(source) if source.is_file() else None) as bar:
+        scored = score_file(scorer, source, target, bar.move)
+    if as_json:
+        print_json({"model": model, "out": str(target), **scored._asdict()})
+        return
+    print(f"{scored.rows} rows, {scored.failed} with an error -> {target}")

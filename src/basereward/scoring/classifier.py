@@ -1,0 +1,66 @@
+"""Scores with any one-label text ``*ForSequenceClassification`` model, every sequence alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from basereward.data.schema import ResponseGroup
+from basereward.encoding.template import Template
+from basereward.errors import CheckpointError, RowError, TemplateError
+from basereward.models.checkpoint import quiet_loading, resolve_folder
+from basereward.scoring.interface import Failure, Score
+from basereward.scoring.local import finite
+
+
+class ClassifierScorer:
+    """The logit of a one-label sequence classifier on the templated conversation.
+
+    Args:
+        path: folder or hub id.
+        dtype: by default the stored one.
+        device: by default CUDA if there is one.
+
+    Raises:
+        CheckpointError: weights are missing, or the model has several labels.
+    """
+
+    def __init__(
+        self, path: str | Path, dtype: torch.dtype | None = None, device: str | torch.device | None = None
+    ) -> None:
+        folder = resolve_folder(path)
+        with quiet_loading():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=dtype or "auto", output_loading_info=True
+            )
+        if info["missing_keys"]:
+            raise CheckpointError(
+                f"{folder} lacks {', '.join(sorted(info['missing_keys'])[:4])}; they would be random."
+            )
+        if model.config.num_labels != 1:
+            raise CheckpointError(f"{folder} has {model.config.num_labels} labels, a reward model has one.")
+        # Alone and unpadded, the last token is the last one; a pad id equal to the end of turn would hide it.
+        model.config.get_text_config().pad_token_id = None
+        self.model: Any = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        self.template = Template(AutoTokenizer.from_pretrained(folder))
+        self.name = str(path)
+
+    @torch.inference_mode()
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
+        """Return a reward or a failure for each response of each group, in order."""
+        return [[self._score(group, place) for place in range(len(group.responses))] for group in groups]
+
+    def _score(self, group: ResponseGroup, place: int) -> Score:
+        if group.images:
+            return Failure("text_only", f"{self.name} reads text only; group {group.id!r} has images.")
+        try:
+            ids = self.template.conversation_ids(group.prompt + group.responses[place].messages)
+        except (RowError, TemplateError) as error:
+            return Failure("template", str(error))
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if limit and len(ids) > limit:
+            return Failure("too_long", f"{len(ids)} tokens, more than the model's {limit}.")
+        tokens = torch.from_numpy(ids)[None].to(self.model.device)
+        return finite(self.model(input_ids=tokens).logits.float()[0, 0].item())

@@ -1,0 +1,122 @@
+"""Scores groups with a reward model in this process: packed rows, results in order, failures typed."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from basereward.data.schema import ResponseGroup
+from basereward.encoding.collate import collate
+from basereward.encoding.template import EncodedGroup, Template
+from basereward.errors import RowError, TemplateError
+from basereward.models.reward_model import RewardModel
+from basereward.scoring.interface import Failure, Score
+
+DEFAULT_ROW_TOKENS = 16384
+
+
+class Piece(NamedTuple):
+    """A part of a group that fits a row: which group, which of its responses, and their encoding."""
+
+    group: int
+    responses: tuple[int, ...]
+    encoded: EncodedGroup
+
+
+class LocalScorer:
+    """Scores with a ``RewardModel``; a score does not depend on what else is in the row.
+
+    Args:
+        model: the model, on its device.
+        name: what result files call it.
+        row_tokens: memory cap of one packed row; larger groups are split and rejoined.
+    """
+
+    def __init__(self, model: RewardModel, name: str, row_tokens: int = DEFAULT_ROW_TOKENS) -> None:
+        self.model = model.eval()
+        self.name = name
+        self.row_tokens = row_tokens
+
+    @torch.inference_mode()
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
+        """Return a reward or a failure for each response of each group, in order."""
+        scores: list[list[Score]] = [[Failure("unscored", "")] * len(group.responses) for group in groups]
+        pieces: list[Piece] = []
+        for number, group in enumerate(groups):
+            for places, outcome in encode_each(self.model.template, group):
+                if isinstance(outcome, Failure):
+                    for place in places:
+                        scores[number][place] = outcome
+                else:
+                    pieces += split_group(number, places, outcome, self.row_tokens)
+        for row in self._rows(pieces):
+            rewards = iter(self._rewards(row))
+            for piece in row:
+                for place in piece.responses:
+                    scores[piece.group][place] = finite(next(rewards))
+        return scores
+
+    def _rewards(self, row: Sequence[Piece]) -> list[float]:
+        batch = collate([piece.encoded for piece in row])
+        return self.model(**{key: value.to(self.model.device) for key, value in batch.items()}).tolist()
+
+    def _rows(self, pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+        """Fill rows up to the cap, pieces of similar length together."""
+        row: list[Piece] = []
+        filled = 0
+        for piece in sorted(pieces, key=lambda piece: piece.encoded.tokens):
+            if row and filled + piece.encoded.tokens > self.row_tokens:
+                yield row
+                row, filled = [], 0
+            row.append(piece)
+            filled += piece.encoded.tokens
+        if row:
+            yield row
+
+
+def encode_each(template: Template, group: ResponseGroup) -> Iterator[tuple[tuple[int, ...], EncodedGroup | Failure]]:
+    """Yield places and encoding of a group; if it cannot be encoded whole, response by response."""
+    everyone = tuple(range(len(group.responses)))
+    try:
+        yield everyone, template.encode(group)
+    except (RowError, TemplateError) as error:
+        if len(group.responses) == 1:
+            reason = error.reason if isinstance(error, RowError) else "template"
+            yield everyone, Failure(reason, str(error))
+            return
+        for place in everyone:
+            alone = dataclasses.replace(group, responses=(group.responses[place],))
+            for _, outcome in encode_each(template, alone):
+                yield (place,), outcome
+
+
+def split_group(number: int, places: Sequence[int], encoded: EncodedGroup, cap: int) -> list[Piece]:
+    """Cut the responses of a group into pieces under the cap, each with the prompt; a piece has at least one."""
+    pieces: list[Piece] = []
+    members: list[int] = []
+    tokens = len(encoded.prefix)
+    for member, suffix in enumerate(encoded.suffixes):
+        if members and tokens + len(suffix) > cap:
+            pieces.append(_piece(number, places, encoded, members))
+            members, tokens = [], len(encoded.prefix)
+        members.append(member)
+        tokens += len(suffix)
+    return [*pieces, _piece(number, places, encoded, members)]
+
+
+def finite(reward: float) -> Score:
+    """Return the reward, or a failure if it is no number."""
+    if math.isfinite(reward):
+        return reward
+    return Failure("not_finite", f"The reward is {reward}; the weights or the precision are broken.")
+
+
+def _piece(number: int, places: Sequence[int], encoded: EncodedGroup, members: list[int]) -> Piece:
+    own = dataclasses.replace(
+        encoded,
+        suffixes=tuple(encoded.suffixes[member] for member in members),
+        answer_lengths=tuple(encoded.answer_lengths[member] for member in members),
+    )
+    return Piece(number, tuple(places[member] for member in members), own)
