@@ -70,9 +70,7 @@ def make_group(say):
     def make(prompt, responses, images=()):
         messages = (say("user", *[None] * len(images), prompt),) if isinstance(prompt, str) else tuple(prompt)
         name = f"group {next(numbers)}"
-        answers = tuple(
-            Response(f"{name} {place}", (say("assistant", text),)) for place, text in enumerate(responses)
-        )
+        answers = tuple(Response(f"{name} {place}", (say("assistant", text),)) for place, text in enumerate(responses))
         return ResponseGroup(name, messages, answers, tuple(images))
 
     return make

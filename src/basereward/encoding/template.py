@@ -97,30 +97,29 @@ class Template:
         """Encode a group with its images.
 
         Raises:
-            RowError: an image cannot be read, or ``too_long``.
-            TemplateError: the template loses text, or the backbone reads no images.
+            RowError: an image cannot be read, text is malformed, or ``too_long``.
+            TemplateError: the template loses text, there are no responses, or the backbone reads no images.
         """
         images = self._encode_images(group)
-        ids, prompt_length = self._conversations(group, images.token_counts if images else [])
-        split = shared_prefix(ids)
-        self._check_length(group.id, max(map(len, ids)))
+        counts = images.token_counts if images else []
+        ids = self._conversations(group, counts)
+        split = self._shared(group.id, ids)
         prefix = ids[0][:split]
         grid = images.image_grid_thw if images else None
         positions = self.vision.positions(prefix, grid) if self.vision else text_positions(prefix, self.axes)
         suffixes = tuple(sequence[split:] for sequence in ids)
-        answers = tuple(len(sequence) - prompt_length for sequence in ids)
-        return EncodedGroup(prefix, suffixes, positions, answers, images)
+        return EncodedGroup(prefix, suffixes, positions, self._answer_lengths(group, ids, counts), images)
 
     def measure(self, group: ResponseGroup, image_sizes: Sequence[tuple[int, int]]) -> GroupLength:
         """Return the lengths that ``encode`` would give, from image sizes (width, height) alone.
 
         Raises:
-            RowError: ``too_long``.
+            RowError: text is malformed, or ``too_long``.
+            TemplateError: as ``encode``.
         """
         counts = [self._require_vision(group.id).count_tokens(*size) for size in image_sizes]
-        ids, _ = self._conversations(group, counts)
-        self._check_length(group.id, max(map(len, ids)))
-        split = shared_prefix(ids)
+        ids = self._conversations(group, counts)
+        split = self._shared(group.id, ids)
         return GroupLength(split, tuple(len(sequence) - split for sequence in ids), sum(counts))
 
     def conversation_ids(self, messages: Messages, image_tokens: Sequence[int] = (), prompt: bool = False) -> IntArray:
@@ -132,20 +131,42 @@ class Template:
             prompt: whether to end with the generation prompt.
 
         Raises:
-            TemplateError: an image token came out of text, or the counts do not fit.
+            RowError: ``malformed``: text that is no Unicode.
+            TemplateError: the template loses text, or its image tokens do not fit the counts.
         """
+        return self._ids(messages, image_tokens, prompt, self._names_control_tokens(messages))
+
+    def _names_control_tokens(self, messages: Messages) -> bool:
+        """Whether text holds an added token, also one that only joining the parts of a message would make."""
+        return any(self._added_pattern.search(message.text) for message in messages)
+
+    def _ids(self, messages: Messages, image_tokens: Sequence[int], prompt: bool, apart: bool) -> IntArray:
         texts = [part.text for message in messages for part in message.content if part.type == "text"]
-        if any(self._added_pattern.search(text) for text in texts):
+        for text in texts:
+            _check_unicode(text)
+        if apart:
             ids = self._encode_apart(messages, texts, prompt)
         else:
-            ids = self.tokenizer.encode(self._render(messages, prompt), add_special_tokens=False)
+            rendered = self._render(messages, prompt)
+            lost = [text for text in texts if text.strip() not in rendered]
+            if lost:
+                raise TemplateError(f"The chat template loses or cuts text: {lost[0][:80]!r}.")
+            ids = self.tokenizer.encode(rendered, add_special_tokens=False)
         return self._expand_images(np.array(ids, dtype=np.int64), image_tokens)
 
-    def _conversations(self, group: ResponseGroup, image_tokens: Sequence[int]) -> tuple[list[IntArray], int]:
-        ids = [self.conversation_ids(group.prompt + response.messages, image_tokens) for response in group.responses]
+    def _conversations(self, group: ResponseGroup, image_tokens: Sequence[int]) -> list[IntArray]:
+        if not group.responses:
+            raise TemplateError(f"Group {group.id!r} has no responses; expected at least one.")
+        return [self.conversation_ids(group.prompt + response.messages, image_tokens) for response in group.responses]
+
+    def _answer_lengths(
+        self, group: ResponseGroup, ids: Sequence[IntArray], image_tokens: Sequence[int]
+    ) -> tuple[int, ...]:
+        """Count the tokens after the generation prompt, which is encoded in the way of each conversation."""
         in_prompt = image_tokens[: count_parts(group.prompt, "image")]
-        opening = self.conversation_ids(group.prompt, in_prompt, prompt=True)
-        return ids, common_length([opening, *ids])
+        ways = [self._names_control_tokens(group.prompt + response.messages) for response in group.responses]
+        openings = {apart: self._ids(group.prompt, in_prompt, True, apart) for apart in set(ways)}
+        return tuple(len(own) - common_length([openings[apart], own]) for own, apart in zip(ids, ways, strict=True))
 
     def _encode_images(self, group: ResponseGroup) -> EncodedImages | None:
         if not group.images:
@@ -158,11 +179,19 @@ class Template:
             raise TemplateError(f"Group {group_id!r} has images, but this backbone reads text only.")
         return self.vision
 
-    def _check_length(self, group_id: str, length: int) -> None:
+    def _shared(self, group_id: str, ids: Sequence[IntArray]) -> int:
+        length = max(map(len, ids))
         if self.max_length and length > self.max_length:
             raise RowError(
                 "too_long", f"{group_id!r} has {length} tokens, more than max_length {self.max_length}; raise it."
             )
+        split = shared_prefix(ids)
+        if self.vision and any((own[split:] == self.vision.image_token_id).any() for own in ids):
+            raise TemplateError(
+                f"Group {group_id!r} has an image after its shared prefix; "
+                "a response with images needs a group of its own."
+            )
+        return split
 
     def _render(self, messages: Sequence[Message], prompt: bool) -> str:
         plain = [message.to_dict() for message in messages]
@@ -219,6 +248,13 @@ def common_length(sequences: Sequence[IntArray]) -> int:
 def shared_prefix(sequences: Sequence[IntArray]) -> int:
     """Return how many tokens to share: the common prefix, but at least one token is left to every response."""
     return min(common_length(sequences), min(map(len, sequences)) - 1)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RowError("malformed", f"Found half a surrogate pair in {text[:80]!r}; expected Unicode text.") from error
 
 
 def _with_sentinels(messages: Messages) -> list[Message]:

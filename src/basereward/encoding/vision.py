@@ -1,7 +1,7 @@
 """Images as tokens: pixel tensors, placeholder counts and positions, without a line of model weights."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ class Positions(NamedTuple):
     following: int
 
 
+@runtime_checkable
 class VisionEncoding(Protocol):
     """What a family must say about its images."""
 

@@ -96,8 +96,10 @@ def demo_recipe(name: str, backbone: Path, data: Path, test: Path, steps: int, s
 
 
 def write_examples(folder: Path, pairs: PairDataset, evaluation: PairEvaluation) -> None:
-    """Write the first pairs with their images and scores, wrong ones first, for the page."""
-    records = sorted(evaluation.records, key=lambda record: (record.outcome == "correct", record.row))[:EXAMPLES]
+    """Write pairs with their images and scores for the page: the first wrong ones, then the first correct ones."""
+    wrong = [record for record in evaluation.records if record.outcome != "correct"][: EXAMPLES // 2]
+    correct = [record for record in evaluation.records if record.outcome == "correct"]
+    records = [*wrong, *correct[: EXAMPLES - len(wrong)]]
     lines = []
     for record in records:
         pair = pairs[record.row]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from torch import Tensor
 
 from basereward.errors import CheckpointError, MissingExtraError
@@ -66,9 +67,19 @@ def load_adapter(folder: Path, load_base: Callable[[str], Any]) -> Any:
 
     Raises:
         MissingExtraError: peft is not installed.
+        CheckpointError: adapter weights are missing; they would do nothing.
     """
     base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-    return _import_peft().PeftModel.from_pretrained(load_base(base), folder)
+    file = folder / "adapter_model.safetensors"
+    if not file.exists():
+        raise CheckpointError(f"{folder} has an adapter_config.json, but no adapter_model.safetensors.")
+    model = _import_peft().PeftModel.from_pretrained(load_base(base), folder)
+    with safe_open(file, "pt") as opened:
+        stored = {adapter_name(name) for name in opened.keys()}  # noqa: SIM118
+    missing = sorted(name for name in model.state_dict() if ".lora_" in name and name not in stored)
+    if missing:
+        raise CheckpointError(f"{folder} lacks {len(missing)} adapter weights: {', '.join(missing[:4])}.")
+    return model
 
 
 def adapter_name(stored: str) -> str:

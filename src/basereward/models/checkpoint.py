@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from basereward.models.reward_model import RewardModel
 
 HEAD_PREFIX = "reward_head."
 WEIGHT_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "reward_head.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,20 @@ def load_backbone(path: str | Path, dtype: torch.dtype | None = None) -> LoadedB
         CheckpointError: weights are missing or have another shape; they would be random.
     """
     folder = resolve_folder(path)
+    _stored_config(folder)
     family_of(AutoConfig.from_pretrained(folder))
-    with quiet_loading():
-        model, info = AutoModel.from_pretrained(folder, dtype=dtype or "auto", output_loading_info=True)
+    # Ignored sizes are reported, and refused below with their names.
+    options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        with quiet_loading():
+            model, info = AutoModel.from_pretrained(folder, dtype=dtype or "auto", **options)
+    except OSError as error:
+        raise CheckpointError(f"{folder} holds no readable weights: {error}") from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing:
         raise CheckpointError(
-            f"{folder} lacks {len(missing)} backbone weights ({', '.join(missing[:4])}, ...); they would be random. "
+            f"{folder} lacks {len(missing)} backbone weights, or has them in another shape "
+            f"({', '.join(missing[:4])}{', ...' * (len(missing) > 4)}); they would be random. "
             f"Expected the hub layout of {type(model).__name__}."
         )
     return LoadedBackbone(model, folder)
@@ -113,14 +122,20 @@ def quiet_loading() -> Iterator[None]:
 def load_template(path: str | Path, settings: TemplateSettings | None = None) -> Template:
     """Load the tokenizer, chat template and image processor of a folder, without weights.
 
+    Args:
+        settings: what to change; what they leave open is as stored.
+
     Raises:
         CheckpointError: the stored template hash is not that of the files beside it.
     """
     folder = resolve_folder(path)
-    config = AutoConfig.from_pretrained(folder)
     stored = _reward_section(folder)
-    chosen = settings or TemplateSettings(
-        max_length=stored.get("max_length"), image_backend=stored.get("image_backend")
+    config = AutoConfig.from_pretrained(folder)
+    wanted = settings or TemplateSettings()
+    chosen = replace(
+        wanted,
+        max_length=wanted.max_length or stored.get("max_length"),
+        image_backend=wanted.image_backend or stored.get("image_backend"),
     )
     family = family_of(config)
     if family.vision is None:
@@ -181,7 +196,10 @@ def load_reward_model(path: str | Path, dtype: torch.dtype | None = None, backen
         backbone = load_backbone(folder, dtype).model
     width = backbone.config.get_text_config().hidden_size
     head = RewardHead(width, **asdict(HeadSettings(**facts["head"])))
-    head.load_state_dict(head_weights)
+    try:
+        head.load_state_dict(head_weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"The reward head of {folder} is not what its config.json says: {error}") from error
     return RewardModel(backbone, head, load_template(folder), backend)
 
 
@@ -212,6 +230,9 @@ def save_reward_model(
     else:
         weights = {model.family.to_hub(name): tensor.to(dtype or tensor.dtype) for name, tensor in body.items()}
         save_torch_state_dict({**weights, **head}, folder, max_shard_size=max_shard_size)
+        for name in ADAPTER_FILES:
+            # An adapter that was saved here before would be loaded instead, with its old head.
+            (folder / name).unlink(missing_ok=True)
     model.template.processor.save_pretrained(folder)
     _write_config(model, folder, dtype, data_hash)
     return folder
@@ -246,11 +267,15 @@ def _image_processor(folder: Path, settings: TemplateSettings) -> Any:
     return type(processor)(**{**processor.to_dict(), "size": size})
 
 
-def _reward_section(folder: Path) -> dict[str, Any]:
+def _stored_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.exists():
         raise CheckpointError(f"{folder} has no config.json; expected a Hugging Face model folder.")
-    return json.loads(file.read_text()).get("reward", {})
+    return json.loads(file.read_text())
+
+
+def _reward_section(folder: Path) -> dict[str, Any]:
+    return _stored_config(folder).get("reward", {})
 
 
 def _read_head(folder: Path) -> dict[str, Tensor]:

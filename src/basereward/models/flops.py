@@ -54,7 +54,7 @@ class BackboneSize:
         token = 2 * self.text
         return CostModel(attention=4 * self.attention / token, image=2 * self.vision * self.patches_per_token / token)
 
-    def _vision_flops(self, image_tokens: int) -> float:
+    def _vision_flops(self, image_tokens: int) -> int:
         patches = image_tokens * self.patches_per_token
         keys = self.vision_full * patches + self.vision_windowed * min(self.window, patches)
         return patches * (2 * self.vision + 4 * keys)

@@ -26,8 +26,8 @@ FINAL_STD = 0.1
 class RewardHead(nn.Module):
     """``layers`` linear maps with an activation between them: hidden -> width -> ... -> 1.
 
-    The last layer has no bias, because Bradley-Terry does not see it. Autocast is off inside, so the reward is
-    fp32 in every precision mode.
+    The last layer has no bias, because Bradley-Terry does not see it. Autocast is off inside, and casting the model
+    leaves these weights alone, so the reward is fp32 in every precision mode.
 
     Args:
         hidden_size: size of the backbone's hidden state.
@@ -39,9 +39,7 @@ class RewardHead(nn.Module):
     Source: paper section 3.2, Table 2.
     """
 
-    def __init__(
-        self, hidden_size: int, layers: int = 2, activation: Activation = "silu", width: int | None = None
-    ) -> None:
+    def __init__(self, hidden_size: int, layers: int = 2, activation: str = "silu", width: int | None = None) -> None:
         super().__init__()
         if not 1 <= layers <= MAX_LAYERS:
             raise RecipeError(f"Found {layers} head layers, expected 1 to {MAX_LAYERS}.")
@@ -63,3 +61,12 @@ class RewardHead(nn.Module):
             for layer in self.layers[:-1]:
                 hidden = self.between(layer(hidden))
             return self.layers[-1](hidden).squeeze(-1)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RewardHead":
+        """Move between devices with the rest of the model, but keep fp32: ``model.to(bfloat16)`` means the backbone."""
+
+        def keep_precision(tensor: Tensor) -> Tensor:
+            changed = fn(tensor)
+            return changed if changed.dtype == tensor.dtype else tensor.to(changed.device)
+
+        return super()._apply(keep_precision, recurse)

@@ -13,6 +13,7 @@ from basereward.data.schema import Response, ResponseGroup, messages_from_text, 
 from basereward.encoding.collate import GroupBatch, collate
 from basereward.encoding.layout import TreeLayout, unpack
 from basereward.encoding.template import Template
+from basereward.errors import TemplateError
 from basereward.models.attention import SPLIT, Backend, choose_backend
 from basereward.models.families import Family, family_of
 from basereward.models.head import RewardHead
@@ -28,17 +29,17 @@ class RewardModel(nn.Module):
     Args:
         backbone: an ``AutoModel`` backbone (hidden states only), possibly wrapped by PEFT.
         head: the reward head.
-        template: turns groups into tokens for this backbone.
+        template: turns groups into tokens for this backbone; None for a model that only sees tensors.
         backend: ``auto`` computes each prompt once wherever that is exact.
 
     Source: paper section 2.
     """
 
-    def __init__(self, backbone: Any, head: RewardHead, template: Template, backend: Backend = "auto") -> None:
+    def __init__(self, backbone: Any, head: RewardHead, template: Template | None, backend: Backend = "auto") -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.template = template
+        self._template = template
         self.use_backend(backend)
 
     @classmethod
@@ -75,6 +76,17 @@ class RewardModel(nn.Module):
         return family_of(self.config)
 
     @property
+    def template(self) -> Template:
+        """Turns groups into tokens.
+
+        Raises:
+            TemplateError: the model was built without one.
+        """
+        if self._template is None:
+            raise TemplateError("This reward model was built without a template; load it with from_pretrained.")
+        return self._template
+
+    @property
     def is_adapted(self) -> bool:
         """Whether the backbone carries PEFT adapters."""
         return unwrap_peft_model(self.backbone) is not self.backbone
@@ -96,10 +108,14 @@ class RewardModel(nn.Module):
         unwrap_peft_model(self.backbone).set_attn_implementation(nested if self.family.vision_module else text)
 
     def enable_checkpointing(self) -> None:
-        """Recompute activations in the backward pass instead of keeping them."""
-        if self.is_adapted:
-            self.backbone.enable_input_require_grads()
-        unwrap_peft_model(self.backbone).activation_checkpointing_enable({"use_reentrant": False})
+        """Recompute activations in the backward pass instead of keeping them.
+
+        Non-reentrant, so that adapters train although no input of theirs needs a gradient: asking the embeddings for
+        one, as transformers does, would send a backward pass through a frozen vision tower.
+        """
+        backbone = unwrap_peft_model(self.backbone)
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
+        backbone.disable_input_require_grads()
 
     def forward(self, **batch: Any) -> Float[Tensor, " response"]:
         """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order."""
@@ -135,7 +151,7 @@ class RewardModel(nn.Module):
         positions = batch["position_ids"]
         output = self.backbone(
             input_ids=batch["input_ids"],
-            position_ids=positions if self.template.axes == 3 else positions[0],
+            position_ids=positions if self.family.axes == 3 else positions[0],
             tree_layout=TreeLayout.of(batch),
             use_cache=False,
             **{key: batch[key] for key in IMAGE_KEYS if key in batch},
@@ -146,7 +162,7 @@ class RewardModel(nn.Module):
         alone = unpack(batch, TreeLayout.of(batch))
         output = self.backbone(
             input_ids=alone.input_ids,
-            position_ids=alone.position_ids if self.template.axes == 3 else alone.position_ids[0],
+            position_ids=alone.position_ids if self.family.axes == 3 else alone.position_ids[0],
             attention_mask=alone.attention_mask,
             use_cache=False,
             **_repeat_images(batch, alone.images),

@@ -15,6 +15,11 @@ class MetricsFile(TrainerCallback):
     def __init__(self, file: Path) -> None:
         self.file = file
 
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """End the window of a log line at every checkpoint, so that a resumed run logs the same, and at the end."""
+        if control.should_save or state.global_step >= state.max_steps:
+            control.should_log = True
+
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:

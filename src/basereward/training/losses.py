@@ -22,7 +22,10 @@ def bradley_terry(
     """
     _check_shapes(chosen, rejected)
     difference = chosen - rejected
-    return -logsigmoid(difference if margin is None else difference - margin)
+    if margin is not None:
+        _check_shapes(difference, margin)
+        difference = difference - margin
+    return -logsigmoid(difference)
 
 
 def zero_coefficient(chosen: Float[Tensor, " pair"], rejected: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:

@@ -4,6 +4,7 @@
 same code runs on CPU (gloo) and CUDA.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ def shard_model(model: RewardModel, device_type: str, bf16: bool, shard_size: in
     Raises:
         TrainingError: the number of ranks is not a multiple of ``shard_size``.
     """
+    # The rewards are a view, which nobody changes in place; torch warns about it in every forward pass.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = _mesh(device_type, shard_size)
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32)
     fully_shard(model.head, mesh=mesh)
@@ -46,13 +49,25 @@ def shard_model(model: RewardModel, device_type: str, bf16: bool, shard_size: in
 
 
 def full_state_dict(model: nn.Module) -> dict[str, Any]:
-    """Gather all weights on the CPU of rank 0 (collective; empty elsewhere)."""
-    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    """Gather all weights on the CPU of rank 0 (collective; empty elsewhere).
+
+    A weight that the ranks do not divide evenly is gathered with padding behind it; it is copied, because
+    safetensors refuses a part of a larger storage.
+    """
+    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {
+        name: weight.clone() if weight.untyped_storage().nbytes() > weight.nbytes else weight
+        for name, weight in state.items()
+    }
 
 
-def load_full_state_dict(model: nn.Module, state: dict[str, Any]) -> None:
-    """Shard weights that rank 0 holds over all ranks (collective)."""
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=True)
+def load_full_state_dict(model: nn.Module, state: dict[str, Any], strict: bool = True) -> None:
+    """Shard weights that rank 0 holds over all ranks (collective).
+
+    Args:
+        strict: whether every weight of the model must be among them; adapters come without their base.
+    """
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=strict)
     set_model_state_dict(model, state, options=options)
 
 

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedConfig
 
 from basereward.encoding.lengths import Lengths
+from basereward.encoding.packing import CostModel
 from basereward.encoding.template import GroupLength
 from basereward.errors import TrainingError
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.recipe import Recipe
-from basereward.training.sampler import plan_bins
+from basereward.training.sampler import BinPlan, PairSampler, plan_bins
 
 # Saved activations of one transformer layer, in multiples of tokens x hidden values (attention without scores).
 ACTIVATION_COPIES = 34
@@ -46,6 +47,7 @@ class Plan:
     pairs_per_step: int
     microbatches: int
     largest_microbatch: int
+    balance: float
     steps: int
     epochs: int
     parameters: int
@@ -67,6 +69,7 @@ class Plan:
             ("tokens per pair", f"{self.tokens_per_pair:,.0f} (longest {self.longest_pair:,})"),
             ("pairs per step", f"{self.pairs_per_step} = {self.ranks} ranks x {self.microbatches} micro-batches"),
             ("largest micro-batch", f"{self.largest_microbatch:,} tokens"),
+            ("balance of ranks", f"{self.balance:.2f} (mean over largest load)"),
             ("steps", f"{self.steps:,} in {self.epochs} epochs"),
             ("parameters", f"{self.parameters:,} ({self.trained_parameters:,} trained, the head included)"),
             ("work per pair", f"{self.forward_flops_per_pair:.3g} FLOPs forward"),
@@ -100,20 +103,10 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
     pairs = len(tokens) if lengths else recipe.data.assumed.pairs  # type: ignore[union-attr]
     optimizer = recipe.optimizer
     if lengths:
-        bins = plan_bins(
-            tokens,
-            lengths.costs(size.cost_model()),
-            optimizer.pairs_per_step,
-            ranks,
-            optimizer.tokens_per_microbatch,
-            recipe.run.seed,
-            optimizer.epochs,
-        )
-        accumulation, largest = bins
+        sampler = run_sampler(recipe, lengths, size.cost_model(), ranks)
+        bins = plan_bins(sampler, optimizer.tokens_per_microbatch, optimizer.epochs)
     else:
-        accumulation, largest = _assumed_bins(
-            optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch
-        )
+        bins = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
     steps = optimizer.epochs * (pairs // optimizer.pairs_per_step)
     steps = min(steps, optimizer.max_steps or steps)
     forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
@@ -128,8 +121,9 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
         longest_pair=max(tokens),
         ranks=ranks,
         pairs_per_step=optimizer.pairs_per_step,
-        microbatches=accumulation,
-        largest_microbatch=largest,
+        microbatches=bins.grad_accum,
+        largest_microbatch=bins.largest,
+        balance=bins.balance,
         steps=steps,
         epochs=optimizer.epochs,
         parameters=size.total,
@@ -137,19 +131,31 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
         train_flops=3 * forward * steps * optimizer.pairs_per_step,
-        memory=_memory(recipe, size, trained, largest, ranks),
+        memory=_memory(recipe, size, trained, bins.largest, ranks),
+    )
+
+
+def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) -> PairSampler:
+    """Return the order of a recipe's run over measured pairs, not yet cut into micro-batches."""
+    optimizer = recipe.optimizer
+    return PairSampler(
+        lengths.tokens(),
+        lengths.costs(costs),
+        optimizer.pairs_per_step,
+        dp_size=ranks,
+        seed=recipe.run.seed,
+        window=optimizer.length_window,
     )
 
 
 def trained_parameters(recipe: Recipe, size: BackboneSize) -> int:
-    """Return how many parameters train, the head included."""
+    """Return how many parameters train, the head included; under LoRA the vision tower stands still as well."""
     width = recipe.model.head.width or size.hidden
     layers = recipe.model.head.layers
     inner = [size.hidden] + [width] * (layers - 1)
     head = sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
     if recipe.model.lora:
-        vision = 0 if recipe.model.freeze_vision else size.vision_total
-        return head + vision + recipe.model.lora.rank * size.linear_edges
+        return head + recipe.model.lora.rank * size.linear_edges
     return head + size.total - (size.vision_total if recipe.model.freeze_vision else 0)
 
 
@@ -164,11 +170,11 @@ def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
     return [GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * 2, assumed.image_tokens)]
 
 
-def _assumed_bins(pairs: int, ranks: int, tokens: int, cap: int | None) -> tuple[int, int]:
+def _assumed_bins(pairs: int, ranks: int, tokens: int, cap: int | None) -> BinPlan:
     own = -(-pairs // ranks)
     fitting = own if cap is None else max(1, cap // tokens)
     accumulation = -(-own // fitting)
-    return accumulation, -(-own // accumulation) * tokens
+    return BinPlan(accumulation, -(-own // accumulation) * tokens, pairs / (own * ranks))
 
 
 def _memory(recipe: Recipe, size: BackboneSize, trained: int, tokens: int, ranks: int) -> Memory:

@@ -131,6 +131,8 @@ class OptimizerRecipe(_Section):
     """Decoupled weight decay on matrices."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradient norm limit."""
+    length_window: int = Field(default=1, ge=1)
+    """Steps drawn from one length-sorted window; more balance ranks with few pairs each, but steps mix less."""
     tokens_per_microbatch: int | None = Field(default=None, ge=1)
     """Memory cap of one micro-batch in packed tokens; it sets how many micro-batches a step is cut into."""
 
@@ -199,7 +201,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     file = file / "recipe.yaml" if file.is_dir() else file
     if not file.exists():
         raise MissingFileError(f"No recipe {str(file)!r}; expected a YAML file or a run folder.")
-    content = yaml.safe_load(file.read_text())
+    content = _read_yaml(file.read_text(), str(file))
     if not isinstance(content, dict):
         raise RecipeError(f"{file} holds {type(content).__name__}, expected a mapping of sections.")
     for override in overrides or []:
@@ -235,7 +237,14 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         content = content[parent]
         if not isinstance(content, dict):
             raise RecipeError(f"Override {path!r}: {parent!r} is a value, not a section.")
-    content[last] = yaml.safe_load(value)
+    content[last] = _read_yaml(value, f"override {override!r}")
+
+
+def _read_yaml(text: str, place: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{place} is no valid YAML: {error}") from error
 
 
 def _explain(item: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def cut_log(file: Path, step: int) -> None:
-    """Drop the lines of ``metrics.jsonl`` after ``step``, which the resumed run writes again."""
+    """Drop the lines of ``metrics.jsonl`` that a run resumed at ``step`` writes again: later ones and the summary."""
     if not file.exists():
         return
     kept = []
@@ -59,7 +59,7 @@ def cut_log(file: Path, step: int) -> None:
             entry = json.loads(line)
         except json.JSONDecodeError:
             continue  # the run was killed while it wrote this line
-        if entry.get("step", 0) <= step:
+        if entry.get("step", 0) <= step and "train_runtime" not in entry:
             kept.append(line)
     temporary = file.with_suffix(".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))

@@ -26,10 +26,11 @@ from basereward.models.reward_model import RewardModel
 from basereward.training.callbacks import MetricsFile, ProgressBar
 from basereward.training.objectives import ObjectiveSettings
 from basereward.training.parallel import shard_model
+from basereward.training.plan import run_sampler
 from basereward.training.recipe import Recipe, dump_recipe
 from basereward.training.resume import CHECKPOINTS, checkpoint_step, clear_leftovers, cut_log, last_complete_checkpoint
-from basereward.training.sampler import plan_bins
-from basereward.training.trainer import RewardTrainer, StepPlan
+from basereward.training.sampler import PairSampler, plan_bins
+from basereward.training.trainer import RewardTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -120,15 +121,18 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
         train_pairs = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
         eval_pairs = prepare_pairs(recipe, template, recipe.data.validation) if recipe.data.validation else None
     model = prepare_model(recipe)
-    plan = _step_plan(recipe, model, train_pairs.lengths)
-    args = training_arguments(recipe, folder, plan)
+    costs = measure_backbone(unwrapped_config(model)).cost_model()
+    sampler = run_sampler(recipe, train_pairs.lengths, costs, _world_size())
+    bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, recipe.optimizer.epochs)
+    sampler.place(_rank(), bins.grad_accum)
+    args = training_arguments(recipe, folder, sampler)
     if recipe.hardware.sharding == "fsdp2":
         shard_model(model.to(args.device), args.device.type, args.bf16, recipe.hardware.shard_size)
     trainer = RewardTrainer(
         model,
         args,
         train_pairs.pairs,
-        plan,
+        sampler,
         ObjectiveSettings(**recipe.objective.model_dump()),
         eval_pairs=eval_pairs.pairs if eval_pairs else None,
         data_hash=train_pairs.fingerprint,
@@ -138,20 +142,23 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
     trainer.save_reward_model(folder / "model", getattr(torch, recipe.run.save_dtype))
     facts = {
         "steps": output.global_step,
-        "train_loss": output.training_loss,
+        "train_loss": output.metrics["train_loss"],
         "pairs": len(train_pairs.pairs),
         "drops": train_pairs.drops,
-        "microbatches": plan.grad_accum,
+        "microbatches": bins.grad_accum,
+        "balance": bins.balance,
         "ranks": _world_size(),
         "backend": model.backend,
         "seconds": time.perf_counter() - start,
     }
+    if eval_pairs:
+        facts |= {"validation_pairs": len(eval_pairs.pairs), "validation_drops": eval_pairs.drops}
     if trainer.is_world_process_zero():
         (folder / "train.json").write_text(json.dumps(facts, indent=2) + "\n")
     return TrainResult(folder, folder / "model", facts)
 
 
-def training_arguments(recipe: Recipe, folder: Path, plan: StepPlan) -> TrainingArguments:
+def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> TrainingArguments:
     """Translate a recipe for ``transformers.Trainer``."""
     optimizer, hardware, run = recipe.optimizer, recipe.hardware, recipe.run
     return TrainingArguments(
@@ -159,8 +166,8 @@ def training_arguments(recipe: Recipe, folder: Path, plan: StepPlan) -> Training
         run_name=recipe.name,
         num_train_epochs=optimizer.epochs,
         max_steps=optimizer.max_steps or -1,
-        gradient_accumulation_steps=plan.grad_accum,
-        per_device_train_batch_size=max(1, plan.pairs_per_step // (plan.grad_accum * _world_size())),
+        gradient_accumulation_steps=sampler.grad_accum,
+        per_device_train_batch_size=max(1, optimizer.pairs_per_step // (sampler.grad_accum * sampler.dp_size)),
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule,
         warmup_steps=optimizer.warmup_share,
@@ -187,22 +194,6 @@ def training_arguments(recipe: Recipe, folder: Path, plan: StepPlan) -> Training
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
     )
-
-
-def _step_plan(recipe: Recipe, model: RewardModel, lengths: Lengths) -> StepPlan:
-    optimizer = recipe.optimizer
-    tokens = lengths.tokens()
-    costs = lengths.costs(measure_backbone(unwrapped_config(model)).cost_model())
-    bins = plan_bins(
-        tokens,
-        costs,
-        optimizer.pairs_per_step,
-        _world_size(),
-        optimizer.tokens_per_microbatch,
-        recipe.run.seed,
-        optimizer.epochs,
-    )
-    return StepPlan(tokens, costs, optimizer.pairs_per_step, bins.grad_accum)
 
 
 def unwrapped_config(model: RewardModel) -> Any:

@@ -1,6 +1,5 @@
 """The order of training: fixed pairs per step, balanced over ranks and micro-batches by cost."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,10 +9,7 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler
 from basereward.encoding.packing import balanced_bins
 from basereward.errors import TrainingError
 
-logger = logging.getLogger(__name__)
-# Steps drawn from one length-sorted window: with 2 pairs a rank, balance rises from 0.70 to 0.98.
-WINDOW_STEPS = 32
-MAX_ACCUMULATION = 4096
+SEED_STRIDE = 1_000_003
 
 
 class PairSampler(BatchRebalanceSampler):
@@ -30,6 +26,8 @@ class PairSampler(BatchRebalanceSampler):
         grad_accum: micro-batches of one rank in a step.
         seed: the recipe's seed.
         rank: this rank.
+        window: steps drawn from one length-sorted window. 1 mixes all lengths in every step; with few pairs a
+            rank, 32 raises the balance of ranks from 0.70 to 0.98, at the price of steps of similar pairs.
     """
 
     def __init__(
@@ -41,32 +39,43 @@ class PairSampler(BatchRebalanceSampler):
         grad_accum: int = 1,
         seed: int = 0,
         rank: int = 0,
+        window: int = 1,
     ) -> None:
         if len(tokens) < pairs_per_step:
             raise TrainingError(f"Found {len(tokens)} usable pairs, fewer than pairs_per_step {pairs_per_step}.")
-        if pairs_per_step < dp_size * grad_accum:
-            raise TrainingError(
-                f"{pairs_per_step} pairs a step cannot fill {dp_size} ranks x {grad_accum} micro-batches; "
-                "raise pairs_per_step, or use fewer ranks or a larger tokens_per_microbatch."
-            )
+        _check_filled(pairs_per_step, dp_size, grad_accum)
         super().__init__(
             list(tokens), pairs_per_step, dp_size=dp_size, grad_accum=grad_accum, seed=seed, rank=rank, drop_last=True
         )
         self.costs = list(costs)
+        self.window = window
+
+    def place(self, rank: int, grad_accum: int) -> None:
+        """Say which rank this is and how many micro-batches a step is cut into.
+
+        Raises:
+            TrainingError: there are more micro-batches than pairs.
+        """
+        _check_filled(self.effective_batch_size, self.dp_size, grad_accum)
+        self.rank = rank
+        self.grad_accum = grad_accum
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self.steps(self.epoch):
             yield from self._yield_global_batch(step)
 
     def steps(self, epoch: int) -> list[list[int]]:
-        """Return the pairs of every step of an epoch: similar lengths together, steps in random order."""
-        generator = torch.Generator().manual_seed(self.seed + epoch)
+        """Return the pairs of every step of an epoch, from the seed, the epoch and the window alone."""
+        # A plain sum would give seed 1 the second epoch of seed 0 as its first.
+        generator = torch.Generator().manual_seed(self.seed * SEED_STRIDE + epoch)
         size = self.effective_batch_size
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
         order = order[: self.num_full_batches * size]
         steps = []
-        for start in range(0, len(order), size * WINDOW_STEPS):
-            window = sorted(order[start : start + size * WINDOW_STEPS], key=lambda pair: self.costs[pair])
+        for start in range(0, len(order), size * self.window):
+            window = order[start : start + size * self.window]
+            if self.window > 1:
+                window.sort(key=lambda pair: self.costs[pair])
             cut = [window[at : at + size] for at in range(0, len(window), size)]
             steps += [cut[at] for at in torch.randperm(len(cut), generator=generator).tolist()]
         return steps
@@ -80,48 +89,59 @@ class PairSampler(BatchRebalanceSampler):
         ]
 
 
+def _check_filled(pairs: int, ranks: int, microbatches: int) -> None:
+    if pairs < ranks * microbatches:
+        raise TrainingError(
+            f"{pairs} pairs a step cannot fill {ranks} ranks x {microbatches} micro-batches; "
+            "raise pairs_per_step, or use fewer ranks or a larger tokens_per_microbatch."
+        )
+
+
 class BinPlan(NamedTuple):
-    """How a step is cut: micro-batches per rank, and the largest of them in tokens."""
+    """How steps are cut: micro-batches per rank, the largest in tokens, and the mean balance of ranks.
+
+    ``balance`` is mean over largest load: 1 if no rank ever waits for another.
+    """
 
     grad_accum: int
     largest: int
+    balance: float
 
 
-def plan_bins(
-    tokens: Sequence[int],
-    costs: Sequence[float],
-    pairs_per_step: int,
-    dp_size: int,
-    cap: int | None,
-    seed: int,
-    epochs: int = 1,
-) -> BinPlan:
+def plan_bins(sampler: PairSampler, cap: int | None, epochs: int = 1) -> BinPlan:
     """Return the fewest micro-batches for which no one exceeds ``cap`` packed tokens, in any step of the run.
+
+    Args:
+        sampler: the order of the run; its own ``grad_accum`` is not used.
 
     Raises:
         TrainingError: one pair alone is larger than the cap, or the step cannot be cut so finely.
     """
+    tokens = sampler.lengths
     if cap and max(tokens) > cap:
         raise TrainingError(
             f"One pair has {max(tokens)} tokens, more than tokens_per_microbatch {cap}; raise it or lower max_length."
         )
-    accumulation = 1
-    while accumulation <= MAX_ACCUMULATION:
-        sampler = PairSampler(tokens, costs, pairs_per_step, dp_size, accumulation, seed)
-        largest = _largest_bin(sampler, tokens, cap, epochs)
-        if cap is None or largest <= cap:
-            return BinPlan(accumulation, largest)
-        accumulation = max(accumulation + 1, accumulation * largest // cap)
-    raise TrainingError(f"No split of {pairs_per_step} pairs keeps micro-batches under {cap} tokens.")
+    steps = [step for epoch in range(epochs) for step in sampler.steps(epoch)]
+    heaviest = max(sum(tokens[pair] for pair in step) for step in steps)
+    accumulation = max(1, heaviest // (sampler.dp_size * cap)) if cap else 1
+    while accumulation * sampler.dp_size <= sampler.effective_batch_size:
+        plan = _cut(sampler, steps, accumulation)
+        if cap is None or plan.largest <= cap:
+            return plan
+        accumulation += 1
+    raise TrainingError(
+        f"{sampler.effective_batch_size} pairs on {sampler.dp_size} ranks do not fit micro-batches of {cap} tokens."
+    )
 
 
-def _largest_bin(sampler: PairSampler, tokens: Sequence[int], cap: int | None, epochs: int) -> int:
-    """Return the largest micro-batch in tokens, stopping at the first above the cap."""
-    largest = 0
-    for epoch in range(epochs):
-        for step in sampler.steps(epoch):
-            for rank in sampler._assign(step, []):
-                largest = max(largest, *(sum(tokens[pair] for pair in own) for own in rank))
-            if cap and largest > cap:
-                return largest
-    return largest
+def _cut(sampler: PairSampler, steps: list[list[int]], accumulation: int) -> BinPlan:
+    largest, balance = 0, 0.0
+    for step in steps:
+        bins = balanced_bins([sampler.costs[pair] for pair in step], sampler.dp_size * accumulation)
+        largest = max(largest, *(sum(sampler.lengths[step[item]] for item in own) for own in bins))
+        loads = [sum(sampler.costs[step[item]] for item in own) for own in bins]
+        # Ranks wait for each other once in every round of micro-batches, and bins come in order of load.
+        waiting = sum(max(loads[at : at + sampler.dp_size]) for at in range(0, len(loads), sampler.dp_size))
+        balance += sum(loads) / (waiting * sampler.dp_size)
+    return BinPlan(accumulation, largest, balance / len(steps))

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +39,6 @@ PAIR_KEYS = ("pairs", "margins", "weights", "answer_lengths")
 OPTIMIZER_FOLDER = "optimizer"
 
 
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """What one epoch looks like: tokens and cost of every pair, and how a step is cut."""
-
-    tokens: Sequence[int]
-    costs: Sequence[float]
-    pairs_per_step: int
-    grad_accum: int
-
-
 class RewardTrainer(Trainer):
     """Trains a reward model on pairs.
 
@@ -58,9 +47,9 @@ class RewardTrainer(Trainer):
 
     Args:
         model: a reward model, already adapted, frozen or sharded as wanted.
-        args: arguments with ``gradient_accumulation_steps`` of the plan.
+        args: arguments with ``gradient_accumulation_steps`` of the sampler.
         train_pairs: map-style pairs.
-        plan: sizes of the same pairs, in the same order.
+        sampler: the order of the same pairs on this rank.
         settings: the loss.
         eval_pairs: pairs for evaluation during training.
     """
@@ -76,7 +65,7 @@ class RewardTrainer(Trainer):
         model: RewardModel,
         args: TrainingArguments,
         train_pairs: Sequence[PreferencePair],
-        plan: StepPlan,
+        sampler: PairSampler,
         settings: ObjectiveSettings,
         eval_pairs: Sequence[PreferencePair] | None = None,
         data_hash: str | None = None,
@@ -87,7 +76,7 @@ class RewardTrainer(Trainer):
                 f"Found {args.n_gpu} GPUs in one process; start one process for each: "
                 "torchrun --nproc-per-node N -m basereward train RECIPE (or set CUDA_VISIBLE_DEVICES)."
             )
-        self.plan = plan
+        self.sampler = sampler
         self.settings = settings
         self.data_hash = data_hash
         collator = PreferenceCollator(model.template)
@@ -109,22 +98,14 @@ class RewardTrainer(Trainer):
         return self.is_distributed_loading_by_transformers
 
     def _get_train_sampler(self, train_dataset: Any = None) -> PairSampler:
-        return PairSampler(
-            self.plan.tokens,
-            self.plan.costs,
-            self.plan.pairs_per_step,
-            dp_size=self.args.world_size,
-            grad_accum=self.plan.grad_accum,
-            seed=self.args.seed,
-            rank=self.args.process_index,
-        )
+        return self.sampler
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> tuple[list, int]:
         """Return the micro-batches of a step and its pairs over all ranks; the wait for data is measured."""
         start = time.perf_counter()
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         self._waited += time.perf_counter() - start
-        return batches, self.plan.pairs_per_step
+        return batches, self.sampler.effective_batch_size
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -161,7 +142,16 @@ class RewardTrainer(Trainer):
         """Add accuracy, margins, rewards and throughput since the last log line, over all ranks."""
         if "loss" in logs and "grad_norm" in logs:
             logs |= self._window_metrics()
+        if "train_loss" in logs:
+            logs["train_loss"] = self._mean_loss()
         super().log(logs, start_time)
+
+    def _mean_loss(self) -> float:
+        """Return the mean loss of all steps; Trainer's own forgets those before a resume."""
+        windows = [(entry["step"], entry["loss"]) for entry in self.state.log_history if "loss" in entry]
+        starts = [0, *(step for step, _ in windows)]
+        total = sum(loss * (step - start) for (step, loss), start in zip(windows, starts, strict=False))
+        return total / max(starts[-1], 1)
 
     def _window_metrics(self) -> dict[str, float]:
         seconds = time.perf_counter() - self._since
@@ -192,7 +182,7 @@ class RewardTrainer(Trainer):
         """Return accuracy, margin and rewards on the evaluation pairs, each counted once over all ranks."""
         pairs = eval_dataset if eval_dataset is not None else self.eval_dataset
         world, rank = self.args.world_size, self.args.process_index
-        size = max(1, self.plan.pairs_per_step // (world * self.plan.grad_accum))
+        size = max(1, self.sampler.effective_batch_size // (world * self.sampler.grad_accum))
         rounds = -(-len(pairs) // (size * world))
         self.model.eval()
         sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64)
@@ -255,7 +245,8 @@ class RewardTrainer(Trainer):
         folder = Path(resume_from_checkpoint)
         state = read_weights(self.model, folder)
         if self.is_sharded:
-            load_full_state_dict(self.model, state if self.args.process_index == 0 else {})
+            held = state if self.args.process_index == 0 else {}
+            load_full_state_dict(self.model, held, strict=not self.model.is_adapted)
         else:
             self.model.load_state_dict(state, strict=not self.model.is_adapted)
 

@@ -1,0 +1,145 @@
+"""Proves on a small twin that sharing prompts changes nothing, before any weight is trained.
+
+In bf16 a leak between responses looks like rounding, so the proof runs in fp32 on a model of the same configuration
+class with the same kinds of layers, but a few narrow ones.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoModel, PreTrainedConfig
+
+from basereward.encoding.layout import Span, Tree, TreeLayout
+from basereward.errors import BackendError
+from basereward.models.attention import SPLIT
+
+TOLERANCE = 1e-5
+# Prompt and response lengths of the proof's row: groups of two, one and three, one-token responses among them.
+SHAPES = ((7, (3, 4)), (5, (1,)), (6, (2, 1, 5)))
+SMALL: dict[str, Any] = {
+    "intermediate_size": 96,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 128,
+    "max_window_layers": 1,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+class Proof(NamedTuple):
+    """Largest differences, relative to the largest hidden value.
+
+    ``plain`` is against every sequence alone; ``leak`` is the change of other responses when one changes.
+    """
+
+    plain: float
+    leak: float
+
+
+def twin_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """Return a small configuration of the text model: one layer of each kind, at least two layers."""
+    text = config.get_text_config()
+    content = text.to_dict()
+    kinds = list(dict.fromkeys(content.get("layer_types") or ["full_attention"]))
+    layers = kinds * 2 if len(kinds) == 1 else kinds
+    # The head size stays, because rotary sections and norms are cut to it.
+    head_dim = content.get("head_dim") or text.hidden_size // text.num_attention_heads
+    content |= {key: value for key, value in SMALL.items() if key in content}
+    content["hidden_size"] = 2 * head_dim
+    if content.get("sliding_window"):
+        # Shorter than the proof's sequences, so that a window shows.
+        content["sliding_window"] = 4
+    content["num_hidden_layers"] = len(layers)
+    if content.get("layer_types"):
+        content["layer_types"] = layers
+    return type(text).from_dict(content)
+
+
+@torch.no_grad()
+def prove_split(config: PreTrainedConfig) -> Proof:
+    """Compare ``split`` with every sequence alone on a twin, and look for leaks.
+
+    Args:
+        config: of the real backbone.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
+    layout = _layout()
+    length = layout.trees[-1].responses[-1].end
+    ids = torch.arange(length)[None] * 37 % 101 + 1
+    twin.set_attn_implementation("sdpa")
+    alone = torch.cat([_alone(twin, ids, tree) for tree in layout.trees])
+    twin.set_attn_implementation(SPLIT)
+    shared = _shared(twin, ids, layout)
+    changed = ids.clone()
+    first = layout.trees[0].responses[0]
+    changed[:, first.start : first.end] += 1
+    moved = _shared(twin, changed, layout)
+    scale = alone.abs().max()
+    size = first.end - first.start
+    return Proof(float((shared - alone).abs().max() / scale), float((moved - shared)[size:].abs().max() / scale))
+
+
+def check_split(config: PreTrainedConfig) -> Proof:
+    """Run the proof.
+
+    Raises:
+        BackendError: sharing prompts is not exact for this model.
+    """
+    proof = prove_split(config)
+    if proof.plain > TOLERANCE or proof.leak > TOLERANCE:
+        raise BackendError(
+            f"Sharing prompts is not exact for {type(config).__name__}: it differs by {proof.plain:.1e} from separate "
+            f"sequences and leaks {proof.leak:.1e} between responses (limit {TOLERANCE:.0e}). Use model.backend: plain."
+        )
+    return proof
+
+
+def _layout() -> TreeLayout:
+    trees, cursor = [], 0
+    for prompt, sizes in SHAPES:
+        prefix = Span(cursor, cursor + prompt)
+        cursor = prefix.end
+        responses = []
+        for size in sizes:
+            responses.append(Span(cursor, cursor + size))
+            cursor += size
+        trees.append(Tree(prefix, tuple(responses)))
+    return TreeLayout(tuple(trees))
+
+
+def _alone(twin: Any, ids: Tensor, tree: Tree) -> Float[Tensor, "token hidden"]:
+    """Return the hidden states of a tree's response tokens, each response in a sequence of its own."""
+    prompt = tree.prefix.end - tree.prefix.start
+    states = []
+    for span in tree.responses:
+        sequence = torch.cat([ids[:, tree.prefix.start : tree.prefix.end], ids[:, span.start : span.end]], dim=1)
+        states.append(twin(input_ids=sequence, use_cache=False).last_hidden_state[0, prompt:])
+    return torch.cat(states)
+
+
+def _shared(twin: Any, ids: Tensor, layout: TreeLayout) -> Float[Tensor, "token hidden"]:
+    positions = torch.cat(
+        [
+            torch.cat(
+                [torch.arange(prompt), *(prompt + torch.arange(span.end - span.start) for span in tree.responses)]
+            )
+            for tree in layout.trees
+            for prompt in [tree.prefix.end - tree.prefix.start]
+        ]
+    )[None]
+    hidden = twin(input_ids=ids, position_ids=positions, tree_layout=layout, use_cache=False).last_hidden_state[0]
+    return torch.cat([hidden[span.start : span.end] for tree in layout.trees for span in tree.responses])

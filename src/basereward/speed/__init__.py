@@ -1,0 +1,1 @@
+"""How fast each way of computing is, side by side in one process."""

@@ -1,0 +1,254 @@
+"""Times backends on the same workload: interleaved rounds in one process, medians with their spread."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from basereward.encoding.collate import GroupBatch
+from basereward.encoding.template import EncodedGroup, GroupLength
+from basereward.errors import RecipeError
+from basereward.models.flops import BackboneSize, measure_backbone
+from basereward.models.reward_model import RewardModel
+from basereward.speed.memory import peak_bytes
+from basereward.speed.workloads import Workload, build_model, encode_lengths, pack, separate
+
+Mode = Literal["train", "score"]
+UNPADDED = "plain_unpadded"
+PEAK_SIZE = 1024
+PEAK_SECONDS = 0.5
+
+
+class Spread(NamedTuple):
+    """Median, smallest and largest of several rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One backend: rates are per second of wall time, ratios of CPU time round by round (device time on CUDA).
+
+    ``peak_fraction`` is the useful work per second over the machine's own matmul rate of the same run;
+    ``flop_ratio_to_plain_unpadded`` is how much less work this layout needs than separate, unpadded sequences.
+    """
+
+    backend: str
+    seconds: Spread
+    cpu_seconds: Spread
+    pairs_per_second: float
+    responses_per_second: float
+    tokens_per_second: float
+    unique_token_ratio: float
+    flops: float
+    cpu_ratio_to_plain: float | None
+    cpu_ratio_to_plain_unpadded: float | None
+    flop_ratio_to_plain_unpadded: float
+    peak_memory_bytes: int | None
+    peak_fraction: float
+    reward_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedReport:
+    """All backends on one workload, and what they ran on."""
+
+    mode: Mode
+    preset: str
+    workload: Workload
+    device: str
+    dtype: str
+    threads: int
+    repeats: int
+    matmul_flops_per_second: float
+    torch_version: str
+    results: list[Timing]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        content = asdict(self)
+        for timing, result in zip(self.results, content["results"], strict=True):
+            result["seconds"], result["cpu_seconds"] = timing.seconds._asdict(), timing.cpu_seconds._asdict()
+        return content
+
+
+class _Round(NamedTuple):
+    wall: float
+    cpu: float
+
+
+class _Task(NamedTuple):
+    backend: str
+    run: Callable[[], torch.Tensor]
+
+
+def measure_speed(
+    mode: Mode,
+    preset: str,
+    workload: Workload,
+    backends: list[str],
+    repeats: int = 5,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    checkpointing: bool = False,
+    on_round: Callable[[int], None] = lambda done: None,
+) -> SpeedReport:
+    """Time a training step's forward and backward pass, or scoring, with each backend on the same batch.
+
+    Args:
+        mode: ``train`` (forward, loss, backward) or ``score`` (forward).
+        backends: ``plain`` (padded), ``plain_unpadded`` (separate sequences in one row) and backends that share.
+
+    Raises:
+        RecipeError: an unknown backend.
+        UnknownNameError: an unknown preset.
+    """
+    model = build_model(preset, dtype, device)
+    if checkpointing:
+        model.enable_checkpointing()
+    model.train(mode == "train")
+    lengths = workload.lengths()
+    groups = encode_lengths(lengths, model.config)
+    tasks = [_Task(name, _runner(mode, model, name, groups, workload, device)) for name in backends]
+    rewards = {task.backend: task.run() for task in tasks}
+    memory = {task.backend: peak_bytes(task.run, device) for task in tasks}
+    rounds: dict[str, list[_Round]] = {name: [] for name in backends}
+    for turn in range(repeats):
+        for task in tasks:
+            rounds[task.backend].append(_timed(task.run, device))
+        on_round(turn + 1)
+    size = measure_backbone(type(model.config).from_dict(model.config.to_dict()))
+    peak = matmul_rate(dtype, device)
+    factor = 3 if mode == "train" else 1
+    work = {name: factor * layout_flops(size, lengths, name) for name in backends}
+    reference = factor * layout_flops(size, lengths, UNPADDED)
+    results = [
+        _timing(name, rounds, work, reference, lengths, memory[name], peak, _difference(rewards, name))
+        for name in backends
+    ]
+    threads = torch.get_num_threads()
+    kind = str(dtype).removeprefix("torch.")
+    return SpeedReport(mode, preset, workload, device, kind, threads, repeats, peak, torch.__version__, results)
+
+
+def layout_flops(size: BackboneSize, lengths: list[GroupLength], backend: str) -> float:
+    """Return the forward work of a backend's layout, padding included."""
+    if backend == "plain":
+        longest = max(length.longest for length in lengths)
+        padded = [
+            GroupLength(length.prefix, (longest - length.prefix,) * len(length.suffixes), length.image_tokens)
+            for length in lengths
+        ]
+        return sum(size.forward_flops(length, shared=False) for length in padded)
+    return sum(size.forward_flops(length, shared=backend != UNPADDED) for length in lengths)
+
+
+def matmul_rate(dtype: torch.dtype, device: str) -> float:
+    """Return the floating-point operations per second of a large matrix product here (per CPU second on a CPU)."""
+    size = PEAK_SIZE if device == "cpu" else 8192
+    left, right = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
+    left @ right
+    best = 0.0
+    start = time.perf_counter()
+    while time.perf_counter() - start < PEAK_SECONDS:
+        spent = _timed(lambda: left @ right, device)
+        best = max(best, 2 * size**3 / max(spent.cpu, 1e-9))
+    return best
+
+
+def _runner(
+    mode: Mode, model: RewardModel, backend: str, groups: list[EncodedGroup], workload: Workload, device: str
+) -> Callable[[], torch.Tensor]:
+    known = ("plain", UNPADDED, "split", "varlen", "expand", "auto")
+    if backend not in known:
+        raise RecipeError(f"Unknown backend {backend!r}; known: {', '.join(known)}.")
+    shared = backend != UNPADDED
+    pairs = [(at, at + 1) for at in range(0, workload.groups * workload.group, workload.group)]
+    batch = pack(groups if shared else separate(groups), pairs, device)
+
+    def run() -> torch.Tensor:
+        model.use_backend("split" if backend == UNPADDED else backend)  # type: ignore[arg-type]
+        if mode == "score":
+            with torch.inference_mode():
+                return _forward(model, batch)
+        rewards = _forward(model, batch)
+        chosen, rejected = (rewards[batch["pairs"][:, side]] for side in (0, 1))
+        (-torch.nn.functional.logsigmoid(chosen - rejected)).mean().backward()
+        # Gradients stay allocated, so that peak memory is counted above model and gradients.
+        model.zero_grad(set_to_none=False)
+        return rewards.detach()
+
+    return run
+
+
+def _forward(model: RewardModel, batch: GroupBatch) -> torch.Tensor:
+    return model(**{key: value for key, value in batch.items() if key not in ("pairs", "margins", "weights")})
+
+
+def _timed(run: Callable[[], Any], device: str) -> _Round:
+    """Return wall and CPU seconds; on CUDA both are device seconds between two events."""
+    if device.startswith("cuda"):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        seconds = start.elapsed_time(end) / 1000
+        return _Round(seconds, seconds)
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return _Round(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _timing(
+    name: str,
+    rounds: dict[str, list[_Round]],
+    work: dict[str, float],
+    reference: float,
+    lengths: list[GroupLength],
+    memory: int | None,
+    peak: float,
+    difference: float,
+) -> Timing:
+    own = rounds[name]
+    seconds, cpu = _spread([turn.wall for turn in own]), _spread([turn.cpu for turn in own])
+    responses = sum(len(length.suffixes) for length in lengths)
+    separate_tokens = sum(length.prefix * len(length.suffixes) + sum(length.suffixes) for length in lengths)
+    unique = sum(length.total for length in lengths)
+    return Timing(
+        backend=name,
+        seconds=seconds,
+        cpu_seconds=cpu,
+        pairs_per_second=len(lengths) / seconds.median,
+        responses_per_second=responses / seconds.median,
+        tokens_per_second=separate_tokens / seconds.median,
+        unique_token_ratio=unique / separate_tokens,
+        flops=work[name],
+        cpu_ratio_to_plain=_ratio(rounds, "plain", name),
+        cpu_ratio_to_plain_unpadded=_ratio(rounds, UNPADDED, name),
+        flop_ratio_to_plain_unpadded=reference / work[name],
+        peak_memory_bytes=memory,
+        peak_fraction=work[name] / cpu.median / peak,
+        reward_difference=difference,
+    )
+
+
+def _ratio(rounds: dict[str, list[_Round]], base: str, name: str) -> float | None:
+    if base not in rounds:
+        return None
+    return statistics.median(a.cpu / b.cpu for a, b in zip(rounds[base], rounds[name], strict=True))
+
+
+def _difference(rewards: dict[str, torch.Tensor], name: str) -> float:
+    """Return the largest reward difference to the first backend, relative to its largest reward."""
+    first = next(iter(rewards.values())).float()
+    return float((rewards[name].float() - first).abs().max() / first.abs().max())
+
+
+def _spread(values: list[float]) -> Spread:
+    return Spread(statistics.median(values), min(values), max(values))

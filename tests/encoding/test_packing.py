@@ -1,0 +1,54 @@
+"""Balanced bins and the cost of a group."""
+
+import random
+
+import pytest
+
+from basereward.encoding.packing import CostModel, balanced_bins
+from basereward.encoding.template import GroupLength
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bins_are_a_balanced_partition(seed):
+    draw = random.Random(seed)
+    costs = [draw.choice([0.0, 1.0, draw.uniform(0, 100)]) for _ in range(draw.randint(1, 60))]
+    number = draw.randint(1, 12)
+    bins = balanced_bins(costs, number)
+    loads = [sum(costs[item] for item in own) for own in bins]
+    assert len(bins) == number
+    assert sorted(item for own in bins for item in own) == list(range(len(costs)))
+    assert loads == sorted(loads, reverse=True)
+    assert all(bins) or len(costs) < number
+    # Graham's bound of the longest-first rule against the lower bound of any split.
+    optimum = max(sum(costs) / number, max(costs), sum(sorted(costs, reverse=True)[number - 1 : number + 1]))
+    assert loads[0] <= (4 / 3 - 1 / (3 * number)) * optimum * 1.5 + 1e-9
+    assert loads[0] - loads[-1] <= max(costs) + 1e-9
+
+
+def test_bins_of_a_known_case():
+    assert balanced_bins([8.0, 7.0, 6.0, 5.0, 4.0], 2) == [[0, 3, 4], [1, 2]]
+    assert balanced_bins([3.0, 3.0, 2.0, 2.0, 2.0], 2) == [[0, 2, 4], [1, 3]]
+    assert balanced_bins([1.0] * 8, 4) == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert balanced_bins([0.0] * 3, 3) == [[0], [1], [2]]
+    assert balanced_bins([], 2) == [[], []]
+
+
+def test_bins_do_not_depend_on_anything_but_the_costs():
+    costs = [random.Random(0).uniform(1, 9) for _ in range(30)]
+    assert balanced_bins(costs, 4) == balanced_bins(list(costs), 4)
+
+
+def test_cost_in_closed_form():
+    length = GroupLength(prefix=10, suffixes=(4, 6), image_tokens=3)
+    # Causal attention: 10 * 10 / 2 in the prompt, 4 * (10 + 2) and 6 * (10 + 3) in the responses.
+    assert CostModel().of(length) == length.total == 20
+    assert CostModel(attention=0.5).of(length) == 20 + 0.5 * (50 + 48 + 78)
+    assert CostModel(image=2.0).of(length) == 26
+    assert CostModel(0.5, 2.0).of(length) == 20 + 88 + 6
+    assert length.longest == 16
+
+
+def test_sharing_a_prompt_is_cheaper_than_computing_it_twice():
+    model = CostModel(attention=0.01, image=1.0)
+    alone = [GroupLength(100, (size,), 50) for size in (20, 30)]
+    assert model.of(GroupLength(100, (20, 30), 50)) < sum(map(model.of, alone))

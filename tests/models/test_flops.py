@@ -1,0 +1,101 @@
+"""Parameters and floating-point work of published backbones, against known sizes and closed forms."""
+
+from functools import cache
+
+import pytest
+from transformers import Qwen3Config
+
+from basereward.encoding.template import GroupLength
+from basereward.errors import MissingFileError
+from basereward.models.flops import measure_backbone
+from basereward.models.shapes import SHAPES, backbone_config
+
+# Without vocabulary head. Sources: the model cards; 7B: 8.29e9 less 152064 x 3584 of its lm_head.
+TOTALS = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": 3.75e9,
+    "Qwen/Qwen2.5-VL-7B-Instruct": 7.75e9,
+    "Qwen/Qwen2.5-7B-Instruct": 7.07e9,
+    "Qwen/Qwen3-0.6B": 0.596e9,
+    "Qwen/Qwen3-4B": 4.02e9,
+    "Qwen/Qwen3-8B": 7.57e9,
+}
+
+
+@pytest.fixture(scope="module")
+def size_of():
+    return cache(lambda name: measure_backbone(backbone_config(name)))
+
+
+def test_every_row_has_a_known_size():
+    assert TOTALS.keys() == SHAPES.keys()
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_totals(name, size_of):
+    assert size_of(name).total == pytest.approx(TOTALS[name], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio"), [("Qwen/Qwen2.5-VL-3B-Instruct", 1.84), ("Qwen/Qwen2.5-VL-7B-Instruct", 1.80)]
+)
+def test_sharing_saves_what_theory_says(name, ratio, size_of):
+    length = GroupLength(prefix=1200, suffixes=(200, 200), image_tokens=1024)
+    size = size_of(name)
+    assert size.forward_flops(length, shared=False) / size.forward_flops(length) == pytest.approx(ratio, abs=0.01)
+
+
+def test_the_share_of_vision(size_of):
+    length = GroupLength(prefix=1200, suffixes=(200, 200), image_tokens=1024)
+    for name, share in (("Qwen/Qwen2.5-VL-3B-Instruct", 0.41), ("Qwen/Qwen2.5-VL-7B-Instruct", 0.23)):
+        size = size_of(name)
+        without = size.forward_flops(length._replace(image_tokens=0), shared=False)
+        assert 1 - without / size.forward_flops(length, shared=False) == pytest.approx(share, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return measure_backbone(
+        Qwen3Config(
+            vocab_size=11,
+            hidden_size=8,
+            intermediate_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=4,
+        )
+    )
+
+
+def test_a_text_backbone_in_closed_form(tiny):
+    linear = 2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 16
+    norms = 2 * 8 + 2 * 4
+    assert tiny.text == 3 * (linear + norms)
+    assert tiny.total == tiny.text + 11 * 8 + 8
+    assert (tiny.layers, tiny.hidden, tiny.attention) == (3, 8, 3 * 2 * 4)
+    assert tiny.linear_edges == 3 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
+    assert (tiny.vision, tiny.vision_total) == (0, 0)
+    # 4 prompt tokens; responses of 2 and 3: 8 + 2 * 5 + 3 * 5.5 attended keys, two products of 24 multiply-adds each.
+    length = GroupLength(4, (2, 3), 0)
+    assert tiny.forward_flops(length) == 2 * tiny.text * 9 + 4 * 24 * (8 + 10 + 16.5)
+    assert tiny.forward_flops(length, shared=False) == 2 * tiny.text * 13 + 4 * 24 * (2 * 8 + 10 + 16.5)
+
+
+def test_the_cost_model_is_proportional_to_flops(tiny):
+    lengths = [GroupLength(4, (2, 3), 0), GroupLength(100, (7,), 0), GroupLength(30, (9, 9, 90), 0)]
+    ratios = [tiny.forward_flops(length) / tiny.cost_model().of(length) for length in lengths]
+    assert ratios == pytest.approx([2 * tiny.text] * 3)
+
+
+def test_a_group_alone_shares_nothing(size_of):
+    size, length = size_of("Qwen/Qwen2.5-VL-3B-Instruct"), GroupLength(300, (50,), 256)
+    assert size.forward_flops(length) == size.forward_flops(length, shared=False)
+
+
+def test_a_folder_is_preferred_to_the_table(vl_backbone):
+    assert backbone_config(vl_backbone).get_text_config().hidden_size == 32
+
+
+def test_an_unknown_backbone_names_the_table(tmp_path):
+    with pytest.raises(MissingFileError, match=r"Qwen/Qwen2\.5-VL-3B-Instruct"):
+        backbone_config(tmp_path / "nothing")

@@ -1,0 +1,81 @@
+"""Evaluation during training counts every validation pair once, with the weights of that step."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from basereward.data.pairs import PairDataset, load_pairs
+from basereward.models.reward_model import RewardModel
+from basereward.training.run import train
+
+
+def rewards_by_hand(model_folder: Path, pairs: PairDataset) -> np.ndarray:
+    """Rewards of chosen and rejected, each pair scored alone with the saved model."""
+    model = RewardModel.from_pretrained(model_folder)
+    return np.array(
+        [
+            model.score(
+                [message.to_dict() for message in pair.prompt],
+                pair.images,
+                [pair.chosen[0].text, pair.rejected[0].text],
+            )
+            for pair in pairs
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluated(make_recipe: Callable, world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that evaluates 11 pairs after every second step and keeps the weights of these steps."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
+    train(make_recipe(data=data, run={"eval_every": 2, "save_every": 2, "keep": 9}), folder)
+    return folder
+
+
+def test_evaluation_equals_the_saved_model_by_hand(evaluated: Path, world: Any, read_metrics: Callable) -> None:
+    pairs = load_pairs([world.validation]).pairs
+    assert len(pairs) == 11
+    lines = [line for line in read_metrics(evaluated) if "eval_accuracy" in line]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    seen = set()
+    for line in lines:
+        chosen, rejected = rewards_by_hand(evaluated / "checkpoints" / f"checkpoint-{line['step']}", pairs).T
+        assert line["eval_accuracy"] == pytest.approx(np.mean(chosen > rejected), abs=1e-12)
+        assert line["eval_ties"] == 0
+        assert line["eval_margin"] == pytest.approx(np.mean(chosen - rejected), rel=1e-3, abs=1e-6)
+        assert line["eval_chosen_mean"] == pytest.approx(chosen.mean(), rel=1e-4)
+        assert line["eval_rejected_std"] == pytest.approx(rejected.std(), rel=1e-3)
+        seen.add(line["eval_margin"])
+    assert len(seen) == 4
+
+
+def test_evaluation_does_not_disturb_training(
+    evaluated: Path, make_recipe: Callable, tmp_path: Path, read_metrics: Callable
+) -> None:
+    train(make_recipe(), tmp_path / "run")
+    losses = [
+        [line["loss"] for line in read_metrics(folder) if "loss" in line] for folder in (evaluated, tmp_path / "run")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_swapped_labels_turn_the_accuracy_around(
+    evaluated: Path, make_recipe: Callable, world: Any, tmp_path: Path, read_metrics: Callable
+) -> None:
+    swapped = tmp_path / "swapped.jsonl"
+    text = world.validation.read_text().replace('"chosen"', '"other"')
+    swapped.write_text(text.replace('"rejected"', '"chosen"').replace('"other"', '"rejected"'))
+    (tmp_path / "images").symlink_to(world.validation.parent / "images")
+    data = {"train": [str(world.train)], "validation": [str(swapped)]}
+    train(make_recipe(data=data, run={"eval_every": 2}), tmp_path / "run")
+    names = ("eval_accuracy", "eval_margin")
+    right, wrong = (
+        np.array([[line[name] for name in names] for line in read_metrics(folder) if "eval_margin" in line])
+        for folder in (evaluated, tmp_path / "run")
+    )
+    np.testing.assert_allclose(wrong[:, 0], 1 - right[:, 0])
+    np.testing.assert_allclose(wrong[:, 1], -right[:, 1], rtol=1e-6)
