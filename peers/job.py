@@ -18,8 +18,8 @@ class Workload:
         """Return the model folder: a Qwen2.5-VL for images, a Qwen3 of the same text size for text."""
         return self.folder / f"backbone-{data}"
 
-    def rows(self, data: Data, form: Literal["canonical", "ms-swift"]) -> Path:
-        """Return the pairs: canonical (TRL's conversational form) or ms-swift's."""
+    def rows(self, data: Data, form: Literal["canonical", "ordered", "ms-swift"]) -> Path:
+        """Return the pairs: as our trainer reads them, or in the order in which it uses them, in TRL's or ms-swift's form."""
         return self.folder / f"{data}-{form}.jsonl"
 
     @property

@@ -88,7 +88,8 @@ def write_workload(folder: Path, lengths: Lengths, pairs: int, pairs_per_step: i
         order = [pair for step in PairSampler([1] * pairs, [1.0] * pairs, pairs_per_step).steps(0) for pair in step]
         write_rows([_row(pair) for pair in drawn], workload.rows(data, "canonical"))
         ordered = [drawn[index] for index in order]
-        write_rows([_row(pair) for pair in ordered], folder / f"{data}-ordered.jsonl")
+        write_rows([_row(pair) for pair in drawn], workload.rows(data, "canonical"))
+        write_rows([_row(pair) for pair in ordered], workload.rows(data, "ordered"))
         lines = [json.dumps(_swift_row(pair)) for pair in ordered]
         workload.rows(data, "ms-swift").write_text("\n".join(lines) + "\n")
         size = measure_backbone(AutoConfig.from_pretrained(workload.backbone(data)))

@@ -10,7 +10,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from basereward.encoding.layout import Span, Tree, TreeLayout
 from basereward.errors import BackendError
-from basereward.models.attention import choose_backend, layer_kinds, split_attention
+from basereward.models.attention import split_attention
+from basereward.models.backends import choose_backend, layer_kinds
 from basereward.models.checkpoint import new_reward_model
 
 LEAKING = [
@@ -26,18 +27,20 @@ def test_layers_that_leak_are_refused(config, kind):
     assert any(found.startswith(kind) for found in layer_kinds(config))
     with pytest.raises(BackendError, match=kind):
         choose_backend(config, "split")
-    assert choose_backend(config, "auto") == choose_backend(config, "plain") == "plain"
+    assert choose_backend(config, "auto").backend == choose_backend(config, "plain").backend == "plain"
+    assert choose_backend(config, "auto", scoring=True).backend == "expand"
 
 
 @pytest.mark.parametrize("config", [Qwen3Config(), Qwen2Config(), MistralConfig(sliding_window=None)])
 def test_full_attention_is_shared(config):
-    assert choose_backend(config) == choose_backend(config, "split") == "split"
-    assert choose_backend(config, "plain") == "plain"
+    assert choose_backend(config).backend == choose_backend(config, "split").backend == "split"
+    assert choose_backend(config, "plain").backend == "plain"
+    assert choose_backend(config, device="cuda", dtype=torch.bfloat16).backend == "varlen"
 
 
 def test_the_tiny_backbones_are_shared(vl_backbone, text_backbone):
     for folder in (vl_backbone, text_backbone):
-        assert choose_backend(AutoConfig.from_pretrained(folder)) == "split"
+        assert choose_backend(AutoConfig.from_pretrained(folder)).backend == "split"
 
 
 def test_a_model_with_a_sliding_window_falls_back(text_backbone, text_groups, rewards_of, tmp_path):

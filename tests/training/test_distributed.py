@@ -260,7 +260,7 @@ def test_torchrun_trains_and_ends_cleanly(
 ) -> None:
     recipe, ranks = recipes(make_recipe, world)["fsdp2"]
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     command += ["-m", "basereward", "train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), "--json"]
     environment = os.environ | {"HF_DATASETS_CACHE": str(world.folder / "cache"), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)

@@ -71,6 +71,9 @@ def test_a_killed_run_ends_as_the_whole_one(
     assert not (folder / "train.json").exists()
     last = last_complete_checkpoint(folder / "checkpoints")
     assert (last and last.name) == (PLACES[place] and f"checkpoint-{PLACES[place]}")
+    whole_parts = {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+    for path in (folder / "checkpoints").glob("checkpoint-*"):
+        assert whole_parts <= {part.name for part in path.iterdir()}
     result = train(recipe, folder, resume=True)
     assert result.facts["steps"] == 8
     check_equal(folder, whole)

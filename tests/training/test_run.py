@@ -14,7 +14,7 @@ from basereward.errors import DataError, TrainingError
 from basereward.lab.world import WorldConfig, draw_rows
 from basereward.models.reward_model import RewardModel
 from basereward.training.recipe import load_recipe
-from basereward.training.run import train
+from basereward.training.run import prepare_model, train
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,12 @@ def test_another_seed_gives_another_run(
 ) -> None:
     train(make_recipe(run={"seed": 1}), tmp_path / "other")
     assert read_metrics(tmp_path / "other") != read_metrics(first)
+
+
+def test_the_seed_decides_the_head(make_recipe: Callable) -> None:
+    heads = [prepare_model(make_recipe(run={"seed": seed})).head.layers[0].weight for seed in (0, 0, 1)]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
 
 
 def test_worker_processes_change_nothing(
@@ -122,6 +128,17 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_alone(
 def test_sharding_in_one_process_is_refused(make_recipe: Callable, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="start them with torchrun"):
         train(make_recipe(hardware={"sharding": "fsdp2"}), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("text_share", "images"), [(0.0, 1), (1.0, 0)])
+def test_only_images_of_the_data_are_counted(
+    text_share: float, images: int, make_recipe: Callable, tmp_path: Path
+) -> None:
+    write_rows(draw_rows(8, 5, WorldConfig(text_share=text_share)), tmp_path / "rows.jsonl")
+    data = {"train": [str(tmp_path / "rows.jsonl")]}
+    train(make_recipe(data=data, optimizer={"pairs_per_step": 8, "epochs": 1}), tmp_path / "run")
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert line["images_per_second"] == pytest.approx(images * line["pairs_per_second"])
 
 
 def spoiled_rows(folder: Path) -> Path:

@@ -9,7 +9,7 @@ lab = typer.Typer(help="Make a procedural world and tiny backbones to try everyt
 
 @lab.command()
 def world(
-    out: Path = typer.Argument(help="Target, .jsonl or .parquet."),
+    out: Path = typer.Argument(metavar="OUT", help="Target, .jsonl or .parquet."),
     pairs: int = typer.Option(20_000, min=1, help="Pairs to draw."),
     seed: int = typer.Option(0, help="Seed."),
     text_share: float = typer.Option(0.0, help="Share of pairs without an image."),
@@ -33,7 +33,7 @@ def world(
 
 @lab.command()
 def backbone(
-    out: Path = typer.Argument(help="Target folder."),
+    out: Path = typer.Argument(metavar="OUT", help="Target folder."),
     family: str = typer.Option("qwen2_5_vl", help="qwen2_5_vl or qwen3."),
     size: str = typer.Option("demo", help="demo or test."),
     seed: int = typer.Option(0, help="Seed of the weights."),

@@ -12,6 +12,7 @@ from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.report import report
 from basereward.cli.score import score
+from basereward.cli.speed import speed
 from basereward.cli.train import train
 from basereward.errors import BaseRewardError
 
@@ -30,6 +31,7 @@ app.command("eval")(evaluate)
 app.command()(merge)
 app.command()(report)
 app.add_typer(lab, name="lab")
+app.add_typer(speed, name="speed")
 
 
 def _print_version(value: bool) -> None:
@@ -46,15 +48,16 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; an error that we raise on purpose ends with its message and exit code 1."""
+    """Run the command line; an error of ours or of the file system ends with its message and exit code 1."""
     # Before torch is imported: spinning threads make two processes on the same cores many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Loader processes are forked after the tokenizer was used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
-    except BaseRewardError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (BaseRewardError, OSError) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

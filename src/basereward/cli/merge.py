@@ -6,8 +6,8 @@ import typer
 
 
 def merge(
-    adapter: Path = typer.Argument(help="Checkpoint folder with a LoRA adapter and a head."),
-    out: Path = typer.Argument(help="Folder for the whole model."),
+    adapter: Path = typer.Argument(metavar="ADAPTER", help="Checkpoint folder with a LoRA adapter and a head."),
+    out: Path = typer.Argument(metavar="OUT", help="Folder for the whole model."),
 ) -> None:
     """Merge a LoRA checkpoint into a whole one that needs no PEFT.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+MODEL_HELP = "Checkpoint folder, hub id, or baseline:longer|shorter|first|random."
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object on stdout; progress goes to stderr.")
 
 
@@ -39,5 +40,6 @@ def progress(title: str, total: int | None = None) -> Iterator[Bar]:
     """Show a progress bar on stderr."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc=title, file=sys.stderr) as bar:
+    # Later than most errors, which need no empty bar above them.
+    with tqdm(total=total, desc=title, file=sys.stderr, delay=0.5) as bar:
         yield Bar(bar)

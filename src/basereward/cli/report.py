@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 
-def report(runs: list[Path] = typer.Argument(help="Run folders.")) -> None:
+def report(runs: list[Path] = typer.Argument(metavar="RUN", help="Run folders.")) -> None:
     """Write report.html into run folders, from their result files alone.
 
     Example: `basereward report runs/demo`

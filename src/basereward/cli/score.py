@@ -4,11 +4,11 @@ from pathlib import Path
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json, progress
+from basereward.cli.output import JSON_OPTION, MODEL_HELP, print_json, progress
 
 
 def score(
-    model: str = typer.Argument(help="Checkpoint folder, hub id, or baseline:longer|shorter|first|random."),
+    model: str = typer.Argument(metavar="MODEL", help=MODEL_HELP),
     source: Path = typer.Argument(metavar="IN", help="JSONL or Parquet with pairs, or prompt + responses."),
     target: Path = typer.Argument(metavar="OUT", help="The same rows with scores; .jsonl or .parquet."),
     dtype: str | None = typer.Option(None, help="float32 or bfloat16; as stored by default."),
@@ -20,12 +20,14 @@ def score(
 
     Example: `basereward score runs/demo/model pairs.jsonl scored.jsonl`
     """
-    from basereward.scoring.files import count_rows, score_file
+    from basereward.scoring.files import score_file
+    from basereward.scoring.rows import count_rows
     from basereward.scoring.spec import open_scorer
 
+    rows = count_rows(source)
     scorer = open_scorer(model, dtype, device, backend)
-    with progress("score", count_rows(source) if source.is_file() else None) as bar:
-        scored = score_file(scorer, source, target, bar.move)
+    with progress("score", rows) as bar:
+        scored = score_file(scorer, source, target, bar.move, {"dtype": dtype, "backend": backend})
     if as_json:
         print_json({"model": model, "out": str(target), **scored._asdict()})
         return

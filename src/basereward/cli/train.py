@@ -10,13 +10,13 @@ from basereward.cli.output import JSON_OPTION, print_json, say
 
 
 def train(
-    recipe: Path = typer.Argument(help="Recipe file (YAML), or a run folder whose recipe is run again."),
-    overrides: list[str] | None = typer.Argument(None, help="Changes to the recipe: key.sub=value."),
+    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file, or a run folder whose recipe is run again."),
+    overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
     out: Path | None = typer.Option(None, help="Run folder; runs/NAME by default."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint."),
     plan: bool = typer.Option(False, "--plan", help="Print pairs, tokens, steps, memory and FLOPs; train nothing."),
-    ranks: int = typer.Option(0, help="Ranks to plan for; those of this launch by default."),
-    limit: int | None = typer.Option(None, help="Use only the first pairs of each training file."),
+    ranks: int = typer.Option(0, min=0, help="Ranks to plan for; those of this launch by default."),
+    limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of each training file."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Train a reward model on preference pairs.
@@ -63,7 +63,7 @@ def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:
     except MissingFileError as error:
         if recipe.data.assumed is None:
             raise
-        say(f"note: {error} The plan uses the sizes that the recipe assumes.")
+        say(f"note: {str(error).splitlines()[0]} The plan uses the sizes that the recipe assumes.")
         work = Work(None, 0)
     made = make_plan(recipe, config, work, ranks)
     if as_json:

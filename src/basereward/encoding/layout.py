@@ -1,6 +1,8 @@
 """Where the prompts and responses of a packed row stand, and the same row as separate sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -29,12 +31,19 @@ class TreeLayout:
     """The trees of a packed row, in order, as host integers."""
 
     trees: tuple[Tree, ...]
+    _varlen: "VarlenIndex | None" = field(default=None, compare=False, repr=False)
 
-    @property
+    @cached_property
     def sizes(self) -> list[int]:
         """Lengths of all spans in row order: each prompt, then its responses."""
         spans = [span for tree in self.trees for span in (tree.prefix, *tree.responses)]
         return [span.end - span.start for span in spans]
+
+    def varlen(self, device: torch.device) -> "VarlenIndex":
+        """Return the row as variable-length queries and keys, built once for all layers."""
+        if self._varlen is None or self._varlen.gather.device != device:
+            object.__setattr__(self, "_varlen", _index(self, device))
+        return self._varlen  # type: ignore[return-value]
 
     @classmethod
     def of(cls, batch: GroupBatch) -> "TreeLayout":
@@ -44,6 +53,32 @@ class TreeLayout:
             members[group].append(Span(start, end))
         prefixes = batch["prefixes"].tolist()
         return cls(tuple(Tree(Span(*span), tuple(own)) for span, own in zip(prefixes, members, strict=True)))
+
+
+class VarlenIndex(NamedTuple):
+    """A packed row as variable-length attention: queries in row order, keys gathered.
+
+    A prompt asks itself; a response asks its prompt and itself, aligned at the end.
+    """
+
+    query_starts: Int[Tensor, " segment_and_one"]
+    key_starts: Int[Tensor, " segment_and_one"]
+    longest_query: int
+    longest_key: int
+    gather: Int[Tensor, " key"]
+
+
+def _index(layout: TreeLayout, device: torch.device) -> VarlenIndex:
+    keys = [
+        torch.cat([_range(tree.prefix), _range(span)]) if span is not tree.prefix else _range(span)
+        for tree in layout.trees
+        for span in (tree.prefix, *tree.responses)
+    ]
+    sizes = [len(key) for key in keys]
+    starts = [
+        torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device) for lengths in (layout.sizes, sizes)
+    ]
+    return VarlenIndex(starts[0], starts[1], max(layout.sizes), max(sizes), torch.cat(keys).to(device))
 
 
 class SequenceBatch(NamedTuple):

@@ -1,31 +1,77 @@
 """Does a model look? The same pairs with the images of other pairs."""
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
 from random import Random
+from typing import Any, overload
 
 from basereward.data.schema import PreferencePair
 from basereward.errors import DataError
 
 
-def permute_images(pairs: Sequence[PreferencePair], seed: int = 0) -> list[PreferencePair]:
-    """Give every pair with images the images of another pair with as many images.
+class ExchangedImages(Sequence[PreferencePair]):
+    """Pairs of which some show the images of another one, put together when asked for.
+
+    Args:
+        givers: place of a pair -> place of the pair whose images it shows.
+    """
+
+    def __init__(self, pairs: Sequence[PreferencePair], givers: Mapping[int, int]) -> None:
+        self._pairs = pairs
+        self._givers = givers
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> PreferencePair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PreferencePair]: ...
+    def __getitem__(self, index: int | slice) -> PreferencePair | list[PreferencePair]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        if place not in self._givers:
+            return self._pairs[place]
+        return dataclasses.replace(self._pairs[place], images=self._pairs[self._givers[place]].images)
+
+
+def permute_images(pairs: Sequence[PreferencePair], seed: int = 0) -> ExchangedImages:
+    """Give every pair with images the images of another pair: as many, and other ones.
 
     A model that answers from the text alone scores the same; one that looks falls to what the text gives away.
 
     Raises:
-        DataError: a pair is the only one with its number of images, so that nothing can be exchanged.
+        DataError: among the pairs with some number of images too many show the same, or there is only one.
     """
-    exchanged = list(pairs)
-    by_count: dict[int, list[int]] = {}
+    owners: dict[int, dict[Hashable, list[int]]] = {}
     for place, pair in enumerate(pairs):
         if pair.images:
-            by_count.setdefault(len(pair.images), []).append(place)
-    for count, places in by_count.items():
-        if len(places) == 1:
-            raise DataError(f"Only one pair has {count} images; image-blind accuracy needs at least two.")
-        order = places.copy()
-        Random(seed).shuffle(order)
-        for giver, taker in zip(order, order[1:] + order[:1], strict=True):
-            exchanged[taker] = dataclasses.replace(pairs[taker], images=pairs[giver].images)
-    return exchanged
+            owners.setdefault(len(pair.images), {}).setdefault(_key(pair.images), []).append(place)
+    givers: dict[int, int] = {}
+    for count, by_images in owners.items():
+        blocks = list(by_images.values())
+        Random(seed).shuffle(blocks)
+        order = [place for block in blocks for place in block]
+        # Moved on by the largest block of equal images, nobody meets its own.
+        shift = max(map(len, blocks))
+        if 2 * shift > len(order):
+            raise DataError(
+                f"Image-blind accuracy needs other images to exchange with: of {len(order)} pairs with {count} "
+                f"image{'s' * (count > 1)}, {shift} show the same."
+            )
+        givers.update(zip(order, order[shift:] + order[:shift], strict=True))
+    return ExchangedImages(pairs, givers)
+
+
+def _key(images: Sequence[Any]) -> Hashable:
+    return tuple(_image_key(image) for image in images)
+
+
+def _image_key(image: Any) -> Hashable:
+    if isinstance(image, Mapping):
+        return _image_key(image["path"] if image.get("bytes") is None else image["bytes"])
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).digest()
+    return str(image) if isinstance(image, Hashable) else id(image)

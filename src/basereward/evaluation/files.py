@@ -1,11 +1,11 @@
 """The files of an evaluation: ``records.jsonl`` and ``result.json``, complete or not there at all.
 
 While an evaluation runs, its records grow in ``records.partial.jsonl``; the other two appear when all pairs
-are done, and the partial file goes away.
+are done, and the partial file goes away. ``records.partial.json`` beside it says whose records they are.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from basereward.errors import DataError, MissingFileError
 from basereward.evaluation.pairs import PairEvaluation, PairRecord
 
 RECORDS, PARTIAL_RECORDS, RESULT = "records.jsonl", "records.partial.jsonl", "result.json"
+PARTIAL_IDENTITY = "records.partial.json"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,6 +76,31 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def open_partial(folder: Path, identity: Mapping[str, Any], resume: bool = False) -> list[PairRecord]:
+    """Start the partial file of an evaluation, or go on with it; return its scored records.
+
+    Args:
+        identity: whose records they are, as plain JSON values.
+        resume: keep what an interrupted call left; without it nothing is kept.
+
+    Raises:
+        DataError: the partial file is of another identity.
+    """
+    partial, owner = folder / PARTIAL_RECORDS, folder / PARTIAL_IDENTITY
+    if not (resume and partial.is_file()):
+        _remove_partial(folder)
+        write_json(owner, identity)
+        return []
+    found = read_json(owner) if owner.is_file() else None
+    if found != identity:
+        raise DataError(
+            f"{partial} holds records of {found}, but this is {dict(identity)}; evaluate into another folder, or "
+            "without resuming."
+        )
+    records = {record.row: record for record in _read(partial)}
+    return [records[row] for row in sorted(records) if records[row].failure is None]
+
+
 def append_records(folder: Path, records: Sequence[PairRecord]) -> None:
     """Add the records of one batch to the partial file."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,9 +111,9 @@ def append_records(folder: Path, records: Sequence[PairRecord]) -> None:
 
 
 def write_records(folder: Path, records: Iterable[PairRecord]) -> None:
-    """Write ``records.jsonl`` atomically and remove the partial file."""
+    """Write ``records.jsonl`` atomically and remove the partial files."""
     write_text(folder / RECORDS, _lines(records))
-    (folder / PARTIAL_RECORDS).unlink(missing_ok=True)
+    _remove_partial(folder)
 
 
 def write_evaluation(folder: Path, evaluation: PairEvaluation) -> None:
@@ -104,12 +130,20 @@ def read_records(folder: Path) -> list[PairRecord]:
     """
     records: dict[int, PairRecord] = {}
     for path in (folder / RECORDS, folder / PARTIAL_RECORDS):
-        try:
-            found = [PairRecord(**row) for row in read_jsonl(path)] if path.is_file() else []
-        except TypeError as error:
-            raise DataError(f"{path} has a line that is not a record of a pair: {error}.") from error
-        records.update((record.row, record) for record in found)
+        records.update((record.row, record) for record in _read(path))
     return [records[row] for row in sorted(records)]
+
+
+def _read(path: Path) -> list[PairRecord]:
+    try:
+        return [PairRecord(**row) for row in read_jsonl(path)] if path.is_file() else []
+    except TypeError as error:
+        raise DataError(f"{path} has a line that is not a record of a pair: {error}.") from error
+
+
+def _remove_partial(folder: Path) -> None:
+    for name in (PARTIAL_RECORDS, PARTIAL_IDENTITY):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _cut_back(path: Path) -> None:

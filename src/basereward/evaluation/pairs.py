@@ -7,15 +7,14 @@ a tie as wrong, ``accuracy_ties_half`` as one half, and ``accuracy_of_all`` divi
 pairs, failed ones included. Intervals are Wilson's, 95 %.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from basereward.data.schema import Comparison, PreferencePair
-from basereward.errors import DataError, ScoringError
-from basereward.scoring.interface import Failure, Score, Scorer
+from basereward.errors import DataError
+from basereward.scoring.interface import Failure, Score, Scorer, checked_scores
 from basereward.statistics import Proportion, pair_accuracy, wilson_interval
 
 Outcome = Literal["correct", "wrong", "tie", "failed"]
@@ -159,10 +158,7 @@ def _batches(pairs: Sequence[PreferencePair], rows: Sequence[int], batch_groups:
 
 def _evaluate_batch(scorer: Scorer, pairs: Sequence[PreferencePair], batch: Sequence[_Planned]) -> list[PairRecord]:
     groups = [group for planned in batch for group in planned.comparison.groups]
-    scores = scorer.score(groups)
-    expected, found = [len(group.responses) for group in groups], [len(each) for each in scores]
-    if expected != found:
-        raise ScoringError(f"Scorer {scorer.name!r} returned {found} scores for groups of {expected} responses.")
+    scores = checked_scores(scorer, groups)
     records, start = [], 0
     for row, comparison in batch:
         stop = start + len(comparison.groups)
@@ -173,7 +169,7 @@ def _evaluate_batch(scorer: Scorer, pairs: Sequence[PreferencePair], batch: Sequ
 
 
 def _record(row: int, pair: PreferencePair, chosen: Score, rejected: Score) -> PairRecord:
-    sides = {"chosen": _checked(chosen), "rejected": _checked(rejected)}
+    sides = {"chosen": chosen, "rejected": rejected}
     numbers = {side: score for side, score in sides.items() if not isinstance(score, Failure)}
     failures = {side: score for side, score in sides.items() if isinstance(score, Failure)}
     outcome: Outcome = "failed"
@@ -192,13 +188,6 @@ def _record(row: int, pair: PreferencePair, chosen: Score, rejected: Score) -> P
         failure=next((failure.reason for failure in failures.values()), None),
         failure_message="; ".join(f"{side}: {failure.message}" for side, failure in failures.items()) or None,
     )
-
-
-def _checked(score: Score) -> Score:
-    if isinstance(score, Failure):
-        return score
-    number = float(score)
-    return number if math.isfinite(number) else Failure("not_finite", f"the score is {number}")
 
 
 def _accuracy(records: Sequence[PairRecord], ties: Literal["strict", "half"]) -> dict[str, float | int | None]:

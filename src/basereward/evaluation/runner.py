@@ -1,6 +1,6 @@
 """Evaluates a scorer on a file of pairs into a folder, beside trivial baselines and its image-blind self."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,9 @@ from basereward.data.schema import PreferencePair
 from basereward.errors import DataError
 from basereward.evaluation.blind import permute_images
 from basereward.evaluation.files import (
-    PARTIAL_RECORDS,
     RESULT,
     append_records,
-    read_records,
+    open_partial,
     write_json,
     write_records,
 )
@@ -33,38 +32,48 @@ def evaluate_file(
     strict: bool = False,
     resume: bool = False,
     on_progress: Progress = lambda done, total: None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a file of canonical pairs; write ``records.jsonl`` and ``result.json`` and return the latter.
 
     Args:
         references: also evaluate the trivial baselines and the image-blind model.
-        resume: go on from the records of an interrupted call with the same scorer and file.
-        on_progress: called with the number of pairs done and of all pairs.
+        resume: go on from the records of an interrupted call; failed pairs are tried again.
+        on_progress: called with the number of pairs done and to do; the image-blind pass counts too.
+        settings: what else than the scorer's name decides a score, such as its dtype.
 
     Raises:
-        DataError: no usable pair, a bad row when ``strict``, or records of other pairs in the folder.
+        DataError: no usable pair, a bad row when ``strict``, or records of another model or file in the folder.
     """
     loaded = load_pairs([path], split="test", limit=limit, strict=strict)
-    partial = folder / PARTIAL_RECORDS
-    known = read_records(folder) if resume and partial.exists() else []
-    if not resume:
-        partial.unlink(missing_ok=True)
+    pairs, benchmark = loaded.pairs, benchmark_name(path)
+    identity = {"scorer": scorer.name, "settings": dict(settings or {}), "data": loaded.sidecar.fingerprint}
+    known = open_partial(folder, identity, resume)
+    blind, notes = _blind(pairs) if references else (None, [])
+    total = len(pairs) * (1 if blind is None else 2)
     done = len(known)
 
-    def keep(fresh: Sequence[PairRecord], total: int) -> None:
+    def count(fresh: Sequence[PairRecord], _: int) -> None:
         nonlocal done
-        append_records(folder, fresh)
         done += len(fresh)
         on_progress(done, total)
 
-    benchmark = Path(path).stem
-    evaluation = evaluate_pairs(scorer, loaded.pairs, on_progress=keep, known=known, benchmark=benchmark)
-    others = evaluate_references(scorer, loaded.pairs, benchmark) if references else {}
+    def keep(fresh: Sequence[PairRecord], _: int) -> None:
+        append_records(folder, fresh)
+        count(fresh, _)
+
+    evaluation = evaluate_pairs(scorer, pairs, on_progress=keep, known=known, benchmark=benchmark)
+    others = {}
+    if blind is not None:
+        others[IMAGE_BLIND] = evaluate_pairs(scorer, blind, on_progress=count, benchmark=benchmark).summary
+    if references:
+        others |= evaluate_baselines(pairs, benchmark)
     result = {
         **evaluation.summary,
         "scorer": scorer.name,
         "dropped": loaded.ledger.counts,
         "failures": evaluation.failures,
+        "notes": notes,
         "evaluations": {"model": evaluation.summary, **others},
     }
     write_records(folder, evaluation.records)
@@ -72,22 +81,27 @@ def evaluate_file(
     return result
 
 
-def evaluate_references(
-    scorer: Scorer, pairs: Sequence[PreferencePair], benchmark: str, image_blind: bool = True
-) -> dict[str, dict[str, Any]]:
-    """Return summaries of the trivial baselines and, if any pair has images, of the model with images exchanged.
+def benchmark_name(path: str | Path) -> str:
+    """Return what tables call a data set: its folder and its name without suffix."""
+    return f"{Path(path).parent.name}/{Path(path).stem}".strip("/")
 
-    Args:
-        image_blind: whether to score all pairs a second time for it.
+
+def evaluate_references(scorer: Scorer, pairs: Sequence[PreferencePair], benchmark: str) -> dict[str, dict[str, Any]]:
+    """Return summaries of the model with images exchanged, if any pair has images, and of the trivial baselines.
+
+    Raises:
+        DataError: the pairs show too few different images to exchange.
     """
     summaries = {}
-    for name in BASELINES.names():
-        baseline = BASELINES.get(name)
-        summaries[baseline.name] = evaluate_pairs(baseline, pairs, benchmark=benchmark).summary
-    if image_blind and any(pair.images for pair in pairs):
-        blind = evaluate_pairs(scorer, permute_images(pairs), benchmark=benchmark)
-        summaries = {IMAGE_BLIND: blind.summary, **summaries}
-    return summaries
+    if any(pair.images for pair in pairs):
+        summaries[IMAGE_BLIND] = evaluate_pairs(scorer, permute_images(pairs), benchmark=benchmark).summary
+    return summaries | evaluate_baselines(pairs, benchmark)
+
+
+def evaluate_baselines(pairs: Sequence[PreferencePair], benchmark: str) -> dict[str, dict[str, Any]]:
+    """Return summaries of the trivial baselines."""
+    baselines = [BASELINES.get(name) for name in BASELINES.names()]
+    return {baseline.name: evaluate_pairs(baseline, pairs, benchmark=benchmark).summary for baseline in baselines}
 
 
 def accuracy_of(summary: dict[str, Any]) -> float:
@@ -100,3 +114,13 @@ def accuracy_of(summary: dict[str, Any]) -> float:
     if value is None:
         raise DataError(f"No pair of {summary['benchmark']} could be scored; see the failures in records.jsonl.")
     return value
+
+
+def _blind(pairs: Sequence[PreferencePair]) -> tuple[Sequence[PreferencePair] | None, list[str]]:
+    """Return the pairs with images exchanged, or None and the reason, if there is one to tell."""
+    if not any(pair.images for pair in pairs):
+        return None, []
+    try:
+        return permute_images(pairs), []
+    except DataError as error:
+        return None, [str(error)]

@@ -19,6 +19,7 @@ from transformers import (
 
 from basereward.lab.tokenizer import TEXT_TEMPLATE, VISION_TEMPLATE, train_tokenizer
 from basereward.lab.world import world_texts
+from basereward.models.checkpoint import quiet_loading
 from basereward.registry import Registry
 
 Family = Literal["qwen2_5_vl", "qwen3"]
@@ -162,7 +163,8 @@ def _write_qwen3(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
 
 def _save(model: PreTrainedModel, folder: Path) -> None:
     model.generation_config.pad_token_id = model.config.get_text_config().bos_token_id
-    model.save_pretrained(folder)
+    with quiet_loading():
+        model.save_pretrained(folder)
 
 
 _Writer = Callable[[Path, _Plan, Iterable[str]], None]

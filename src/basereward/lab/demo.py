@@ -44,7 +44,7 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
         TrainingError: the folder already holds a run.
     """
     start = time.perf_counter()
-    if (folder / "result.json").exists():
+    if any((folder / name).exists() for name in ("result.json", "metrics.jsonl", "model")):
         raise TrainingError(f"{folder} already holds a run; choose another --out or delete it.")
     say(f"drawing {TRAIN_PAIRS:,} pairs to train on and {TEST_PAIRS} held-out pairs")
     data, test = folder / "data" / "train.parquet", folder / "data" / "test.parquet"

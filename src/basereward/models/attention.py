@@ -1,22 +1,24 @@
 """Attention over a packed row of trees: every response sees its own prompt and itself, and nothing else.
 
-``split`` needs no mask over the row: causal attention on each prompt, then for each response a query over
-``[prompt; response]``. It equals attention on every sequence alone.
+Neither form needs a mask over the row. ``split`` runs causal attention on each prompt, then for each response a query
+over ``[prompt; response]``; ``varlen`` gives all of these to one CUDA kernel. Both equal every sequence alone.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedConfig
+from transformers import AttentionInterface
 
 from basereward.encoding.layout import TreeLayout
 from basereward.errors import BackendError
 
-Backend = Literal["auto", "plain", "split"]
 SPLIT = "basereward_split"
+VARLEN = "basereward_varlen"
+CAUSAL = (-1, 0)
 
 
 def split_attention(
@@ -35,12 +37,11 @@ def split_attention(
     Raises:
         BackendError: no layout was passed, or a mask was: the row would be read as one sequence.
     """
-    if tree_layout is None or attention_mask is not None or dropout:
-        raise BackendError("Split attention needs a tree layout, no mask and no dropout; call RewardModel.forward.")
+    layout = _require_layout(tree_layout, attention_mask, dropout)
     # One split for the whole row: the backward of many slices would fill and add a full row for each of them.
-    pieces = [list(tensor.split(tree_layout.sizes, dim=2)) for tensor in (query, key, value)]
+    pieces = [list(tensor.split(layout.sizes, dim=2)) for tensor in (query, key, value)]
     outputs: list[Tensor] = []
-    for tree in tree_layout.trees:
+    for tree in layout.trees:
         first = len(outputs)
         members = range(first + 1, first + 1 + len(tree.responses))
         outputs.append(_attend(pieces[0][first], pieces[1][first], pieces[2][first], scaling))
@@ -62,32 +63,48 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) ->
     return scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
 
 
-AttentionInterface.register(SPLIT, split_attention)
+def varlen_attention(
+    module: Any,
+    query: Float[Tensor, "1 head token dim"],
+    key: Float[Tensor, "1 kv_head token dim"],
+    value: Float[Tensor, "1 kv_head token dim"],
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    tree_layout: TreeLayout | None = None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "1 token head dim"], None]:
+    """The same attention as one variable-length kernel: queries in row order, prompt keys gathered for every response.
 
-
-def layer_kinds(config: PreTrainedConfig) -> set[str]:
-    """Return the kinds of attention of the text model's layers.
-
-    A configuration without ``layer_types`` has one kind: ``sliding_attention`` if a window is in use, else full.
-    """
-    text = config.get_text_config()
-    kinds = getattr(text, "layer_types", None)
-    if kinds:
-        return set(kinds)
-    windowed = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
-    return {"sliding_attention" if windowed else "full_attention"}
-
-
-def choose_backend(config: PreTrainedConfig, wanted: Backend = "auto") -> Literal["plain", "split"]:
-    """Return the backend to use; ``auto`` is ``split`` wherever it is exact.
+    Without gradients the key dimension is not split, so that a score does not depend on the rest of the row.
 
     Raises:
-        BackendError: ``split`` was asked for a model with layers that would leak between responses.
+        BackendError: no layout was passed, or a mask was.
     """
-    kinds = layer_kinds(config)
-    exact = kinds == {"full_attention"}
-    if wanted == "split" and not exact:
-        raise BackendError(f"Backend 'split' needs full attention in every layer, found {', '.join(sorted(kinds))}.")
-    if wanted == "plain" or not exact:
-        return "plain"
-    return "split"
+    index = _require_layout(tree_layout, attention_mask, dropout).varlen(query.device)
+    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    output = varlen_attn(
+        rows[0].contiguous(),
+        rows[1][index.gather],
+        rows[2][index.gather],
+        index.query_starts,
+        index.key_starts,
+        index.longest_query,
+        index.longest_key,
+        scale=scaling,
+        window_size=CAUSAL,
+        enable_gqa=query.shape[1] != key.shape[1],
+        num_splits=None if torch.is_grad_enabled() else 1,
+    )
+    assert isinstance(output, Tensor)  # no auxiliary output was asked for
+    return output[None], None
+
+
+def _require_layout(layout: TreeLayout | None, mask: Tensor | None, dropout: float) -> TreeLayout:
+    if layout is None or mask is not None or dropout:
+        raise BackendError("Shared attention needs a tree layout, no mask and no dropout; call RewardModel.forward.")
+    return layout
+
+
+AttentionInterface.register(SPLIT, split_attention)
+AttentionInterface.register(VARLEN, varlen_attention)

@@ -19,7 +19,7 @@ from basereward import __version__
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError, MissingFileError
 from basereward.models.adapters import adapter_name, is_adapter, load_adapter, save_adapter
-from basereward.models.attention import Backend
+from basereward.models.backends import Backend
 from basereward.models.families import family_of, weightless
 from basereward.models.head import Activation, RewardHead
 from basereward.models.reward_model import RewardModel

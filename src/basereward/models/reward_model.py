@@ -10,15 +10,12 @@ from torch import Tensor, nn
 from transformers.trainer_utils import unwrap_peft_model
 
 from basereward.data.schema import Response, ResponseGroup, messages_from_text, parse_messages, response_id
-from basereward.encoding.collate import GroupBatch, collate
-from basereward.encoding.layout import TreeLayout, unpack
+from basereward.encoding.collate import collate
 from basereward.encoding.template import Template
 from basereward.errors import TemplateError
-from basereward.models.attention import SPLIT, Backend, choose_backend
+from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, choose_backend, last_hidden
 from basereward.models.families import Family, family_of
 from basereward.models.head import RewardHead
-
-IMAGE_KEYS = ("pixel_values", "image_grid_thw")
 
 
 class RewardModel(nn.Module):
@@ -63,7 +60,9 @@ class RewardModel(nn.Module):
         from basereward.models.checkpoint import load_reward_model
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return load_reward_model(path, dtype=dtype, backend=backend).to(device).eval()
+        model = load_reward_model(path, dtype=dtype).to(device).eval()
+        model.use_backend(backend, scoring=True)
+        return model
 
     @property
     def config(self) -> Any:
@@ -96,16 +95,23 @@ class RewardModel(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def use_backend(self, backend: Backend) -> None:
-        """Choose how a batch is computed.
+    def use_backend(self, backend: Backend, scoring: bool = False, dtype: torch.dtype | None = None) -> Choice:
+        """Choose how a batch is computed; returns the choice and its reason.
+
+        Args:
+            scoring: no gradients will be asked for.
+            dtype: in which attention is computed, if not that of the weights.
 
         Raises:
             BackendError: the backend is not exact for this backbone.
         """
-        self.backend = choose_backend(self.config, backend)
-        text = SPLIT if self.backend == "split" else "sdpa"
+        weight = next(self.backbone.parameters())
+        choice = choose_backend(self.config, backend, scoring, weight.device.type, dtype or weight.dtype)
+        self.backend = choice.backend
+        text = IMPLEMENTATIONS[choice.backend]
         nested = {"text_config": text, "vision_config": "sdpa"}
         unwrap_peft_model(self.backbone).set_attn_implementation(nested if self.family.vision_module else text)
+        return choice
 
     def enable_checkpointing(self) -> None:
         """Recompute activations in the backward pass instead of keeping them.
@@ -119,8 +125,7 @@ class RewardModel(nn.Module):
 
     def forward(self, **batch: Any) -> Float[Tensor, " response"]:
         """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order."""
-        hidden = self._split(batch) if self.backend == "split" else self._plain(batch)
-        return self.head(hidden)
+        return self.head(last_hidden(self.backbone, batch, self.backend, self.family.axes))
 
     @torch.inference_mode()
     def score(
@@ -146,36 +151,3 @@ class RewardModel(nn.Module):
         group = ResponseGroup("score", messages, named, tuple(images))
         batch = collate([self.template.encode(group)])
         return self(**{key: value.to(self.device) for key, value in batch.items()}).tolist()
-
-    def _split(self, batch: GroupBatch) -> Float[Tensor, "response hidden"]:
-        positions = batch["position_ids"]
-        output = self.backbone(
-            input_ids=batch["input_ids"],
-            position_ids=positions if self.family.axes == 3 else positions[0],
-            tree_layout=TreeLayout.of(batch),
-            use_cache=False,
-            **{key: batch[key] for key in IMAGE_KEYS if key in batch},
-        )
-        return output.last_hidden_state[0, batch["responses"][:, 2] - 1]
-
-    def _plain(self, batch: GroupBatch) -> Float[Tensor, "response hidden"]:
-        alone = unpack(batch, TreeLayout.of(batch))
-        output = self.backbone(
-            input_ids=alone.input_ids,
-            position_ids=alone.position_ids if self.family.axes == 3 else alone.position_ids[0],
-            attention_mask=alone.attention_mask,
-            use_cache=False,
-            **_repeat_images(batch, alone.images),
-        )
-        return output.last_hidden_state[torch.arange(len(alone.last), device=alone.last.device), alone.last]
-
-
-def _repeat_images(batch: GroupBatch, images: Tensor) -> dict[str, Tensor]:
-    if "pixel_values" not in batch:
-        return {}
-    sizes = batch["image_grid_thw"].prod(-1).tolist()
-    pixels = torch.split(batch["pixel_values"], sizes)
-    return {
-        "pixel_values": torch.cat([pixels[image] for image in images.tolist()]),
-        "image_grid_thw": batch["image_grid_thw"][images],
-    }

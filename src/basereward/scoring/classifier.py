@@ -11,8 +11,7 @@ from basereward.data.schema import ResponseGroup
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError, RowError, TemplateError
 from basereward.models.checkpoint import quiet_loading, resolve_folder
-from basereward.scoring.interface import Failure, Score
-from basereward.scoring.local import finite
+from basereward.scoring.interface import Failure, Score, failure_of, finite
 
 
 class ClassifierScorer:
@@ -22,30 +21,27 @@ class ClassifierScorer:
         path: folder or hub id.
         dtype: by default the stored one.
         device: by default CUDA if there is one.
+        name: what result files call it; the path by default.
 
     Raises:
         CheckpointError: weights are missing, or the model has several labels.
+        TemplateError: the tokenizer has no chat template.
     """
 
     def __init__(
-        self, path: str | Path, dtype: torch.dtype | None = None, device: str | torch.device | None = None
+        self,
+        path: str | Path,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        name: str | None = None,
     ) -> None:
         folder = resolve_folder(path)
-        with quiet_loading():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=dtype or "auto", output_loading_info=True
-            )
-        if info["missing_keys"]:
-            raise CheckpointError(
-                f"{folder} lacks {', '.join(sorted(info['missing_keys'])[:4])}; they would be random."
-            )
-        if model.config.num_labels != 1:
-            raise CheckpointError(f"{folder} has {model.config.num_labels} labels, a reward model has one.")
+        model = _load(folder, dtype)
         # Alone and unpadded, the last token is the last one; a pad id equal to the end of turn would hide it.
         model.config.get_text_config().pad_token_id = None
         self.model: Any = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self.template = Template(AutoTokenizer.from_pretrained(folder))
-        self.name = str(path)
+        self.name = name or str(path)
 
     @torch.inference_mode()
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
@@ -58,9 +54,28 @@ class ClassifierScorer:
         try:
             ids = self.template.conversation_ids(group.prompt + group.responses[place].messages)
         except (RowError, TemplateError) as error:
-            return Failure("template", str(error))
+            return failure_of(error)
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if limit and len(ids) > limit:
             return Failure("too_long", f"{len(ids)} tokens, more than the model's {limit}.")
         tokens = torch.from_numpy(ids)[None].to(self.model.device)
         return finite(self.model(input_ids=tokens).logits.float()[0, 0].item())
+
+
+def _load(folder: Path, dtype: torch.dtype | None) -> Any:
+    # Ignored sizes are reported, and refused below with their names.
+    options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        with quiet_loading():
+            model, info = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype or "auto", **options)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded as a sequence classifier: {error}") from error
+    if model.config.num_labels != 1:
+        raise CheckpointError(f"{folder} has {model.config.num_labels} labels, a reward model has one.")
+    missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    if missing:
+        raise CheckpointError(
+            f"{folder} lacks {len(missing)} weights, or has them in another shape ({', '.join(missing[:4])}); "
+            "they would be random."
+        )
+    return model

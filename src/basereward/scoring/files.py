@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from basereward.data.images import pack_images
+from basereward.data.images import pack_images, replacing
 from basereward.data.schema import (
+    MISSPELT,
+    PAIR_KEYS,
+    REQUIRED_KEYS,
     Comparison,
     Response,
     ResponseGroup,
@@ -19,11 +21,29 @@ from basereward.data.schema import (
     parse_pair,
     response_id,
 )
-from basereward.errors import DataError, MissingFileError, RowError
-from basereward.scoring.interface import Failure, Score, Scorer
+from basereward.errors import DataError, RowError
+from basereward.registry import close_names
+from basereward.scoring.interface import Failure, Score, Scorer, checked_scores
+from basereward.scoring.rows import (
+    batched,
+    check_suffix,
+    count_rows,
+    read_raw,
+    table_schema,
+    write_jsonl,
+    write_parquet,
+)
 
-SUFFIXES = (".jsonl", ".parquet")
 BATCH_ROWS = 64
+GROUP_KEYS = ("id", "source", "images", "videos", "prompt", "responses")
+SCORE_TYPES = pa.schema(
+    {
+        "chosen_score": pa.float64(),
+        "rejected_score": pa.float64(),
+        "scores": pa.list_(pa.float64()),
+        "error": pa.string(),
+    }
+)
 
 
 class ScoredFile(NamedTuple):
@@ -34,12 +54,18 @@ class ScoredFile(NamedTuple):
 
 
 class _Task(NamedTuple):
+    """The groups of one row; without a comparison its scores are a list."""
+
     groups: tuple[ResponseGroup, ...]
     pair: Comparison | None
 
 
 def score_file(
-    scorer: Scorer, source: Path, target: Path, on_progress: Callable[[int], None] = lambda rows: None
+    scorer: Scorer,
+    source: Path,
+    target: Path,
+    on_progress: Callable[[int], None] = lambda rows: None,
+    settings: Mapping[str, Any] | None = None,
 ) -> ScoredFile:
     """Score every row of a JSONL or Parquet file.
 
@@ -47,106 +73,138 @@ def score_file(
     (texts or message lists) and ``images``, and gains ``scores``. A row that cannot be scored keeps its place, with
     the reason in ``error``. Scores are kept beside the target until all are there; the same call goes on from them.
 
+    Args:
+        on_progress: called with the number of rows done, those of an earlier call included.
+        settings: what else than the scorer's name decides a score, such as its dtype; scores of others are not mixed.
+
     Raises:
         MissingFileError: no such file.
-        DataError: another file format, a broken file, or scores of another model or file beside the target.
+        DataError: another file format, a broken file, a misspelt column or one that a score would replace, or
+            scores of another model, settings or file beside the target.
     """
-    for path in (source, target):
-        if path.suffix not in SUFFIXES:
-            raise DataError(f"Found {path.name!r}, expected a file that ends in {' or '.join(SUFFIXES)}.")
+    _check_files(source, target)
     partial = target.with_name(target.name + ".partial")
-    identity = {"model": scorer.name, "source": str(source.resolve()), "bytes": _size(source)}
+    identity = _identity(scorer, source, settings)
     done = _open_partial(partial, identity)
-    rows = islice(read_raw(source), done, None)
-    with partial.open("a") as out:
-        while batch := list(islice(rows, BATCH_ROWS)):
-            for scored in _score_rows(scorer, batch, source.parent):
-                out.write(json.dumps(scored) + "\n")
+    with partial.open("a", encoding="utf-8") as out:
+        for batch in batched(islice(read_raw(source), done, None), BATCH_ROWS):
+            for scored in _score_rows(scorer, batch, source.parent, done):
+                out.write(json.dumps(scored, allow_nan=False) + "\n")
             out.flush()
             done += len(batch)
             on_progress(done)
+    if _identity(scorer, source, settings) != identity:
+        raise DataError(f"{source} changed while it was scored; delete {partial} and start anew.")
     return _finish(source, target, partial)
 
 
-def read_raw(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSONL or Parquet file as they are.
-
-    Raises:
-        DataError: a line is not a JSON object; it is named.
-    """
-    if path.suffix == ".parquet":
-        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS):
-            yield from batch.to_pylist()
-        return
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _parse_line(line, path, number)
+def _check_files(source: Path, target: Path) -> None:
+    """Find what would go wrong at the end before anything is scored."""
+    count_rows(source)
+    check_suffix(target)
+    if target.resolve() == source.resolve():
+        raise DataError(f"The scores of {source} would replace it; choose another file.")
+    if target.suffix == ".parquet" or source.suffix == ".parquet":
+        _check_names(table_schema(source).names, str(source))
+    if source.suffix == ".jsonl":
+        for number, row in enumerate(read_raw(source)):
+            _check_names(tuple(row), f"{source}, row {number}")
 
 
-def count_rows(path: Path) -> int:
-    """Count the rows of a JSONL or Parquet file without parsing them."""
-    if path.suffix == ".parquet":
-        return pq.ParquetFile(path).metadata.num_rows
-    with path.open("rb") as lines:
-        return sum(bool(line.strip()) for line in lines)
-
-
-def _parse_line(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}.")
-    return row
-
-
-def _size(source: Path) -> int:
-    if not source.is_file():
-        raise MissingFileError(f"There is no file {source}.")
-    return source.stat().st_size
+def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    stat = source.stat()
+    return {
+        "model": scorer.name,
+        "settings": dict(settings or {}),
+        "source": str(source.resolve()),
+        "bytes": stat.st_size,
+        "changed": stat.st_mtime_ns,
+    }
 
 
 def _open_partial(partial: Path, identity: Mapping[str, Any]) -> int:
-    """Check that earlier scores belong to this call, cut a torn last line, and return how many there are."""
-    if not partial.exists():
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(identity) + "\n")
-        return 0
-    lines = partial.read_text().split("\n")[:-1]
-    if not lines or json.loads(lines[0]) != identity:
-        raise DataError(f"{partial} holds scores of another model or file; delete it to start anew.")
-    partial.write_text("".join(line + "\n" for line in lines))
-    return len(lines) - 1
+    """Check that earlier scores, if any, belong to this call, cut a torn last line, and return how many there are."""
+    header = (json.dumps(identity) + "\n").encode()
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if partial.exists():
+        with partial.open("r+b") as file:
+            first = file.readline()
+            lengths = [len(line) for line in file if line.endswith(b"\n")]
+            if lengths and first != header:
+                raise DataError(
+                    f"{partial} holds scores of another model, other settings or another file; delete it to start anew."
+                )
+            if lengths:
+                file.truncate(len(header) + sum(lengths))
+                return len(lengths)
+    partial.write_bytes(header)
+    return 0
 
 
-def _score_rows(scorer: Scorer, rows: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    tasks = [_task(row, folder, number) for number, row in enumerate(rows)]
+def _check_names(names: Sequence[str], place: str) -> None:
+    """Refuse columns that look like a misspelt known one, and those that scores would replace."""
+    known = PAIR_KEYS if {"chosen", "rejected"} & set(names) else GROUP_KEYS
+    absent = [key for key in known if key not in names]
+    for name in names:
+        if name not in known and (hint := close_names(name, absent, MISSPELT)):
+            raise DataError(f"{place}: unknown column {name!r}.{hint} Known: {', '.join(known)}.")
+    taken = [name for name in _score_names(names) if name in names]
+    if taken:
+        raise DataError(f"{place}: column {', '.join(taken)} would be replaced; rename or remove it.")
+
+
+def _score_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that a row with these columns gains."""
+    if "responses" not in names:
+        return ("chosen_score", "rejected_score", "error")
+    return tuple(SCORE_TYPES.names) if {"chosen", "rejected"} & set(names) else ("scores", "error")
+
+
+def _score_rows(
+    scorer: Scorer, rows: Sequence[Mapping[str, Any]], folder: Path, first: int
+) -> Iterator[dict[str, Any]]:
+    tasks = [_task(row, folder, number) for number, row in enumerate(rows, first)]
     groups = [group for task in tasks if isinstance(task, _Task) for group in task.groups]
-    scores = iter(scorer.score(groups))
-    for task in tasks:
+    scores = iter(checked_scores(scorer, groups))
+    for row, task in zip(rows, tasks, strict=True):
         if isinstance(task, RowError):
-            yield {"error": f"{task.reason}: {task}"}
+            yield {**dict.fromkeys(_score_names(tuple(row))), "error": f"{task.reason}: {task}"}
         else:
             yield _columns(task, [score for _ in task.groups for score in next(scores)])
 
 
 def _task(row: Mapping[str, Any], folder: Path, number: int) -> "_Task | RowError":
+    name = str(number) if row.get("id") is None else str(row["id"])
+    is_group = row.get("responses") is not None
     try:
+        _require(row, ("prompt",) if is_group else REQUIRED_KEYS, name)
         images = pack_images(row.get("images"), folder)
-        if "responses" in row:
-            return _Task((_group(row, images, number),), None)
-        comparison = parse_pair({**row, "images": images}, fallback_id=str(number)).comparison()
+        if row.get("videos"):
+            raise RowError("video", f"Row {name!r} has videos, which this version does not read.")
+        if is_group:
+            return _Task((_group(row, images, name),), None)
+        comparison = parse_pair({**row, "id": name, "images": images}, name).comparison()
         return _Task(comparison.groups, comparison)
     except RowError as error:
         return error
 
 
-def _group(row: Mapping[str, Any], images: Sequence[Any], number: int) -> ResponseGroup:
-    name = str(row.get("id") or number)
-    prompt = parse_messages(row.get("prompt"), "user")
-    answers = [parse_messages(answer, "assistant") for answer in row["responses"] or ()]
+def _require(row: Mapping[str, Any], keys: Sequence[str], name: str) -> None:
+    missing = [key for key in keys if row.get(key) is None]
+    if missing:
+        raise RowError(
+            "malformed",
+            f"Row {name!r} has no {', '.join(missing)}; expected prompt, chosen and rejected, or prompt and responses.",
+        )
+
+
+def _group(row: Mapping[str, Any], images: Sequence[Any], name: str) -> ResponseGroup:
+    prompt = parse_messages(row["prompt"], "user")
+    if not isinstance(row["responses"], list):
+        raise RowError("malformed", f"Row {name!r}: expected a list under 'responses', found {row['responses']!r}.")
+    answers = [parse_messages(answer, "assistant") for answer in row["responses"]]
+    if any(count_parts(messages, "video") for messages in (prompt, *answers)):
+        raise RowError("video", f"Row {name!r} has video parts, which this version does not read.")
     if count_parts(prompt, "image") != len(images):
         raise RowError(
             "placeholder_count",
@@ -168,23 +226,24 @@ def _columns(task: _Task, scores: Sequence[Score]) -> dict[str, Any]:
 
 def _finish(source: Path, target: Path, partial: Path) -> ScoredFile:
     """Join rows and scores under a temporary name, rename, and drop the partial file."""
-    temporary = target.with_name(f".{target.name}")
-    counted = [0, 0]
+    rows = failed = 0
 
-    def joined() -> Iterator[dict[str, Any]]:
-        with partial.open() as lines:
+    def added() -> Iterator[dict[str, Any]]:
+        nonlocal rows, failed
+        with partial.open(encoding="utf-8") as lines:
             next(lines)
-            for row, line in zip(read_raw(source), lines, strict=True):
+            for line in lines:
                 scored = json.loads(line)
-                counted[0] += 1
-                counted[1] += scored.get("error") is not None
-                yield row | scored
+                rows += 1
+                failed += scored["error"] is not None
+                yield scored
 
-    if target.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(list(joined())), temporary)
-    else:
-        with temporary.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in joined())
-    temporary.replace(target)
+    with replacing(target) as temporary:
+        if target.suffix == ".parquet":
+            names = _score_names(table_schema(source).names)
+            write_parquet(source, added(), pa.schema([SCORE_TYPES.field(name) for name in names]), temporary)
+        else:
+            joined = zip(read_raw(source), added(), strict=True)
+            write_jsonl((row | scored for row, scored in joined), temporary)
     partial.unlink()
-    return ScoredFile(*counted)
+    return ScoredFile(rows, failed)

@@ -1,7 +1,6 @@
 """Scores groups with a reward model in this process: packed rows, results in order, failures typed."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,9 +11,11 @@ from basereward.encoding.collate import collate
 from basereward.encoding.template import EncodedGroup, Template
 from basereward.errors import RowError, TemplateError
 from basereward.models.reward_model import RewardModel
-from basereward.scoring.interface import Failure, Score
+from basereward.scoring.interface import Failure, Score, failure_of, finite
 
 DEFAULT_ROW_TOKENS = 16384
+# Rows' worth of encoded groups, pixels included, that are held in memory to pack rows from.
+ROWS_AT_ONCE = 4
 
 
 class Piece(NamedTuple):
@@ -51,12 +52,18 @@ class LocalScorer:
                         scores[number][place] = outcome
                 else:
                     pieces += split_group(number, places, outcome, self.row_tokens)
+            if sum(piece.encoded.tokens for piece in pieces) > ROWS_AT_ONCE * self.row_tokens:
+                self._fill(scores, pieces)
+                pieces = []
+        self._fill(scores, pieces)
+        return scores
+
+    def _fill(self, scores: list[list[Score]], pieces: Sequence[Piece]) -> None:
         for row in self._rows(pieces):
             rewards = iter(self._rewards(row))
             for piece in row:
                 for place in piece.responses:
                     scores[piece.group][place] = finite(next(rewards))
-        return scores
 
     def _rewards(self, row: Sequence[Piece]) -> list[float]:
         batch = collate([piece.encoded for piece in row])
@@ -82,9 +89,9 @@ def encode_each(template: Template, group: ResponseGroup) -> Iterator[tuple[tupl
     try:
         yield everyone, template.encode(group)
     except (RowError, TemplateError) as error:
-        if len(group.responses) == 1:
-            reason = error.reason if isinstance(error, RowError) else "template"
-            yield everyone, Failure(reason, str(error))
+        failure = failure_of(error)
+        if len(group.responses) == 1 or failure.reason.startswith("image_"):
+            yield everyone, failure
             return
         for place in everyone:
             alone = dataclasses.replace(group, responses=(group.responses[place],))
@@ -104,13 +111,6 @@ def split_group(number: int, places: Sequence[int], encoded: EncodedGroup, cap: 
         members.append(member)
         tokens += len(suffix)
     return [*pieces, _piece(number, places, encoded, members)]
-
-
-def finite(reward: float) -> Score:
-    """Return the reward, or a failure if it is no number."""
-    if math.isfinite(reward):
-        return reward
-    return Failure("not_finite", f"The reward is {reward}; the weights or the precision are broken.")
 
 
 def _piece(number: int, places: Sequence[int], encoded: EncodedGroup, members: list[int]) -> Piece:

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,12 @@ def read_raw(path: Path) -> Iterator[dict[str, Any]]:
                 yield _parse_line(line, path, number)
 
 
+def batched(rows: Iterator[dict[str, Any]], size: int = _BATCH_ROWS) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows in lists of ``size``, the last one shorter."""
+    while batch := list(islice(rows, size)):
+        yield batch
+
+
 def table_schema(path: Path) -> pa.Schema:
     """Return the types of a file's rows: those of Parquet, or what all rows of a JSONL file have in common.
 
@@ -75,7 +81,7 @@ def table_schema(path: Path) -> pa.Schema:
         with _open_parquet(path) as file:
             return file.schema_arrow
     schema = pa.schema([])
-    for number, batch in enumerate(batched(read_raw(path), _BATCH_ROWS)):
+    for number, batch in enumerate(batched(read_raw(path))):
         names = dict.fromkeys(name for row in batch for name in row)
         try:
             own = pa.table({name: [row.get(name) for row in batch] for name in names}).schema
@@ -117,8 +123,8 @@ def _record_batches(source: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]
         with _open_parquet(source) as file:
             yield from file.iter_batches(_BATCH_ROWS)
         return
-    for rows in batched(read_raw(source), _BATCH_ROWS):
-        yield pa.RecordBatch.from_pylist(list(rows), schema)
+    for rows in batched(read_raw(source)):
+        yield pa.RecordBatch.from_pylist(rows, schema)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

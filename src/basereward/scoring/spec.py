@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from basereward.errors import CheckpointError
+from basereward.errors import CheckpointError, MissingFileError, ScoringError
+from basereward.registry import close_names
 from basereward.scoring.baselines import BASELINES
 from basereward.scoring.interface import Scorer
 
+if TYPE_CHECKING:
+    import torch
+
 BASELINE_PREFIX = "baseline:"
+DTYPES = ("float32", "bfloat16")
+FORMS = "a checkpoint folder, a hub id (owner/name), or baseline:longer|shorter|first|random"
 
 
 def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, backend: str = "auto") -> Scorer:
@@ -25,11 +31,13 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
         UnknownNameError: no such baseline.
         MissingFileError: neither a folder nor a hub id that can be downloaded.
         CheckpointError: the folder holds no scalar reward model.
+        ScoringError: no such dtype, device or backend.
     """
     if spec.startswith(BASELINE_PREFIX):
         return BASELINES.get(spec.removeprefix(BASELINE_PREFIX))
-    import torch
-
+    _check_form(spec)
+    if backend not in ("auto", "plain", "split"):
+        raise ScoringError(f"Found backend {backend!r}, expected auto, plain or split.")
     from basereward.models.checkpoint import resolve_folder
     from basereward.models.reward_model import RewardModel
     from basereward.scoring.classifier import ClassifierScorer
@@ -37,21 +45,57 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
 
     folder = resolve_folder(spec)
     config = _read_config(folder)
-    precision = getattr(torch, dtype) if dtype else None
+    precision, place = _dtype(dtype), _device(device)
     if "reward" in config:
-        model = RewardModel.from_pretrained(folder, dtype=precision, device=device, backend=backend)  # type: ignore[arg-type]
+        model = RewardModel.from_pretrained(folder, dtype=precision, device=place, backend=backend)  # type: ignore[arg-type]
         return LocalScorer(model, spec)
     architectures = config.get("architectures") or []
     if any(name.endswith("ForSequenceClassification") for name in architectures):
-        return ClassifierScorer(folder, precision, device)
+        return ClassifierScorer(folder, precision, place, spec)
     raise CheckpointError(
         f"{spec} is a {', '.join(architectures) or 'model without architectures'}, not a reward model: expected a "
-        "'reward' section in config.json, or *ForSequenceClassification with one label."
+        "'reward' section in config.json, or *ForSequenceClassification with one label. To make a reward model of a "
+        "backbone, train one: basereward train RECIPE."
     )
+
+
+def _check_form(spec: str) -> None:
+    if "://" in spec:
+        raise MissingFileError(f"{spec} is a web address, which this version does not score with; expected {FORMS}.")
+    if Path(spec).is_file():
+        raise MissingFileError(f"{spec} is a file; expected {FORMS}.")
+    if "/" not in spec and not Path(spec).is_dir():
+        hint = close_names(spec, [BASELINE_PREFIX + name for name in BASELINES.names()])
+        raise MissingFileError(f"There is no folder {spec!r}.{hint} Expected {FORMS}.")
+
+
+def _dtype(name: str | None) -> "torch.dtype | None":
+    import torch
+
+    if name is not None and name not in DTYPES:
+        raise ScoringError(f"Found dtype {name!r}, expected {' or '.join(DTYPES)}.")
+    return getattr(torch, name) if name else None
+
+
+def _device(name: str | None) -> "torch.device | None":
+    import torch
+
+    if name is None:
+        return None
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ScoringError(f"Device {name!r} cannot be used here ({reason}); try --device cpu.") from error
+    return device
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.exists():
         raise CheckpointError(f"{folder} has no config.json; expected a Hugging Face model folder.")
-    return json.loads(file.read_text())
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON: {error}.") from error

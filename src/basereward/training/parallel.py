@@ -54,7 +54,9 @@ def full_state_dict(model: nn.Module) -> dict[str, Any]:
     A weight that the ranks do not divide evenly is gathered with padding behind it; it is copied, because
     safetensors refuses a part of a larger storage.
     """
-    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    state: dict[str, Any] = get_model_state_dict(
+        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
     return {
         name: weight.clone() if weight.untyped_storage().nbytes() > weight.nbytes else weight
         for name, weight in state.items()

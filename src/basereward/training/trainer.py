@@ -115,7 +115,9 @@ class RewardTrainer(Trainer):
         rewards = model(**{key: value for key, value in inputs.items() if key not in PAIR_KEYS})
         objective = preference_objective(rewards, **compared, settings=self.settings)
         self._sums += metric_sums(objective.rewards).cpu()
-        images = len(inputs["image_groups"]) if "image_groups" in inputs else 0
+        images = 0
+        if "image_groups" in inputs:  # without the tiny image of a group that nobody asked for
+            images = int(torch.isin(inputs["image_groups"], inputs["responses"][:, 0]).sum())
         self._counts += torch.tensor([inputs["input_ids"].numel(), images], dtype=torch.float64)
         return objective.total / num_items_in_batch * self.accelerator.num_processes
 

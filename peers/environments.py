@@ -1,0 +1,64 @@
+"""One virtual environment for each peer, made once from its pinned requirements."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TAIL = 15
+
+
+class PeerError(RuntimeError):
+    """A peer that cannot be installed or run; the message says why."""
+
+
+def interpreter(name: str | None) -> Path:
+    """Return the Python of a peer, installing it on first use; ``None`` is the project's own.
+
+    Raises:
+        PeerError: the packages cannot be installed here.
+    """
+    if name is None:
+        return Path(sys.executable)
+    requirements = HERE / f"requirements-{name}.txt"
+    folder = HERE / ".envs" / name
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        print(f"installing {requirements.name} into {folder}", file=sys.stderr)
+        uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        make = [uv, "venv", "--clear", "--python", version] if uv else [sys.executable, "-m", "venv", "--clear"]
+        install = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
+        run([*make, str(folder)], folder.with_suffix(".log"))
+        run([*install, "-r", str(requirements)], folder.with_suffix(".log"))
+        stamp.write_text(wanted)
+    return python
+
+
+def run(command: list[str], log: Path) -> None:
+    """Run a command with one quiet thread and no network access to model hubs; its output goes to a file.
+
+    Raises:
+        PeerError: it failed; the message holds the end of its output.
+    """
+    caches = HERE / "work" / "cache"
+    settings = {
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MKL_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(caches),
+        "MODELSCOPE_CACHE": str(caches),
+    }
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **settings})
+    if done.returncode:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL:])
+        raise PeerError(f"{' '.join(command[:3])} ... ended with {done.returncode}; the end of {log}:\n{tail}")

@@ -1,0 +1,124 @@
+"""One command: the same model, pairs and step with basereward and with what users would pick instead.
+
+    .venv/bin/python peers/run.py --prompt 1200 --response 200 --pairs 4 --repeats 3 --json peers/work/result.json
+
+Each round runs every side once, in a process of its own, in turn; the table shows medians over rounds, and ratios to
+basereward within a round.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from environments import HERE, PeerError, interpreter, run
+from job import Data, Job
+from table import Side, check, render
+from workload import Lengths, write_workload
+
+LEARNING_RATE = 1e-4
+SIDES = (
+    Side("ms-swift", "ms-swift `--rlhf_type rm`", "image", "ms_swift.py", "rm", "ms-swift", "padded"),
+    Side("trl-driven", "TRL RewardTrainer, own model and collator", "image", "trl_peer.py", "driven", "trl", "padded"),
+    Side("padded", "basereward `plain`, padded", "image", "ours.py", "padded", None, "padded"),
+    Side("unpadded", "basereward `plain`, padding-free", "image", "ours.py", "unpadded", None, "unpadded"),
+    Side("shared", "basereward `split`", "image", "ours.py", "shared", None, "shared"),
+    Side("trl-text", "TRL RewardTrainer", "text", "trl_peer.py", "rewardtrainer", "trl", "padded"),
+    Side("padded-text", "basereward `plain`, padded", "text", "ours.py", "padded", None, "padded"),
+    Side("shared-text", "basereward `split`", "text", "ours.py", "shared", None, "shared"),
+)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    names = [side.name for side in SIDES]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompt", type=int, default=1200, help="tokens of the prompt, image and template included")
+    parser.add_argument("--response", type=int, default=200, help="mean tokens of a response, the turn's end included")
+    parser.add_argument("--jitter", type=float, default=0.3, help="responses vary uniformly by this share")
+    parser.add_argument("--pairs", type=int, default=4, help="measured pairs of one run; one step more is not measured")
+    parser.add_argument("--pairs-per-step", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--checkpointing", choices=("off", "on", "both"), default="off")
+    parser.add_argument("--sides", default=",".join(names), help="some of: %(default)s")
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="where models, pairs and logs go")
+    parser.add_argument("--json", type=Path, default=None, help="write everything measured")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sides.split(",")) - set(names):
+        parser.error(f"unknown sides {', '.join(sorted(unknown))}; known: {', '.join(names)}")
+    if arguments.pairs % arguments.pairs_per_step or arguments.pairs < arguments.pairs_per_step:
+        parser.error(f"--pairs {arguments.pairs} is not a multiple of --pairs-per-step {arguments.pairs_per_step}")
+    return arguments
+
+
+def run_side(side: Side, job: Job) -> dict[str, Any]:
+    """Run one side once and return its result, or ``{"error": why}``."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    try:
+        python = interpreter(side.environment)
+        run([str(python), str(HERE / side.script), str(job.save())], job.folder / "log.txt")
+    except PeerError as error:
+        return {"error": str(error)}
+    return json.loads(job.result.read_text())
+
+
+def measure(arguments: argparse.Namespace, workload: Path) -> dict[str, list[dict[str, Any]]]:
+    """Run all rounds; a side that fails is not tried again. Keys are ``name`` and ``name+checkpointing``."""
+    chosen = [side for side in SIDES if side.name in arguments.sides.split(",")]
+    modes = {"off": [False], "on": [True], "both": [False, True]}[arguments.checkpointing]
+    results: dict[str, list[dict[str, Any]]] = {}
+    for number in range(arguments.repeats):
+        for checkpointing in modes:
+            # The order turns from round to round, so that no side always runs beside the same neighbour.
+            for side in chosen[number % len(chosen) :] + chosen[: number % len(chosen)]:
+                key = side.name + "+checkpointing" * checkpointing
+                found = results.setdefault(key, [])
+                if found and "error" in found[-1]:
+                    continue
+                found.append(run_side(side, _job(arguments, side, workload, checkpointing, number)))
+                said = found[-1].get("error") or f"{found[-1]['cpu_seconds_per_pair']:.2f} CPU s per pair"
+                print(f"round {number + 1}/{arguments.repeats} {key}: {said}", file=sys.stderr)
+    return results
+
+
+def _job(arguments: argparse.Namespace, side: Side, workload: Path, checkpointing: bool, number: int) -> Job:
+    data: Data = side.data
+    folder = arguments.work / "runs" / f"{side.name}-{number}{'-checkpointing' * checkpointing}"
+    return Job(
+        name=side.name,
+        variant=side.variant,
+        data=data,
+        workload=workload,
+        folder=folder.resolve(),
+        pairs_per_step=arguments.pairs_per_step,
+        steps=arguments.pairs // arguments.pairs_per_step,
+        learning_rate=LEARNING_RATE,
+        checkpointing=checkpointing,
+    )
+
+
+def main() -> int:
+    """Write the workload, run the rounds, print the table; return 1 if a side failed or did not do the same work."""
+    arguments = parse_arguments()
+    lengths = Lengths(arguments.prompt, arguments.response, arguments.jitter)
+    workload = (arguments.work / "workload").resolve()
+    shutil.rmtree(workload, ignore_errors=True)
+    pairs = arguments.pairs + arguments.pairs_per_step
+    facts = write_workload(workload, lengths, pairs, arguments.pairs_per_step)
+    results = measure(arguments, workload)
+    problems = check(SIDES, results, facts)
+    print(render(SIDES, results, facts, arguments.jitter))
+    for problem in problems:
+        print(f"\nNOT COMPARABLE: {problem}")
+    if arguments.json:
+        settings = {key: value for key, value in vars(arguments).items() if key not in ("work", "json")}
+        content = {"settings": settings, "facts": facts, "results": results, "problems": problems}
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""``basereward speed``: backends side by side on this machine."""
+
+from typing import Any
+
+import typer
+
+from basereward.cli.output import JSON_OPTION, print_json, progress
+
+speed = typer.Typer(help="Time the backends side by side on this machine.", no_args_is_help=True)
+PRESET = typer.Option("tiny", help="Shape of the backbone, with random weights: tiny, 3b or 7b.")
+PROMPT = typer.Option(1200, min=1, help="Tokens of a prompt, its image included.")
+RESPONSE = typer.Option(200, min=1, help="Mean tokens of a response.")
+JITTER = typer.Option(0.3, min=0.0, max=1.0, help="Responses vary by this share around the mean.")
+GROUPS = typer.Option(2, min=1, help="Prompts in a batch.")
+BACKENDS = typer.Option("plain,plain_unpadded,split", help="Backends to compare, by comma.")
+REPEATS = typer.Option(5, min=1, help="Interleaved rounds.")
+THREADS = typer.Option(1, min=1, help="CPU threads.")
+DEVICE = typer.Option("cpu", help="cpu or cuda.")
+DTYPE = typer.Option("float32", help="float32 or bfloat16.")
+NO_IMAGE = typer.Option(False, "--text-only", help="Prompts without an image.")
+
+
+@speed.command()
+def train(
+    preset: str = PRESET,
+    prompt: int = PROMPT,
+    response: int = RESPONSE,
+    jitter: float = JITTER,
+    groups: int = GROUPS,
+    backends: str = BACKENDS,
+    repeats: int = REPEATS,
+    threads: int = THREADS,
+    device: str = DEVICE,
+    dtype: str = DTYPE,
+    text_only: bool = NO_IMAGE,
+    checkpointing: bool = typer.Option(False, "--checkpointing", help="Recompute activations."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Forward, loss and backward of preference pairs.
+
+    Example: `basereward speed train --prompt 1200 --response 200 --repeats 5 --json`
+    """
+    options = {"prompt": prompt, "response": response, "jitter": jitter, "groups": groups, "with_image": not text_only}
+    _measure("train", preset, options, backends, repeats, threads, device, dtype, checkpointing, as_json)
+
+
+@speed.command()
+def score(
+    preset: str = PRESET,
+    prompt: int = PROMPT,
+    response: int = RESPONSE,
+    jitter: float = JITTER,
+    group: int = typer.Option(8, min=1, help="Responses of a prompt."),
+    groups: int = typer.Option(1, min=1, help="Prompts in a batch."),
+    backends: str = BACKENDS,
+    repeats: int = REPEATS,
+    threads: int = THREADS,
+    device: str = DEVICE,
+    dtype: str = DTYPE,
+    text_only: bool = NO_IMAGE,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Forward of groups of responses.
+
+    Example: `basereward speed score --group 8 --prompt 1200 --response 200 --json`
+    """
+    options = {
+        "prompt": prompt,
+        "response": response,
+        "jitter": jitter,
+        "group": group,
+        "groups": groups,
+        "with_image": not text_only,
+    }
+    _measure("score", preset, options, backends, repeats, threads, device, dtype, False, as_json)
+
+
+def _measure(
+    mode: Any,
+    preset: str,
+    options: dict[str, Any],
+    backends: str,
+    repeats: int,
+    threads: int,
+    device: str,
+    dtype: str,
+    checkpointing: bool,
+    as_json: bool,
+) -> None:
+    import torch
+
+    from basereward.speed.measure import measure_speed
+    from basereward.speed.workloads import Workload
+
+    torch.set_num_threads(threads)
+    names = [name.strip() for name in backends.split(",")]
+    with progress("rounds", repeats) as bar:
+        report = measure_speed(
+            mode,
+            preset,
+            Workload(**options),
+            names,
+            repeats,
+            device,
+            getattr(torch, dtype),
+            checkpointing,
+            on_round=bar.move,
+        )
+    if as_json:
+        print_json(report.to_dict())
+        return
+    _print_table(report)
+
+
+def _print_table(report: Any) -> None:
+    from rich.console import Console
+
+    from basereward.reporting.tables import Table, to_rich
+
+    header = ("backend", "CPU s", "low to high", "vs plain", "vs unpadded", "work vs unpadded", "of peak", "peak MiB")
+    rows = [
+        (
+            result.backend,
+            f"{result.cpu_seconds.median:.2f}",
+            f"{result.cpu_seconds.low:.2f} to {result.cpu_seconds.high:.2f}",
+            _times(result.cpu_ratio_to_plain),
+            _times(result.cpu_ratio_to_plain_unpadded),
+            _times(result.flop_ratio_to_plain_unpadded),
+            f"{result.peak_fraction:.0%}",
+            "-" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 2**20:,.0f}",
+        )
+        for result in report.results
+    ]
+    work = report.workload
+    title = f"{report.mode}, {report.preset}, prompt {work.prompt}, response {work.response}, {report.threads} threads"
+    Console().print(to_rich(Table(header, rows), title=title))
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}x"

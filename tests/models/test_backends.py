@@ -1,0 +1,121 @@
+"""Every way of computing a batch gives the rewards of every sequence alone."""
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AutoConfig, AutoModel, Qwen3NextConfig
+from transformers.models.qwen3_5 import Qwen3_5TextConfig
+
+from basereward.encoding.collate import collate
+from basereward.encoding.layout import TreeLayout
+from basereward.encoding.template import EncodedGroup
+from basereward.encoding.vision import text_positions
+from basereward.errors import BackendError
+from basereward.models import attention
+from basereward.models.backends import choose_backend, last_hidden
+from basereward.models.guard import check_split, prove_split, twin_config
+
+LINEAR = [Qwen3NextConfig(num_hidden_layers=4), Qwen3_5TextConfig(num_hidden_layers=4)]
+
+
+def text_batch(seed=0):
+    draw = torch.Generator().manual_seed(seed)
+
+    def tokens(count):
+        return torch.randint(1, 100, (count,), generator=draw).numpy()
+
+    groups = []
+    for prompt, sizes in ((6, (3, 1, 4)), (9, (2,)), (5, (2, 2))):
+        ids = tokens(prompt)
+        suffixes = tuple(tokens(size) for size in sizes)
+        groups.append(EncodedGroup(ids, suffixes, text_positions(ids, 1), tuple(sizes)))
+    return collate(groups)
+
+
+@pytest.mark.parametrize("config", LINEAR, ids=lambda config: config.model_type)
+@torch.inference_mode()
+def test_expansion_is_exact_where_layers_are_linear(config):
+    torch.manual_seed(0)
+    twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
+    batch = text_batch()
+    expanded = last_hidden(twin, batch, "expand", axes=1)
+    plain = last_hidden(twin, batch, "plain", axes=1)
+    assert (expanded - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+@pytest.fixture
+def image_batch(vl_model, pool):
+    """Text-only, one-image and two-image groups in one row."""
+    return collate([vl_model.template.encode(group) for group in pool(vl_model)])
+
+
+def test_expansion_reads_images(vl_model, image_batch):
+    vl_model.use_backend("plain")
+    with torch.inference_mode():
+        plain = last_hidden(vl_model.backbone, image_batch, "plain", axes=3)
+        expanded = last_hidden(vl_model.backbone, image_batch, "expand", axes=3)
+    assert (expanded - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+def test_expansion_has_no_gradients(vl_model, image_batch):
+    with pytest.raises(BackendError, match="no gradients"):
+        last_hidden(vl_model.backbone, image_batch, "expand", axes=3)
+    with pytest.raises(BackendError, match="scoring"):
+        choose_backend(vl_model.config, "expand")
+
+
+def reference_varlen(query, key, value, query_starts, key_starts, longest_query, longest_key, **options):
+    """What the CUDA kernel computes: causal attention of every segment, aligned at the end."""
+    assert options["window_size"] == (-1, 0)
+    outputs = []
+    for segment in range(len(query_starts) - 1):
+        asked = query[query_starts[segment] : query_starts[segment + 1]].transpose(0, 1)[None]
+        known = [own[key_starts[segment] : key_starts[segment + 1]].transpose(0, 1)[None] for own in (key, value)]
+        assert asked.shape[2] <= longest_query
+        assert known[0].shape[2] <= longest_key
+        mask = torch.ones(asked.shape[2], known[0].shape[2], dtype=torch.bool).tril(known[0].shape[2] - asked.shape[2])
+        output = scaled_dot_product_attention(
+            asked, *known, attn_mask=mask, scale=options["scale"], enable_gqa=options["enable_gqa"]
+        )
+        outputs.append(output[0].transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def test_varlen_asks_the_kernel_for_the_right_segments(vl_model, image_batch, monkeypatch):
+    monkeypatch.setattr(attention, "varlen_attn", reference_varlen)
+    backbone = vl_model.backbone
+    vl_model.use_backend("plain")
+    with torch.inference_mode():
+        plain = last_hidden(backbone, image_batch, "plain", axes=3)
+        backbone.set_attn_implementation({"text_config": attention.VARLEN, "vision_config": "sdpa"})
+        varlen = last_hidden(backbone, image_batch, "varlen", axes=3)
+    assert (varlen - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+def test_varlen_index_in_closed_form():
+    index = TreeLayout.of(text_batch()).varlen(torch.device("cpu"))
+    assert index.query_starts.tolist()[:6] == [0, 6, 9, 10, 14, 23]
+    assert index.key_starts.tolist()[:6] == [0, 6, 15, 22, 32, 41]
+    assert index.gather.tolist()[6:15] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert (index.longest_query, index.longest_key) == (9, 11)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
+def test_the_guard_passes_full_attention(family):
+    proof = check_split(AutoConfig.for_model(family))
+    assert proof.plain <= 1e-6
+    assert proof.leak == 0
+
+
+@pytest.mark.parametrize("family", ["qwen3_next", "qwen3_5", "mistral", "gemma3"])
+def test_the_guard_refuses_what_leaks(family):
+    proof = prove_split(AutoConfig.for_model(family))
+    assert proof.plain > 1e-2
+    with pytest.raises(BackendError, match="not exact"):
+        check_split(AutoConfig.for_model(family))
+
+
+def test_varlen_needs_cuda_and_half_precision(vl_model):
+    for device, dtype in (("cpu", torch.bfloat16), ("cuda", torch.float32)):
+        with pytest.raises(BackendError, match="CUDA"):
+            choose_backend(vl_model.config, "varlen", device=device, dtype=dtype)

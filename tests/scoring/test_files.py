@@ -1,0 +1,379 @@
+"""Scored files: the same rows in the same order plus scores, however often the work was interrupted."""
+
+import base64
+import json
+import os
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from basereward.data.images import load_image
+from basereward.errors import DataError, MissingFileError, RowError, ScoringError
+from basereward.models.checkpoint import new_reward_model
+from basereward.scoring import files
+from basereward.scoring.files import score_file
+from basereward.scoring.interface import Failure
+from basereward.scoring.local import LocalScorer
+from basereward.scoring.rows import count_rows, read_raw
+
+
+@dataclass
+class LengthScorer:
+    """Scores by length; reads every image, refuses the word 'long', and remembers the groups."""
+
+    name: str = "length"
+    seen: list = field(default_factory=list)
+
+    def score(self, groups):
+        self.seen += groups
+        return [[self._score(group, response) for response in group.responses] for group in groups]
+
+    def _score(self, group, response):
+        try:
+            sizes = [load_image(image).width for image in group.images]
+        except RowError as error:
+            return Failure(error.reason, str(error))
+        if "long" in response.text:
+            return Failure("too_long", "shorten it")
+        return len(response.text) + 100.0 * sum(sizes)
+
+
+def pair(number, **extra):
+    return {"prompt": f"Question {number}?", "chosen": f"answer {'x' * (number % 7)}", "rejected": "no", **extra}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().split("\n") if line]
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A file of 150 pairs: more than two batches, each fourth with extra columns."""
+    rows = [pair(number, **({"axis": [number], "note": None} if number % 4 == 0 else {})) for number in range(150)]
+    return write(tmp_path / "many.jsonl", rows)
+
+
+def test_pairs_gain_two_scores_and_keep_everything_else(tmp_path, many):
+    scored = score_file(LengthScorer(), many, tmp_path / "out.jsonl")
+    assert scored == (150, 0)
+    rows, before = lines(tmp_path / "out.jsonl"), lines(many)
+    for row, old in zip(rows, before, strict=True):
+        assert (row.pop("chosen_score"), row.pop("rejected_score")) == (float(len(old["chosen"])), 2.0)
+        assert row.pop("error") is None
+        assert row == old
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["many.jsonl", "out.jsonl"]
+
+
+def test_rows_with_responses_gain_a_list(tmp_path):
+    rows = [
+        {
+            "id": "a",
+            "prompt": "Which?",
+            "responses": ["one", "a long one", [{"role": "assistant", "content": "three"}]],
+        },
+        {"id": "b", "prompt": [{"role": "user", "content": "Which?"}], "responses": []},
+        {"id": "c", "prompt": "Which?", "responses": "one"},
+    ]
+    scored = score_file(LengthScorer(), write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    assert scored == (3, 2)
+    first, second, third = lines(tmp_path / "out.jsonl")
+    assert (first["scores"], first["error"]) == ([3.0, None, 5.0], "too_long: shorten it")
+    assert (second["scores"], second["error"]) == ([], None)
+    assert third["scores"] is None
+    assert "malformed" in third["error"]
+    assert "'c'" in third["error"]
+
+
+def test_bad_rows_keep_their_place_with_a_reason(tmp_path, picture):
+    picture(30, 40).save(tmp_path / "here.png")
+    shown = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+    rows = [
+        {"prompt": "no answers"},
+        pair(1, prompt=shown, images=["here.png"]),
+        pair(2, prompt=shown, images=["gone.png"]),
+        pair(3, prompt=shown),
+        pair(4, chosen="no"),
+        pair(5, chosen=7),
+        pair(6, images="here.png"),
+        pair(7, videos=[{"frames": ["here.png"], "fps": 1}]),
+        {"prompt": [{"role": "user", "content": [{"type": "video"}]}], "responses": ["a"]},
+        pair(9),
+    ]
+    scored = score_file(LengthScorer(), write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    out = lines(tmp_path / "out.jsonl")
+    assert scored == (10, 8)
+    assert [row["prompt"] for row in out] == [row["prompt"] for row in rows]
+    reasons = [row["error"] and row["error"].partition(":")[0] for row in out]
+    expected = ["malformed", None, "image_missing", "placeholder_count", "equal_responses"]
+    assert reasons == [*expected, "malformed", "malformed", "video", "video", None]
+    assert out[1]["rejected_score"] == 3002.0
+    assert all(row["chosen_score"] is None for row in out if row["error"] and "chosen" in row)
+    assert "has no chosen, rejected" in out[0]["error"]
+
+
+def test_a_row_without_an_id_is_called_by_its_number_in_the_file(tmp_path, many):
+    scorer = LengthScorer()
+    score_file(scorer, many, tmp_path / "out.jsonl")
+    assert [group.id for group in scorer.seen] == [str(number) for number in range(150)]
+    scorer = LengthScorer()
+    score_file(scorer, write(tmp_path / "zero.jsonl", [pair(0), pair(1, id=0)]), tmp_path / "out.jsonl")
+    assert [group.id for group in scorer.seen] == ["0", "0"]
+
+
+def interrupt(many, target, after):
+    def stop(done):
+        if done >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_file(LengthScorer(), many, target, stop)
+
+
+@pytest.mark.parametrize("torn", [0, 1, 25])
+def test_interrupted_work_goes_on_where_it_stopped(tmp_path, many, torn):
+    score_file(LengthScorer(), many, tmp_path / "whole.jsonl")
+    target, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
+    interrupt(many, target, after=64)
+    assert not target.exists()
+    if torn:
+        partial.write_bytes(partial.read_bytes()[:-torn])
+    scorer, seen = LengthScorer(), []
+    assert score_file(scorer, many, target, seen.append) == (150, 0)
+    left = 150 - 64 + bool(torn)
+    assert len(scorer.seen) == left
+    assert scorer.seen[0].id == str(150 - left)
+    assert seen[0] > 64
+    assert seen[-1] == 150
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 10, None])
+def test_work_killed_before_its_first_score_starts_anew(tmp_path, many, kept):
+    interrupt(many, tmp_path / "out.jsonl", after=64)
+    partial = tmp_path / "out.jsonl.partial"
+    partial.write_bytes(partial.read_bytes().split(b"\n")[0][:kept] + b"\n" * (kept is None))
+    assert score_file(LengthScorer("other"), many, tmp_path / "out.jsonl") == (150, 0)
+
+
+def test_a_broken_last_line_is_found_before_anything_is_scored(tmp_path, many):
+    with many.open("a") as file:
+        file.write('{"prompt": \n')
+    scorer = LengthScorer()
+    with pytest.raises(DataError, match="line 151 is not JSON"):
+        score_file(scorer, many, tmp_path / "out.jsonl")
+    assert scorer.seen == []
+
+
+@pytest.mark.parametrize("other", ["model", "settings", "file", "rows"])
+def test_scores_of_something_else_are_not_mixed(tmp_path, many, other):
+    target = tmp_path / "out.jsonl"
+    interrupt(many, target, after=64)
+    before = (tmp_path / "out.jsonl.partial").read_bytes()
+    scorer = LengthScorer("other" if other == "model" else "length")
+    settings = {"dtype": "bfloat16"} if other == "settings" else None
+    source = write(tmp_path / "else.jsonl", [pair(1)]) if other == "file" else many
+    if other == "rows":
+        os.utime(many, ns=(1, 1))
+    with pytest.raises(DataError, match=r"out\.jsonl\.partial holds scores of another"):
+        score_file(scorer, source, target, settings=settings)
+    assert (tmp_path / "out.jsonl.partial").read_bytes() == before
+    assert not target.exists()
+
+
+def test_rows_that_change_meanwhile_give_no_file(tmp_path, many):
+    def change(done):
+        os.utime(many, ns=(done, done))
+
+    with pytest.raises(DataError, match="changed while"):
+        score_file(LengthScorer(), many, tmp_path / "out.jsonl", change)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path, many, monkeypatch):
+    target = tmp_path / "out.jsonl"
+    target.write_text("old")
+    monkeypatch.setattr(files, "write_jsonl", lambda rows, path: path.write_text(str(next(iter(rows)))) and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score_file(LengthScorer(), many, target)
+    assert target.read_text() == "old"
+    monkeypatch.undo()
+    scorer = LengthScorer()
+    assert score_file(scorer, many, target) == (150, 0)
+    assert scorer.seen == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["many.jsonl", "out.jsonl"]
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    types = {"prompt": pa.string(), "chosen": pa.string(), "rejected": pa.string(), "n": pa.int8(), "t": pa.date32()}
+    table = pa.Table.from_pylist([pair(n, n=n % 100, t=n) for n in range(600)], pa.schema(types, {"who": "me"}))
+    table = table.append_column("kind", pa.array(["a", "b"] * 300).dictionary_encode())
+    pq.write_table(table, tmp_path / "in.parquet")
+    score_file(LengthScorer(), tmp_path / "in.parquet", tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found.column_names == [*table.column_names, "chosen_score", "rejected_score", "error"]
+    assert found.select(table.column_names).equals(pq.read_table(tmp_path / "in.parquet"))
+    assert found.schema.metadata[b"who"] == b"me"
+    assert found["chosen_score"].to_pylist() == [float(len(row["chosen"])) for row in table.to_pylist()]
+    assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups > 1
+
+
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_all_four_ways_between_formats_agree(tmp_path, bad_first):
+    rows = [pair(n, extra={"n": n} if n % 2 else None) for n in range(130)]
+    rows[0 if bad_first else 70]["chosen"] = None
+    write(tmp_path / "in.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    found = {}
+    for start in ("jsonl", "parquet"):
+        for end in ("jsonl", "parquet"):
+            out = tmp_path / f"{start}.{end}"
+            assert score_file(LengthScorer(), tmp_path / f"in.{start}", out) == (130, 1)
+            found[start, end] = list(read_raw(out))
+    assert all(own == found["jsonl", "jsonl"] for own in found.values())
+
+
+def test_images_in_parquet_are_read_and_survive_as_base64(tmp_path, picture):
+    content = BytesIO()
+    picture(30, 40).save(content, "PNG")
+    shown = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+    image = {"bytes": content.getvalue(), "path": None}
+    pq.write_table(pa.Table.from_pylist([pair(1, prompt=shown, images=[image])]), tmp_path / "in.parquet")
+    assert score_file(LengthScorer(), tmp_path / "in.parquet", tmp_path / "out.jsonl") == (1, 0)
+    [row] = lines(tmp_path / "out.jsonl")
+    assert base64.b64decode(row["images"][0]["bytes"]) == image["bytes"]
+    again = {key: row[key] for key in ("prompt", "chosen", "rejected", "images")}
+    score_file(LengthScorer(), write(tmp_path / "again.jsonl", [again]), tmp_path / "second.jsonl")
+    assert lines(tmp_path / "second.jsonl")[0]["rejected_score"] == row["rejected_score"] == 3002.0
+
+
+def test_what_parquet_stores_as_json_is_parsed(tmp_path):
+    """Content that is sometimes a text and sometimes a list is JSON text in files of ``datasets``."""
+    parts = [{"role": "user", "content": [{"type": "text", "text": "parts"}]}]
+    rows = [pair(1, prompt=parts), pair(2, prompt=[{"role": "user", "content": "text"}])]
+    datasets.Dataset.from_list(rows, on_mixed_types="use_json").to_parquet(tmp_path / "in.parquet")
+    scorer = LengthScorer()
+    score_file(scorer, tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert [group.prompt[0].text for group in scorer.seen] == ["parts", "text"]
+    assert [row["prompt"][0]["content"] for row in lines(tmp_path / "out.jsonl")] == [parts[0]["content"], "text"]
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_file(tmp_path):
+    source = write(tmp_path / "in.jsonl", [pair(1, note="half \ud83d"), pair(2, note="whole 😀")])
+    assert score_file(LengthScorer(), source, tmp_path / "out.jsonl") == (2, 0)
+    assert [row["note"] for row in lines(tmp_path / "out.jsonl")] == ["half \ud83d", "whole 😀"]
+    with pytest.raises(DataError, match=r"write \.jsonl instead"):
+        score_file(LengthScorer(), source, tmp_path / "out.parquet")
+
+
+def test_rows_that_fit_no_table_are_refused_before_they_are_scored(tmp_path):
+    scorer = LengthScorer()
+    source = write(tmp_path / "in.jsonl", [pair(n, mixed=n if n < 299 else ["list"]) for n in range(300)])
+    with pytest.raises(DataError, match="Rows 250 to 299"):
+        score_file(scorer, source, tmp_path / "out.parquet")
+    assert scorer.seen == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{**pair(1), "image": ["a.png"]}], "row 0: unknown column 'image'.*'images'"),
+        ([pair(1), {"prompt": "?", "response": ["a"]}], "row 1: unknown column 'response'.*'responses'"),
+        ([pair(1, choosen="x")], None),
+        ([pair(1, response="mine", image_id=3)], None),
+        ([pair(1, chosen_score=0.5)], "column chosen_score would be replaced"),
+        ([{"prompt": "?", "responses": ["a"], "scores": [1]}], "column scores would be replaced"),
+        ([pair(1, scores=[1, 2])], None),
+        ([pair(1, error="mine")], "column error would be replaced"),
+    ],
+)
+def test_columns_are_neither_misread_nor_replaced(tmp_path, rows, words):
+    source = write(tmp_path / "in.jsonl", rows)
+    if words is None:
+        assert score_file(LengthScorer(), source, tmp_path / "out.jsonl").failed == 0
+        return
+    with pytest.raises(DataError, match=words):
+        score_file(LengthScorer(), source, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_wrong_files_are_named(tmp_path, many):
+    scorer = LengthScorer()
+    with pytest.raises(MissingFileError, match=r"none\.jsonl"):
+        score_file(scorer, tmp_path / "none.jsonl", tmp_path / "out.jsonl")
+    with pytest.raises(DataError, match=r"'out\.csv'.*\.jsonl or \.parquet"):
+        score_file(scorer, many, tmp_path / "out.csv")
+    with pytest.raises(DataError, match="would replace it"):
+        score_file(scorer, many, many)
+    (tmp_path / "bad.jsonl").write_bytes(b'{"prompt": "\xff"}\n')
+    (tmp_path / "list.jsonl").write_text("\n[1]\n")
+    (tmp_path / "bad.parquet").write_text("PAR1")
+    for name, words in (
+        ("bad.jsonl", "line 1 is not JSON"),
+        ("list.jsonl", "line 2.*list"),
+        ("bad.parquet", "no readable"),
+    ):
+        with pytest.raises(DataError, match=words):
+            score_file(scorer, tmp_path / name, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_scorer_that_loses_a_score_or_returns_nan(tmp_path, many):
+    class Lossy(LengthScorer):
+        def score(self, groups):
+            return super().score(groups)[1:]
+
+    class Broken(LengthScorer):
+        def _score(self, group, response):
+            return float("inf")
+
+    with pytest.raises(ScoringError, match="length"):
+        score_file(Lossy(), many, tmp_path / "lossy.jsonl")
+    assert score_file(Broken(), many, tmp_path / "broken.jsonl") == (150, 150)
+    assert lines(tmp_path / "broken.jsonl")[149]["error"].startswith("not_finite")
+
+
+def test_no_more_than_a_batch_of_rows_is_read_ahead(tmp_path, many, monkeypatch):
+    read, ahead = [], []
+
+    def count(path):
+        read.clear()
+        return (read.append(1) or row for row in read_raw(path))
+
+    monkeypatch.setattr(files, "read_raw", count)
+    score_file(LengthScorer(), many, tmp_path / "out.jsonl", lambda done: ahead.append(len(read) - done))
+    assert ahead == [0, 0, 0]
+
+
+def test_empty_lines_and_a_byte_order_mark_are_no_rows(tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps(pair(1)).encode() + b"\n\n" + json.dumps(pair(2)).encode()
+    )
+    assert count_rows(tmp_path / "in.jsonl") == 2
+    assert score_file(LengthScorer(), tmp_path / "in.jsonl", tmp_path / "new" / "out.jsonl") == (2, 0)
+    (tmp_path / "none.jsonl").touch()
+    assert score_file(LengthScorer(), tmp_path / "none.jsonl", tmp_path / "none.parquet") == (0, 0)
+
+
+def test_a_model_scores_rows_with_images_beside_the_file(tmp_path, vl_backbone, picture):
+    picture(56, 56).save(tmp_path / "a.png")
+    shown = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+    rows = [
+        pair(1, prompt=shown, images=["a.png"]),
+        {"prompt": shown, "images": ["a.png"], "responses": ["no", "answer x", "no"]},
+    ]
+    model = new_reward_model(vl_backbone)
+    scored = score_file(LocalScorer(model, "m"), write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    assert scored == (2, 0)
+    first, second = lines(tmp_path / "out.jsonl")
+    assert second["scores"] == pytest.approx([first["rejected_score"], first["chosen_score"], first["rejected_score"]])
+    assert second["scores"][0] != second["scores"][1]
