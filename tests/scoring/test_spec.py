@@ -76,7 +76,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         ({"dtype": "float61"}, "float61.*float32 or bfloat16"),
         ({"dtype": "load"}, "float32 or bfloat16"),
         ({"device": "gpu"}, "'gpu' cannot be used here.*cpu"),
-        ({"backend": "fast"}, "'fast'.*auto, plain or split"),
+        ({"backend": "fast"}, "'fast'.*auto, plain, split"),
     ],
 )
 def test_a_wrong_option_is_named(checkpoint, option, words):

@@ -5,7 +5,16 @@ from typing import Any
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, MODEL_HELP, print_json, progress, say
+from basereward.cli.output import (
+    BACKEND_HELP,
+    DEVICE_HELP,
+    DTYPE_HELP,
+    JSON_OPTION,
+    MODEL_HELP,
+    print_json,
+    progress,
+    say,
+)
 
 
 def evaluate(
@@ -16,9 +25,9 @@ def evaluate(
     limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of each file."),
     strict: bool = typer.Option(False, "--strict", help="Fail on the first bad row instead of counting it."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the records of an interrupted call."),
-    dtype: str | None = typer.Option(None, help="float32 or bfloat16; as stored by default."),
-    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1, ...; CUDA by default if there is one."),
-    backend: str = typer.Option("auto", help="auto, plain or split."),
+    dtype: str | None = typer.Option(None, help=DTYPE_HELP),
+    device: str | None = typer.Option(None, help=DEVICE_HELP),
+    backend: str = typer.Option("auto", help=BACKEND_HELP),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Measure pair accuracy with intervals, beside trivial baselines.

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, MODEL_HELP, print_json, progress
+from basereward.cli.output import BACKEND_HELP, DEVICE_HELP, DTYPE_HELP, JSON_OPTION, MODEL_HELP, print_json, progress
 
 
 def score(
     model: str = typer.Argument(metavar="MODEL", help=MODEL_HELP),
     source: Path = typer.Argument(metavar="IN", help="JSONL or Parquet with pairs, or prompt + responses."),
     target: Path = typer.Argument(metavar="OUT", help="The same rows with scores; .jsonl or .parquet."),
-    dtype: str | None = typer.Option(None, help="float32 or bfloat16; as stored by default."),
-    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1, ...; CUDA by default if there is one."),
-    backend: str = typer.Option("auto", help="auto, plain or split."),
+    dtype: str | None = typer.Option(None, help=DTYPE_HELP),
+    device: str | None = typer.Option(None, help=DEVICE_HELP),
+    backend: str = typer.Option("auto", help=BACKEND_HELP),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Score every row of a file; an interrupted call goes on where it stopped.

@@ -75,6 +75,30 @@ def score(
     _measure("score", preset, options, backends, repeats, threads, device, dtype, False, as_json)
 
 
+@speed.command()
+def loader(
+    workers: str = typer.Option("0,1,2", help="Numbers of processes, by comma."),
+    image_side: int = typer.Option(896, min=56, help="Side of the square images, in pixels."),
+    images: int = typer.Option(64, min=2, help="Images to load with each number."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Decode and process images, beside what one GPU of a 7B run takes.
+
+    Example: `basereward speed loader --workers 0,1,2,4`
+    """
+    from dataclasses import asdict
+
+    from basereward.speed.loader import measure_loader
+
+    report = measure_loader([int(count) for count in workers.split(",")], image_side, images)
+    if as_json:
+        print_json(asdict(report))
+        return
+    for timing in report.results:
+        print(f"{timing.workers} workers  {timing.images_per_second:.1f} images/s")
+    print(f"one H100 training a 7B at 45 % of its peak takes {report.needed_images_per_second:.1f} images/s")
+
+
 def _measure(
     mode: Any,
     preset: str,
@@ -118,7 +142,7 @@ def _print_table(report: Any) -> None:
     from basereward.reporting.tables import Table, to_rich
 
     header = ("backend", "CPU s", "low to high", "vs plain", "vs unpadded", "work vs unpadded", "of peak", "peak MiB")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             result.backend,
             f"{result.cpu_seconds.median:.2f}",

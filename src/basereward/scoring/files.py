@@ -107,8 +107,11 @@ def _check_files(source: Path, target: Path) -> None:
     if target.suffix == ".parquet" or source.suffix == ".parquet":
         _check_names(table_schema(source).names, str(source))
     if source.suffix == ".jsonl":
+        seen: set[frozenset[str]] = set()
         for number, row in enumerate(read_raw(source)):
-            _check_names(tuple(row), f"{source}, row {number}")
+            if (names := frozenset(row)) not in seen:
+                seen.add(names)
+                _check_names(tuple(row), f"{source}, row {number}")
 
 
 def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:

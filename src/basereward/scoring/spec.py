@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from basereward.errors import CheckpointError, MissingFileError, ScoringError
 from basereward.registry import close_names
@@ -25,7 +25,7 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
             checkpoint or any one-label text ``*ForSequenceClassification``.
         dtype: ``float32`` or ``bfloat16``; by default as stored.
         device: by default CUDA if there is one.
-        backend: ``auto``, ``plain`` or ``split``.
+        backend: one of ``models.backends.Backend``; ``auto`` computes each prompt once wherever that is exact.
 
     Raises:
         UnknownNameError: no such baseline.
@@ -36,13 +36,14 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
     if spec.startswith(BASELINE_PREFIX):
         return BASELINES.get(spec.removeprefix(BASELINE_PREFIX))
     _check_form(spec)
-    if backend not in ("auto", "plain", "split"):
-        raise ScoringError(f"Found backend {backend!r}, expected auto, plain or split.")
+    from basereward.models.backends import Backend
     from basereward.models.checkpoint import resolve_folder
     from basereward.models.reward_model import RewardModel
     from basereward.scoring.classifier import ClassifierScorer
     from basereward.scoring.local import LocalScorer
 
+    if backend not in (known := get_args(Backend)):
+        raise ScoringError(f"Found backend {backend!r}, expected one of {', '.join(known)}.")
     folder = resolve_folder(spec)
     config = _read_config(folder)
     precision, place = _dtype(dtype), _device(device)

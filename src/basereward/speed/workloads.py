@@ -32,6 +32,8 @@ def _tiny() -> PreTrainedConfig:
         "num_attention_heads": 8,
         "num_key_value_heads": 2,
         "vocab_size": 1024,
+        "bos_token_id": None,
+        "eos_token_id": None,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
     }
     vision = {
