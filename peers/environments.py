@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TAIL = 15
 
 
 class PeerError(RuntimeError):
-    """A peer that cannot be installed or run; the message says why."""
+    """A peer that cannot be installed or run; the message says why, on one line, and where to read more."""
 
 
 def interpreter(name: str | None) -> Path:
@@ -39,11 +38,14 @@ def interpreter(name: str | None) -> Path:
     return python
 
 
-def run(command: list[str], log: Path) -> None:
-    """Run a command with one quiet thread and no network access to model hubs; its output goes to a file.
+def run(command: list[str], log: Path, extra: dict[str, str] | None = None) -> None:
+    """Run a command with one quiet thread and no access to model hubs; its output goes to a file.
+
+    Args:
+        extra: more environment variables.
 
     Raises:
-        PeerError: it failed; the message holds the end of its output.
+        PeerError: it failed; the message holds the last line of its output.
     """
     caches = HERE / "work" / "cache"
     settings = {
@@ -58,7 +60,9 @@ def run(command: list[str], log: Path) -> None:
     }
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
-        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **settings})
+        done = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **settings, **(extra or {})}
+        )
     if done.returncode:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL:])
-        raise PeerError(f"{' '.join(command[:3])} ... ended with {done.returncode}; the end of {log}:\n{tail}")
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        raise PeerError(f"exit status {done.returncode}: {lines[-1] if lines else 'no output'} (see {log})")

@@ -19,7 +19,7 @@ class Workload:
         return self.folder / f"backbone-{data}"
 
     def rows(self, data: Data, form: Literal["canonical", "ordered", "ms-swift"]) -> Path:
-        """Return the pairs: as our trainer reads them, or in the order in which it uses them, in TRL's or ms-swift's form."""
+        """Return the pairs: as our trainer reads them, or in the order of its steps (TRL's form, or ms-swift's)."""
         return self.folder / f"{data}-{form}.jsonl"
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from environments import HERE, PeerError, interpreter, run
 from job import Data, Job
-from table import Side, check, render
+from table import Results, Side, check, render
 from workload import Lengths, write_workload
 
 LEARNING_RATE = 1e-4
@@ -53,22 +53,23 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def run_side(side: Side, job: Job) -> dict[str, Any]:
-    """Run one side once and return its result, or ``{"error": why}``."""
+def run_side(side: Side, job: Job, sources: Path) -> dict[str, Any]:
+    """Run one side once and return its result, or ``{"error": why}``; ``sources`` holds basereward."""
     shutil.rmtree(job.folder, ignore_errors=True)
     try:
         python = interpreter(side.environment)
-        run([str(python), str(HERE / side.script), str(job.save())], job.folder / "log.txt")
+        own = {"PYTHONPATH": str(sources)} if side.environment is None else {}
+        run([str(python), str(HERE / side.script), str(job.save())], job.folder / "log.txt", own)
     except PeerError as error:
         return {"error": str(error)}
     return json.loads(job.result.read_text())
 
 
-def measure(arguments: argparse.Namespace, workload: Path) -> dict[str, list[dict[str, Any]]]:
+def measure(arguments: argparse.Namespace, workload: Path, sources: Path) -> Results:
     """Run all rounds; a side that fails is not tried again. Keys are ``name`` and ``name+checkpointing``."""
     chosen = [side for side in SIDES if side.name in arguments.sides.split(",")]
     modes = {"off": [False], "on": [True], "both": [False, True]}[arguments.checkpointing]
-    results: dict[str, list[dict[str, Any]]] = {}
+    results: Results = {}
     for number in range(arguments.repeats):
         for checkpointing in modes:
             # The order turns from round to round, so that no side always runs beside the same neighbour.
@@ -77,7 +78,7 @@ def measure(arguments: argparse.Namespace, workload: Path) -> dict[str, list[dic
                 found = results.setdefault(key, [])
                 if found and "error" in found[-1]:
                     continue
-                found.append(run_side(side, _job(arguments, side, workload, checkpointing, number)))
+                found.append(run_side(side, _job(arguments, side, workload, checkpointing, number), sources))
                 said = found[-1].get("error") or f"{found[-1]['cpu_seconds_per_pair']:.2f} CPU s per pair"
                 print(f"round {number + 1}/{arguments.repeats} {key}: {said}", file=sys.stderr)
     return results
@@ -107,11 +108,15 @@ def main() -> int:
     shutil.rmtree(workload, ignore_errors=True)
     pairs = arguments.pairs + arguments.pairs_per_step
     facts = write_workload(workload, lengths, pairs, arguments.pairs_per_step)
-    results = measure(arguments, workload)
+    # All rounds run the same code, also when somebody edits it meanwhile.
+    sources = (arguments.work / "src").resolve()
+    shutil.rmtree(sources, ignore_errors=True)
+    shutil.copytree(HERE.parent / "src" / "basereward", sources / "basereward")
+    results = measure(arguments, workload, sources)
     problems = check(SIDES, results, facts)
     print(render(SIDES, results, facts, arguments.jitter))
     for problem in problems:
-        print(f"\nNOT COMPARABLE: {problem}")
+        print(f"\nPROBLEM: {problem}")
     if arguments.json:
         settings = {key: value for key, value in vars(arguments).items() if key not in ("work", "json")}
         content = {"settings": settings, "facts": facts, "results": results, "problems": problems}

@@ -41,7 +41,7 @@ def check(sides: Sequence[Side], results: Results, facts: dict[str, Any]) -> lis
         for key in (side.name, side.name + CHECKPOINTED):
             for result in results.get(key, []):
                 if "error" in result:
-                    problems.append(f"{key} did not run. {result['error']}")
+                    problems.append(f"{key} did not run: {result['error']}")
                     continue
                 reference = _reference(sides, side, results, key)
                 problems += [f"{key}: {found}" for found in _differences(result, reference, side, facts[side.data])]
@@ -54,7 +54,9 @@ def _differences(
     found = []
     tokens = facts["tokens_per_pair"][side.computes]
     if not math.isclose(result["tokens_per_pair"], tokens, rel_tol=1e-6):
-        found.append(f"{result['tokens_per_pair']:.1f} tokens a pair went through the text model, expected {tokens:.1f}")
+        found.append(
+            f"{result['tokens_per_pair']:.1f} tokens a pair went through the text model, expected {tokens:.1f}"
+        )
     patches = 4 * facts["image_tokens"] * (1 if side.computes == "shared" else 2)
     if not math.isclose(result["patches_per_pair"], patches, rel_tol=1e-6):
         found.append(f"{result['patches_per_pair']:.1f} patches a pair, expected {patches:.1f}")
@@ -89,19 +91,18 @@ def render(sides: Sequence[Side], results: Results, facts: dict[str, Any], jitte
             if rows:
                 parts.append(_heading(title, mode, facts[data], jitter))
                 parts.append(
-                    "| system | CPU s per pair | times basereward | text tokens | image patches | first loss |\n"
+                    "| system | CPU s per pair | times `split` | text tokens | image patches | first loss |\n"
                     "|---|---|---|---|---|---|\n" + "\n".join(rows)
                 )
-    versions = [f"- {side.title} ({side.data}): {text}" for side in sides if (text := _versions(side, results))]
-    return "\n\n".join([*parts, "Versions:\n" + "\n".join(versions)])
+    return "\n\n".join([*parts, "Versions:\n" + "\n".join(_versions(sides, results))])
 
 
 def _heading(title: str, mode: str, facts: dict[str, Any], jitter: float) -> str:
     return (
         f"**{title}, {mode}.** Prompt {facts['prompt_tokens']:.0f} tokens ({facts['image_tokens']:.0f} of the image), "
-        f"responses {facts['response_tokens']:.0f} on average (±{jitter:.0%}); {facts['parameters'] / 1e6:.1f} M weights, "
-        f"{facts['vision_share']:.0%} of the work of separate sequences is vision; "
-        f"{facts['flops_ratio']:.2f} times the operations without sharing."
+        f"responses {facts['response_tokens']:.0f} on average (±{jitter:.0%}); "
+        f"{facts['parameters'] / 1e6:.1f} M weights. Of the operations of separate sequences "
+        f"{facts['vision_share']:.0%} are vision; sharing needs 1/{facts['flops_ratio']:.2f} of them."
     )
 
 
@@ -125,10 +126,15 @@ def _row(side: Side, reference: str, results: Results, suffix: str) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} [{min(values):.2f}–{max(values):.2f}]"
+    return f"{median(values):.2f} [{min(values):.2f}-{max(values):.2f}]"
 
 
-def _versions(side: Side, results: Results) -> str:
-    runs = [*results.get(side.name, []), *results.get(side.name + CHECKPOINTED, [])]
-    found = next((result for result in runs if "versions" in result), None)
-    return ", ".join(f"{name} {number}" for name, number in found["versions"].items()) if found else ""
+def _versions(sides: Sequence[Side], results: Results) -> list[str]:
+    """Return one line for each environment that ran."""
+    lines = {}
+    for side in sides:
+        runs = [*results.get(side.name, []), *results.get(side.name + CHECKPOINTED, [])]
+        found: dict[str, str] = next((result["versions"] for result in runs if "versions" in result), {})
+        text = ", ".join(f"{name} {number}" for name, number in found.items())
+        lines[side.environment] = f"- {text}" if found else lines.get(side.environment, "")
+    return [line for line in lines.values() if line]

@@ -38,9 +38,9 @@ class VisionClassifier(torch.nn.Module):
     def add_model_tags(self, tags: list[str]) -> None:
         """Do nothing: TRL calls this for the model card."""
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+    def activation_checkpointing_enable(self, *arguments: Any, **options: Any) -> None:
         """Pass it on: Trainer calls this."""
-        self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+        self.backbone.activation_checkpointing_enable(*arguments, **options)
 
 
 class RowCollator:

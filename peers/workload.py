@@ -158,9 +158,7 @@ def _one_token_words(template: Template) -> list[str]:
     return sorted(word for word in found if word.isalpha() and len(encode(word)) == 1 and len(encode(f" {word}")) == 1)
 
 
-def _draw_pair(
-    folder: Path, name: str, data: Data, side: int, texts: list[list[str]], rng: Random
-) -> PreferencePair:
+def _draw_pair(folder: Path, name: str, data: Data, side: int, texts: list[list[str]], rng: Random) -> PreferencePair:
     prompt, chosen, rejected = (" ".join(words) for words in texts)
     images: tuple[str, ...] = ()
     if data == "image":

@@ -1,5 +1,6 @@
 """Tiny backbones and the groups that several rooms test with."""
 
+from functools import cache
 from itertools import count
 
 import pytest
@@ -8,19 +9,23 @@ from basereward.data.schema import Message, Part, Response, ResponseGroup
 
 
 @pytest.fixture(scope="session")
-def vl_backbone(tmp_path_factory):
-    """The folder of a tiny Qwen2.5-VL."""
+def backbone_of(tmp_path_factory):
+    """``backbone_of(family)``: the folder of a tiny backbone."""
     from basereward.lab.backbone import write_backbone
 
-    return write_backbone(tmp_path_factory.mktemp("vl") / "backbone", "qwen2_5_vl", "test")
+    return cache(lambda family: write_backbone(tmp_path_factory.mktemp(family) / "backbone", family, "test"))
 
 
 @pytest.fixture(scope="session")
-def text_backbone(tmp_path_factory):
-    """The folder of a tiny Qwen3."""
-    from basereward.lab.backbone import write_backbone
+def vl_backbone(backbone_of):
+    """The folder of a tiny Qwen2.5-VL."""
+    return backbone_of("qwen2_5_vl")
 
-    return write_backbone(tmp_path_factory.mktemp("text") / "backbone", "qwen3", "test")
+
+@pytest.fixture(scope="session")
+def text_backbone(backbone_of):
+    """The folder of a tiny Qwen3."""
+    return backbone_of("qwen3")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ from basereward.errors import DataError, RowError
 
 IMAGE_PROMPT = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]
 
+VIDEO_PROMPT = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What happens?"}]}]
+
 
 def record(**changes):
     return {"id": "a", "prompt": "Why?", "chosen": "Because.", "rejected": "No.", **changes}
@@ -33,7 +35,14 @@ def test_part_with_none_filled_image_key_stays_a_text():
         ({"rejected": "Because."}, "equal_responses"),
         ({"prompt": IMAGE_PROMPT}, "placeholder_count"),
         ({"images": ["a.png"]}, "placeholder_count"),
-        ({"prompt": [{"role": "user", "content": [{"type": "video"}]}]}, "video"),
+        ({"prompt": VIDEO_PROMPT}, "placeholder_count"),
+        ({"videos": [{"frames": ["a.png"]}]}, "placeholder_count"),
+        ({"prompt": VIDEO_PROMPT, "images": ["a.png"]}, "placeholder_count"),
+        ({"prompt": VIDEO_PROMPT, "videos": [{"frames": []}]}, "video"),
+        ({"prompt": VIDEO_PROMPT, "videos": [{"frames": ["a.png"], "fps": 0}]}, "video"),
+        ({"prompt": VIDEO_PROMPT, "videos": [{"frames": ["a.png"], "fps": "2"}]}, "video"),
+        ({"prompt": VIDEO_PROMPT, "videos": ["a.mp4"]}, "malformed"),
+        ({"prompt": VIDEO_PROMPT, "videos": "a.mp4"}, "malformed"),
     ],
 )
 def test_bad_record_names_its_reason(changes, reason):

@@ -108,8 +108,8 @@ def test_ids_with_images_equal_the_processor(name, vision_template, say, picture
         [message.to_dict() for message in messages], chat_template=template.chat_template, tokenize=False
     )
     expected = template.processor(text=[text], images=images, return_tensors="pt")["input_ids"][0]
-    counts = template.vision.encode(images).token_counts
-    assert template.conversation_ids(messages, counts).tolist() == expected.tolist()
+    expansions = template.vision.encode(images).expansions
+    assert template.conversation_ids(messages, expansions).tolist() == expected.tolist()
 
 
 def test_list_content_that_a_text_template_renders_empty_is_not_lost(flat_template, conversations):

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from basereward.encoding.vision import Expansion
 from basereward.errors import RowError, TemplateError
 
 CONTROL = ("<|image_pad|>", "<|im_end|>", "<|im_start|>assistant\n", "<|vision_start|>", "<think>", "<tool_call>")
@@ -65,7 +66,7 @@ def test_a_control_token_in_two_parts_stays_text(template, say):
 def test_placeholders_in_text_take_no_image(vl_template, make_group, picture):
     group = make_group("Is <|image_pad|> here? <|vision_end|>", ["<|image_pad|>", "no"], [picture(84, 56)])
     encoded = vl_template.encode(group)
-    assert sum((ids == vl_template.vision.image_token_id).sum() for ids in (encoded.prefix, *encoded.suffixes)) == 6
+    assert sum((ids == vl_template.vision.pad_ids[0]).sum() for ids in (encoded.prefix, *encoded.suffixes)) == 6
     whole = [decode(vl_template, [*encoded.prefix, *suffix]) for suffix in encoded.suffixes]
     assert all("Is <|image_pad|> here? <|vision_end|><|im_end|>" in text for text in whole)
     assert whole[0].endswith("assistant\n<|image_pad|><|im_end|>\n")
@@ -73,7 +74,10 @@ def test_placeholders_in_text_take_no_image(vl_template, make_group, picture):
 
 def test_text_around_images_keeps_its_place(vl_template, say):
     messages = (say("user", "left <think>", None, "middle", None, " right"), say("assistant", "ok"))
-    text = decode(vl_template, vl_template.conversation_ids(messages, [1, 2]))
+    text = decode(
+        vl_template,
+        vl_template.conversation_ids(messages, [Expansion("image", "<|image_pad|>", (count,)) for count in (1, 2)]),
+    )
     vision = "<|vision_start|>{}<|vision_end|>"
     one, two = vision.format("<|image_pad|>"), vision.format("<|image_pad|>" * 2)
     assert f"left <think>{one}middle{two} right<|im_end|>" in text
@@ -87,10 +91,14 @@ def test_half_a_surrogate_pair_is_a_row_error(template, say):
 
 def test_wrong_number_of_images_is_an_error(vl_template, make_group, say, picture):
     prompt = (say("user", None, None, "Same?"),)
-    with pytest.raises(TemplateError, match="2 image tokens for 1 images"):
+    with pytest.raises(TemplateError, match="2 image parts for 1 images"):
         vl_template.encode(make_group(prompt, ["yes", "no"], [picture()]))
-    with pytest.raises(TemplateError, match="0 image tokens for 1 images"):
+    with pytest.raises(TemplateError, match="0 image parts for 1 images"):
         vl_template.measure(make_group((say("user", "Same?"),), ["yes"]), [(56, 56)])
+    with pytest.raises(TemplateError, match="wrote 2 image tokens"):
+        vl_template.encode(make_group(prompt, ["yes", "no"]))
+    with pytest.raises(TemplateError, match="wrote 2 image tokens"):
+        vl_template.conversation_ids(prompt, vl_template.vision.encode([picture()]).expansions)
 
 
 def test_a_text_backbone_with_images_is_an_error(text_template, make_group, picture):
@@ -99,3 +107,5 @@ def test_a_text_backbone_with_images_is_an_error(text_template, make_group, pict
         text_template.encode(group)
     with pytest.raises(TemplateError, match="reads text only"):
         text_template.measure(group, [(56, 56)])
+    with pytest.raises(TemplateError, match="reads text only"):
+        text_template.encode(make_group(group.prompt, ["a"]))

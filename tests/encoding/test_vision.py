@@ -43,7 +43,7 @@ def groups(make_group, say, picture):
 def test_token_counts_equal_the_processor(size, vl_template, processor, picture):
     image = picture(*size)
     ids = processor(text=["<|image_pad|>"], images=[image], return_tensors="pt")["input_ids"][0]
-    assert vl_template.vision.count_tokens(*size) == len(ids)
+    assert vl_template.vision.expand_image(*size).counts == (len(ids),)
     assert vl_template.vision.encode([image]).token_counts == [len(ids)]
 
 
@@ -57,8 +57,8 @@ def test_ids_and_pixels_equal_the_processor(kind, groups, vl_template, processor
         expected = processor(text=[text], images=list(group.images) or None, return_tensors="pt")
         assert [*encoded.prefix, *suffix] == expected["input_ids"][0].tolist()
         if group.images:
-            assert torch.equal(encoded.images.pixel_values, expected["pixel_values"])
-            assert torch.equal(encoded.images.image_grid_thw, expected["image_grid_thw"])
+            assert all(torch.equal(own, expected[key]) for key, own in encoded.images.tensors.items())
+            assert encoded.images.tensors.keys() == {"pixel_values", "image_grid_thw"}
 
 
 @pytest.mark.parametrize("kind", ["no image", "one image", "two images"])
@@ -79,8 +79,8 @@ def test_positions_equal_the_backbone_on_every_full_sequence(kind, groups, vl_te
         ids = torch.from_numpy(np.concatenate([encoded.prefix, suffix]))[None]
         expected, _ = rope_model.get_rope_index(
             ids,
-            mm_token_type_ids=(ids == vl_template.vision.image_token_id).int(),
-            image_grid_thw=encoded.images.image_grid_thw if encoded.images else None,
+            mm_token_type_ids=(ids == rope_model.config.image_token_id).int(),
+            image_grid_thw=encoded.images.tensors["image_grid_thw"] if encoded.images else None,
         )
         continued = encoded.positions.following + np.arange(len(suffix))
         ours = np.concatenate([encoded.positions.prefix, np.tile(continued, (3, 1))], axis=1)
@@ -104,7 +104,7 @@ def test_an_image_inside_a_response_that_shares_a_prompt_is_refused(vl_template,
     with pytest.raises(TemplateError, match="group of its own"):
         vl_template.encode(both)
     alone = vl_template.encode(type(group)("alone", group.prompt, responses[:1], (picture(),)))
-    assert (alone.prefix == vl_template.vision.image_token_id).sum() == 4
+    assert (alone.prefix == vl_template.vision.pad_ids[0]).sum() == 4
 
 
 def test_a_row_without_images_gets_one_tiny_image(groups, vl_template):
@@ -115,7 +115,7 @@ def test_a_row_without_images_gets_one_tiny_image(groups, vl_template):
     assert dummy["input_ids"][0, :size].tolist() == plain["input_ids"][0].tolist()
     assert torch.equal(dummy["responses"], plain["responses"])
     assert dummy["prefixes"].tolist() == [*plain["prefixes"].tolist(), [size, size + 3]]
-    assert (dummy["input_ids"] == vl_template.vision.image_token_id).sum() == 1
+    assert (dummy["input_ids"] == vl_template.vision.pad_ids[0]).sum() == 1
     assert dummy["image_grid_thw"].tolist() == [[1, 2, 2]]
     assert dummy["image_groups"].tolist() == [1]
     assert not dummy["pixel_values"].any()
@@ -130,9 +130,9 @@ def test_a_row_with_images_gets_none(groups, vl_template):
 
 def test_dummy_pixels_have_the_shape_of_real_ones(vl_template, picture):
     real, dummy = vl_template.vision.encode([picture()]), vl_template.vision.dummy_images()
-    assert dummy.pixel_values.shape[1] == real.pixel_values.shape[1]
-    assert len(dummy.pixel_values) == dummy.image_grid_thw.prod()
-    assert isinstance(vl_template.vision.positions(vl_template.vision.dummy_ids(), dummy.image_grid_thw), Positions)
+    assert dummy.tensors["pixel_values"].shape[1] == real.tensors["pixel_values"].shape[1]
+    assert len(dummy.tensors["pixel_values"]) == dummy.tensors["image_grid_thw"].prod()
+    assert isinstance(vl_template.vision.positions(vl_template.vision.dummy_ids(), dummy), Positions)
 
 
 def test_an_encoded_group_of_one_keeps_its_last_token(groups, vl_template):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from basereward.data.schema import PreferencePair, messages_from_text
+from basereward.data.schema import PreferencePair, Video, messages_from_text
 from basereward.errors import DataError
 from basereward.evaluation.blind import permute_images
 
@@ -66,7 +66,7 @@ def test_equal_images_count_as_the_same():
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        ([["a"]], "of 1 pairs with 1 image, 1 show"),
+        ([["a"]], "of 1 pairs with 1 images and 0 videos, 1 show"),
         ([["a", "b"], ["c"], ["d"]], "2 images"),
         ([["a"], ["a"], ["b"]], "2 show"),
     ],
@@ -79,6 +79,16 @@ def test_too_few_different_images_are_an_error(images, words):
 def test_pil_images_can_be_exchanged(picture):
     pairs = [make_pair(number, picture(8, 8, number)) for number in range(4)]
     assert all(new.images[0] is not old.images[0] for old, new in zip(pairs, permute_images(pairs), strict=True))
+
+
+def test_videos_are_exchanged_too():
+    videos = [Video((f"{number}-0.png", f"{number}-1.png"), 2.0) for number in range(4)]
+    pairs = [replace(make_pair(number), videos=(video,)) for number, video in enumerate(videos)]
+    exchanged = permute_images([*pairs, make_pair(4)])
+    assert all(new.videos != old.videos for old, new in zip(pairs, exchanged[:4], strict=True))
+    assert sorted(map(str, videos)) == sorted(str(pair.videos[0]) for pair in exchanged[:4])
+    with pytest.raises(DataError, match="0 images and 1 videos"):
+        permute_images(pairs[:1])
 
 
 def test_it_is_a_sequence(pairs):

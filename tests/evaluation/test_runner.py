@@ -125,7 +125,7 @@ def test_the_model_with_the_images_of_others_stands_beside_it(tmp_path, shown):
 def test_one_picture_alone_leaves_the_image_blind_model_out(tmp_path, shown):
     result = evaluate_file(LookingScorer(), shown, tmp_path / "out", limit=1)
     assert set(result["evaluations"]) == {"model"} | BASELINES
-    assert "of 1 pairs with 1 image" in result["notes"][0]
+    assert "of 1 pairs with 1 images" in result["notes"][0]
     assert (tmp_path / "out" / "result.json").exists()
 
 

@@ -13,7 +13,7 @@ from basereward.encoding.vision import text_positions
 from basereward.errors import BackendError
 from basereward.models import attention
 from basereward.models.backends import choose_backend, last_hidden
-from basereward.models.guard import check_split, prove_split, twin_config
+from basereward.models.guard import check_sharing, prove, settle_backend, twin_config
 
 LINEAR = [Qwen3NextConfig(num_hidden_layers=4), Qwen3_5TextConfig(num_hidden_layers=4)]
 
@@ -102,20 +102,47 @@ def test_varlen_index_in_closed_form():
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
 def test_the_guard_passes_full_attention(family):
-    proof = check_split(AutoConfig.for_model(family))
+    proof = check_sharing(AutoConfig.for_model(family))
     assert proof.plain <= 1e-6
     assert proof.leak == 0
 
 
 @pytest.mark.parametrize("family", ["qwen3_next", "qwen3_5", "mistral", "gemma3"])
 def test_the_guard_refuses_what_leaks(family):
-    proof = prove_split(AutoConfig.for_model(family))
+    proof = prove(AutoConfig.for_model(family))
     assert proof.plain > 1e-2
     with pytest.raises(BackendError, match="not exact"):
-        check_split(AutoConfig.for_model(family))
+        check_sharing(AutoConfig.for_model(family))
 
 
 def test_varlen_needs_cuda_and_half_precision(vl_model):
     for device, dtype in (("cpu", torch.bfloat16), ("cuda", torch.float32)):
         with pytest.raises(BackendError, match="CUDA"):
             choose_backend(vl_model.config, "varlen", device=device, dtype=dtype)
+
+
+def test_auto_falls_back_when_the_proof_fails(vl_model, monkeypatch):
+    from basereward.models import guard
+
+    monkeypatch.setattr(guard, "TOLERANCE", 1e-12)
+    assert settle_backend(vl_model, "auto").backend == vl_model.backend == "plain"
+    with pytest.raises(BackendError, match="not exact"):
+        settle_backend(vl_model, "split")
+
+
+@pytest.mark.slow
+def test_split_compiles(text_model, text_groups):
+    torch.manual_seed(0)
+    batches = [collate([text_model.template.encode(group) for group in text_groups[at:]]) for at in (0, 1)]
+    rewards = [text_model(**batch) for batch in batches]
+    rewards[0].sum().backward()
+    gradients = [parameter.grad.clone() for parameter in text_model.backbone.parameters() if parameter.grad is not None]
+    text_model.zero_grad()
+    text_model.compile_text_model()
+    compiled = [text_model(**batch) for batch in batches]
+    compiled[0].sum().backward()
+    for plain, found in zip(rewards, compiled, strict=True):
+        assert (plain - found).abs().max() <= 1e-5 * plain.abs().max()
+    found = [parameter.grad for parameter in text_model.backbone.parameters() if parameter.grad is not None]
+    for plain, own in zip(gradients, found, strict=True):
+        assert (plain - own).norm() <= 1e-4 * max(plain.norm(), 1e-6)

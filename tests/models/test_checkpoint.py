@@ -157,7 +157,7 @@ def test_the_image_backend_is_kept(backend, vl_backbone, picture, tmp_path):
     assert loaded.vision.backend == backend
     image = picture(150, 90)
     same, other = loaded.vision.encode([image]), model.template.vision.encode([image])
-    assert torch.equal(same.pixel_values, other.pixel_values)
+    assert torch.equal(same.tensors["pixel_values"], other.tensors["pixel_values"])
     resaved = save_reward_model(load_reward_model(tmp_path), tmp_path / "again")
     assert load_template(resaved).vision.backend == backend
 
@@ -170,8 +170,8 @@ def test_pixel_limits_decide_token_counts_and_are_kept(vl_backbone, vl_template,
     for template in (model.template, load_template(tmp_path)):
         assert template.max_length == 500
         for size, free, limited in (((56, 56), 4, 16), ((112, 140), 20, 20), ((280, 280), 100, 36)):
-            assert vl_template.vision.count_tokens(*size) == free
-            assert template.vision.count_tokens(*size) == limited
+            assert vl_template.vision.expand_image(*size).counts == (free,)
+            assert template.vision.expand_image(*size).counts == (limited,)
             assert template.vision.encode([picture(*size)]).token_counts == [limited]
     processor = AutoProcessor.from_pretrained(tmp_path)
     ids = processor(text=["<|image_pad|>"], images=[picture(280, 280)])["input_ids"][0]
@@ -183,5 +183,5 @@ def test_a_stored_limit_can_be_overruled_alone(vl_backbone, tmp_path):
     save_reward_model(new_reward_model(vl_backbone, template=settings), tmp_path)
     template = load_template(tmp_path, TemplateSettings(max_length=900))
     assert template.max_length == 900
-    assert template.vision.count_tokens(280, 280) == 36
+    assert template.vision.expand_image(280, 280).counts == (36,)
     assert template.vision.backend == "pil"

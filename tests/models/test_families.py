@@ -8,15 +8,17 @@ from transformers import AutoConfig, AutoModel, GPT2Config
 from basereward.errors import CheckpointError
 from basereward.models.families import FAMILIES, family_of, weightless
 
+VISION_FAMILIES = [name for name, family in FAMILIES.items() if family.vision]
 
-@pytest.mark.parametrize("backbone", ["vl_backbone", "text_backbone"])
-def test_names_go_to_the_hub_layout_and_back(backbone, request):
-    folder = request.getfixturevalue(backbone)
+
+@pytest.mark.parametrize("name", [*VISION_FAMILIES, "qwen3"])
+def test_names_go_to_the_hub_layout_and_back(name, backbone_of):
+    folder = backbone_of(name)
     config = AutoConfig.from_pretrained(folder)
     family = family_of(config)
     with torch.device("meta"):
         native = list(AutoModel.from_config(config).state_dict())
-    stored = set(load_file(folder / "model.safetensors")) - {"lm_head.weight"}
+    stored = set(load_file(folder / "model.safetensors")) - {"lm_head.weight", "language_model.lm_head.weight"}
     assert {family.to_hub(name) for name in native} == stored
     assert [family.to_native(family.to_hub(name)) for name in native] == native
 
@@ -29,7 +31,9 @@ def test_names_outside_the_layout_are_refused():
 
 
 def test_an_unknown_family_is_named_with_the_table():
-    with pytest.raises(CheckpointError, match=r"'gpt2' is not supported; known: qwen2, qwen2_5_vl, qwen3"):
+    with pytest.raises(
+        CheckpointError, match=r"'gpt2' is not supported; known: internvl, qwen2, qwen2_5_vl, qwen2_vl, qwen3, qwen3_vl"
+    ):
         family_of(GPT2Config())
 
 

@@ -75,7 +75,7 @@ def test_scoring_leaves_no_gradient_and_no_inference_tensor_behind(vl_model, pic
 def test_what_cannot_be_scored_is_an_error(vl_model, text_model, picture):
     with pytest.raises(RowError):
         vl_model.score("What?", [b"no image"], ANSWERS)
-    with pytest.raises(TemplateError, match="0 image tokens for 1 images"):
+    with pytest.raises(TemplateError, match="0 image parts for 1 images"):
         vl_model.score([{"role": "user", "content": "What?"}], [picture()], ANSWERS)
     with pytest.raises(TemplateError, match="reads text only"):
         text_model.score("What?", [picture()], ANSWERS)

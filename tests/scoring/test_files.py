@@ -106,18 +106,34 @@ def test_bad_rows_keep_their_place_with_a_reason(tmp_path, picture):
         pair(6, images="here.png"),
         pair(7, videos=[{"frames": ["here.png"], "fps": 1}]),
         {"prompt": [{"role": "user", "content": [{"type": "video"}]}], "responses": ["a"]},
-        pair(9),
+        {"prompt": "?", "responses": [[{"role": "assistant", "content": [{"type": "image"}]}]], "images": ["here.png"]},
+        pair(10, videos="here.mp4"),
+        pair(11),
     ]
     scored = score_file(LengthScorer(), write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
     out = lines(tmp_path / "out.jsonl")
-    assert scored == (10, 8)
+    assert scored == (12, 10)
     assert [row["prompt"] for row in out] == [row["prompt"] for row in rows]
     reasons = [row["error"] and row["error"].partition(":")[0] for row in out]
     expected = ["malformed", None, "image_missing", "placeholder_count", "equal_responses"]
-    assert reasons == [*expected, "malformed", "malformed", "video", "video", None]
+    assert reasons == [*expected, "malformed", "malformed", *["placeholder_count"] * 2, "malformed", "malformed", None]
     assert out[1]["rejected_score"] == 3002.0
     assert all(row["chosen_score"] is None for row in out if row["error"] and "chosen" in row)
     assert "has no chosen, rejected" in out[0]["error"]
+
+
+def test_videos_and_images_are_found_beside_the_file(tmp_path, picture):
+    picture(30, 40).save(tmp_path / "a.png")
+    content = [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "?"}]
+    shown = {"prompt": [{"role": "user", "content": content}], "images": ["a.png"]}
+    shown["videos"] = [{"frames": ["a.png", "a.png"], "fps": 2}]
+    rows = [{**shown, "chosen": "a", "rejected": "b"}, {**shown, "responses": ["a"]}]
+    scorer = LengthScorer()
+    assert score_file(scorer, write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl") == (2, 0)
+    for group in scorer.seen:
+        assert [image["path"] for image in group.images] == [str(tmp_path / "a.png")]
+        assert [frame["path"] for frame in group.videos[0].frames] == [str(tmp_path / "a.png")] * 2
+        assert group.videos[0].fps == 2
 
 
 def test_a_row_without_an_id_is_called_by_its_number_in_the_file(tmp_path, many):

@@ -73,10 +73,10 @@ class RowSpy:
         monkeypatch.setattr(model, "forward", forward)
 
 
-@pytest.mark.parametrize("backend", ["split", "plain"])
+@pytest.mark.parametrize("backend", ["split", "plain", "expand"])
 @pytest.mark.parametrize("row_tokens", [1, 60, 16384])
 def test_a_reward_is_that_of_the_sequence_alone(model, groups, alone, row_tokens, backend):
-    model.use_backend(backend)
+    model.use_backend(backend, scoring=True)
     assert difference(LocalScorer(model, "m", row_tokens).score(groups), alone) <= TOLERANCE
     model.use_backend("auto")
 

@@ -1,5 +1,6 @@
 """The ``basereward`` command: its list of commands and how errors leave it."""
 
+import logging
 import os
 import sys
 
@@ -53,6 +54,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Loader processes are forked after the tokenizer was used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("basereward").setLevel(logging.INFO)
     try:
         app()
     except (BaseRewardError, OSError) as error:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -52,6 +52,14 @@ class ImageSize(NamedTuple):
     height: int
 
 
+class VideoSize(NamedTuple):
+    """Frames of a video, and the width and height that they share."""
+
+    frames: int
+    width: int
+    height: int
+
+
 DEFAULT_LIMITS = ImageLimits()
 
 
@@ -82,6 +90,31 @@ def image_size(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> ImageSize:
     with _opened(source, limits) as image:
         width, height = image.size
         return ImageSize(height, width) if _orientation(image) >= 5 else ImageSize(width, height)
+
+
+def load_frames(frames: Sequence[Any], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Image.Image, ...]:
+    """Decode the frames of one video, each as ``load_image`` does.
+
+    Raises:
+        RowError: as ``load_image``, or ``video`` if there are no frames or their sizes differ.
+    """
+    decoded = tuple(load_image(frame, limits) for frame in frames)
+    video_size([ImageSize(*image.size) for image in decoded])
+    return decoded
+
+
+def video_size(frames: Sequence[ImageSize]) -> VideoSize:
+    """Return the size of a video from those of its frames.
+
+    Raises:
+        RowError: ``video`` if there are no frames or their sizes differ.
+    """
+    if not frames:
+        raise RowError("video", "Found a video without frames; expected at least one.")
+    if len(set(frames)) > 1:
+        found = ", ".join(f"{width}x{height}" for width, height in sorted(set(frames))[:3])
+        raise RowError("video", f"The frames of a video have several sizes ({found}); resize them to one.")
+    return VideoSize(len(frames), *frames[0])
 
 
 def content_hash(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> str:

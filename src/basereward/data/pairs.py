@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from basereward.data.schema import PreferencePair
-from basereward.data.sidecar import Check, Sidecar, measure, remeasure
+from basereward.data.sidecar import SIDECAR_VERSION, Check, Sidecar, measure, remeasure
 from basereward.data.storage import cache_folder, concatenate, read_rows
 from basereward.data.validation import DropLedger, parse_row, validate
 from basereward.errors import DataError, MissingFileError
@@ -58,8 +58,9 @@ class LoadedPairs:
 def pair_row(pair: PreferencePair) -> dict[str, Any]:
     """Return the canonical record of a pair, as ``write_rows`` takes it."""
     spoken = {name: [message.to_dict() for message in getattr(pair, name)] for name in ("prompt", "chosen", "rejected")}
-    record = {"id": pair.id, "source": pair.source, "images": list(pair.images), **spoken, "margin": pair.margin}
-    return {**pair.extra, **record}
+    videos = [{"frames": list(video.frames), "fps": video.fps} for video in pair.videos]
+    seen = {"images": list(pair.images), "videos": videos}
+    return {**pair.extra, "id": pair.id, "source": pair.source, **seen, **spoken, "margin": pair.margin}
 
 
 def count_sources(rows: datasets.Dataset) -> dict[str, int]:
@@ -108,7 +109,7 @@ def load_pairs(
 
 
 def _cached_sidecar(rows: datasets.Dataset, check: Check, workers: int, on_progress: Callable[[int], None]) -> Sidecar:
-    path = cache_folder() / f"{rows._fingerprint}-{check}.npz"
+    path = cache_folder() / f"{rows._fingerprint}-{check}-{SIDECAR_VERSION}.npz"
     try:
         # Rows that were fine are not opened again; one that was broken may have been repaired.
         sidecar = remeasure(Sidecar.load(path, rows._fingerprint), rows)

@@ -6,6 +6,7 @@ prompt with its images, and the responses to it. A comparison says which of the 
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
@@ -54,6 +55,14 @@ Messages = tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Video:
+    """Frames in order, each an image of any form; ``fps`` of them pass in a second, None if that is unknown."""
+
+    frames: tuple[Any, ...]
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """One answer to a prompt: usually one assistant message; continuations may have several."""
 
@@ -68,12 +77,13 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponseGroup:
-    """One prompt with its images and the responses that share it: the unit of all computation."""
+    """One prompt with its images and videos, and the responses that share it: the unit of all computation."""
 
     id: str
     prompt: Messages
     responses: tuple[Response, ...]
     images: tuple[Any, ...] = ()
+    videos: tuple[Video, ...] = ()
 
 
 class Comparison(NamedTuple):
@@ -89,7 +99,8 @@ class PreferencePair:
     """One human or model preference: ``chosen`` is better than ``rejected`` for this prompt.
 
     ``images`` fill the image parts of prompt, chosen and rejected in this order; each is a path, bytes,
-    a base64 string, a PIL image or ``{"bytes", "path"}``. ``margin`` is a target difference of rewards.
+    a base64 string, a PIL image or ``{"bytes", "path"}``. ``videos`` fill the video parts in the same way.
+    ``margin`` is a target difference of rewards.
     """
 
     id: str
@@ -100,32 +111,43 @@ class PreferencePair:
     images: tuple[Any, ...] = ()
     margin: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    videos: tuple[Video, ...] = ()
 
     @property
     def is_multimodal(self) -> bool:
-        """Whether the pair has at least one image."""
-        return bool(self.images)
+        """Whether the pair has at least one image or video."""
+        return bool(self.images or self.videos)
 
     def comparison(self) -> Comparison:
         """Return the groups to compute and the places of chosen and rejected.
 
         One group of two, its responses ordered by a hash of their content, so that a position can leak
-        no label. A response that holds images of its own shares nothing: then two groups of one.
+        no label. A response that holds images or videos of its own shares nothing: then two groups of one.
         """
         answers = (self.chosen, self.rejected)
         named = [Response(response_id(self.id, messages), messages) for messages in answers]
-        counts = [count_parts(messages, "image") for messages in (self.prompt, *answers)]
-        if counts[1] or counts[2]:
-            shared, own = self.images[: counts[0]], self.images[counts[0] :]
-            owned = (own[: counts[1]], own[counts[1] :])
+        shared_images, *own_images = self._deal(self.images, "image")
+        shared_videos, *own_videos = self._deal(self.videos, "video")
+        if any(own_images) or any(own_videos):
             groups = [
-                ResponseGroup(f"{self.id}/{answer.id}", self.prompt, (answer,), shared + images)
-                for answer, images in zip(named, owned, strict=True)
+                ResponseGroup(
+                    f"{self.id}/{answer.id}", self.prompt, (answer,), shared_images + images, shared_videos + videos
+                )
+                for answer, images, videos in zip(named, own_images, own_videos, strict=True)
             ]
             return Comparison(tuple(groups), 0, 1)
         order = sorted((0, 1), key=lambda index: named[index].id)
-        group = ResponseGroup(self.id, self.prompt, tuple(named[index] for index in order), self.images)
+        responses = tuple(named[index] for index in order)
+        group = ResponseGroup(self.id, self.prompt, responses, shared_images, shared_videos)
         return Comparison((group,), order.index(0), order.index(1))
+
+    def _deal(self, items: tuple[Any, ...], kind: PartType) -> list[tuple[Any, ...]]:
+        """Deal images or videos to prompt, chosen and rejected."""
+        own = [count_parts(messages, kind) for messages in (self.prompt, self.chosen, self.rejected)]
+        if not own[1] and not own[2]:
+            return [items, (), ()]
+        first, second = own[0], own[0] + own[1]
+        return [items[:first], items[first:second], items[second:]]
 
 
 def response_id(group_id: str, messages: Messages) -> str:
@@ -214,9 +236,35 @@ def parse_pair(row: Mapping[str, Any], fallback_id: str) -> PreferencePair:
         images=tuple(row.get("images") or ()),
         margin=row.get("margin"),
         extra=extra,
+        videos=parse_videos(row.get("videos")),
     )
     _check_pair(pair)
     return pair
+
+
+def parse_videos(value: Any) -> tuple[Video, ...]:
+    """Parse a list of ``{"frames": images, "fps": number or null}``; nothing at all is an empty one.
+
+    Raises:
+        RowError: ``malformed`` for another form, ``video`` for no frames or a rate that is no positive number.
+    """
+    if not isinstance(value, (list, tuple, type(None))):
+        raise RowError("malformed", f"Expected a list under 'videos', found {str(value)[:100]!r}.")
+    return tuple(_parse_video(video) for video in value or ())
+
+
+def _parse_video(video: Any) -> Video:
+    if isinstance(video, Video):
+        return video
+    frames = video.get("frames") if isinstance(video, Mapping) else None
+    if not isinstance(frames, Sequence) or isinstance(frames, str):
+        raise RowError("malformed", f"Expected a video as {{'frames', 'fps'}}, found {str(video)[:100]!r}.")
+    fps = video.get("fps")
+    if not frames:
+        raise RowError("video", "Found a video without frames; expected at least one.")
+    if fps is not None and not (isinstance(fps, (int, float)) and math.isfinite(fps) and fps > 0):
+        raise RowError("video", f"Expected frames per second as a positive number or null, found {fps!r}.")
+    return Video(tuple(frames), fps)
 
 
 def _check_pair(pair: PreferencePair) -> None:
@@ -226,13 +274,11 @@ def _check_pair(pair: PreferencePair) -> None:
     if pair.chosen == pair.rejected and not any(count_parts(pair.chosen, kind) for kind in ("image", "video")):
         raise RowError("equal_responses", f"Row {pair.id!r}: chosen and rejected are the same text.")
     everything = pair.prompt + pair.chosen + pair.rejected
-    if count_parts(everything, "video"):
-        raise RowError("video", f"Row {pair.id!r} has video parts, which this version does not read.")
-    placeholders = count_parts(everything, "image")
-    if placeholders != len(pair.images):
-        raise RowError(
-            "placeholder_count", f"Row {pair.id!r} has {placeholders} image parts and {len(pair.images)} images."
-        )
+    given: dict[PartType, int] = {"image": len(pair.images), "video": len(pair.videos)}
+    for kind, count in given.items():
+        placeholders = count_parts(everything, kind)
+        if placeholders != count:
+            raise RowError("placeholder_count", f"Row {pair.id!r} has {placeholders} {kind} parts and {count} {kind}s.")
 
 
 def _says_something(message: Message) -> bool:

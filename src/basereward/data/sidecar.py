@@ -1,4 +1,4 @@
-"""What can be known of every row before training, measured in one pass: image sizes, text lengths, broken images."""
+"""What can be known of every row before training, measured in one pass: sizes of images, videos, texts; broken ones."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,17 +12,20 @@ from typing import Any, Literal, NamedTuple
 import datasets
 import numpy as np
 
-from basereward.data.images import ImageSize, image_size, load_image, replacing
+from basereward.data.images import ImageSize, VideoSize, image_size, load_image, replacing, video_size
 from basereward.data.storage import iterate_rows
 from basereward.errors import DataError, MissingFileError, RowError
 
 Check = Literal["full", "header"]
 TEXTS = ("prompt", "chosen", "rejected")
+# Part of the name of a cached file; grows with the arrays in it.
+SIDECAR_VERSION = 2
 _CHUNK_ROWS = 64
+_ARRAYS = ("image_sizes", "offsets", "video_sizes", "video_offsets", "text_bytes")
 
 
 class Problem(NamedTuple):
-    """Why the images of a row cannot be used: a key of ``DROP_REASONS`` and the message."""
+    """Why the images or videos of a row cannot be used: a key of ``DROP_REASONS`` and the message."""
 
     reason: str
     message: str
@@ -30,16 +33,19 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Sidecar:
-    """Sizes of images and texts for each row of one dataset, in its order.
+    """Sizes of images, videos and texts for each row of one dataset, in its order.
 
     ``image_sizes`` is ``[images, 2]`` (width, height) over all rows, ``offsets`` ``[rows + 1]`` says where each row's
-    begin, ``text_bytes`` is ``[rows, 3]`` UTF-8 bytes of ``TEXTS``. A row with a problem has no image sizes.
+    begin; ``video_sizes`` is ``[videos, 3]`` (frames, width, height) with ``video_offsets``; ``text_bytes`` is
+    ``[rows, 3]`` UTF-8 bytes of ``TEXTS``. A row with a problem has no sizes of images or videos.
     """
 
     fingerprint: str
     check: Check
     image_sizes: np.ndarray
     offsets: np.ndarray
+    video_sizes: np.ndarray
+    video_offsets: np.ndarray
     text_bytes: np.ndarray
     problems: Mapping[int, Problem]
 
@@ -51,20 +57,28 @@ class Sidecar:
         start, stop = self.offsets[row : row + 2]
         return tuple(ImageSize(int(width), int(height)) for width, height in self.image_sizes[start:stop])
 
+    def videos(self, row: int) -> tuple[VideoSize, ...]:
+        """Return the sizes of the row's videos, in order."""
+        start, stop = self.video_offsets[row : row + 2]
+        return tuple(VideoSize(*map(int, size)) for size in self.video_sizes[start:stop])
+
     def select(self, rows: Sequence[int] | np.ndarray) -> "Sidecar":
         """Return the sidecar of these rows alone, in the order given."""
         kept = np.asarray(rows, dtype=np.int64)
-        counts = np.diff(self.offsets)[kept]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        images = np.repeat(self.offsets[kept] - offsets[:-1], counts) + np.arange(offsets[-1])
         problems = {new: self.problems[old] for new, old in enumerate(kept.tolist()) if old in self.problems}
-        name = f"{self.fingerprint}[{len(kept)}]"
-        return Sidecar(name, self.check, self.image_sizes[images], offsets, self.text_bytes[kept], problems)
+        return Sidecar(
+            f"{self.fingerprint}[{len(kept)}]",
+            self.check,
+            *_take(self.image_sizes, self.offsets, kept),
+            *_take(self.video_sizes, self.video_offsets, kept),
+            self.text_bytes[kept],
+            problems,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the sidecar as one ``.npz`` file, whole or not at all."""
         about = {"fingerprint": self.fingerprint, "check": self.check, "problems": list(self.problems.items())}
-        arrays = {"image_sizes": self.image_sizes, "offsets": self.offsets, "text_bytes": self.text_bytes}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         encoded = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, about=encoded, **arrays)
@@ -82,7 +96,7 @@ class Sidecar:
         try:
             with np.load(path) as arrays:
                 about = json.loads(arrays["about"].tobytes())
-                measured = {name: arrays[name] for name in ("image_sizes", "offsets", "text_bytes")}
+                measured = {name: arrays[name] for name in _ARRAYS}
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise DataError(f"{path} is no sidecar ({error}); delete it and measure again.") from error
         if fingerprint not in (None, about["fingerprint"]):
@@ -156,20 +170,31 @@ def _measure_shared(start: int) -> Sidecar:
 
 
 def _measure_rows(rows: Iterable[Mapping[str, Any]], check: Check) -> Sidecar:
-    sizes: list[ImageSize] = []
-    offsets, text_bytes, problems = [0], [], {}
+    images: list[ImageSize] = []
+    videos: list[VideoSize] = []
+    offsets, video_offsets, text_bytes, problems = [0], [0], [], {}
     for number, row in enumerate(rows):
         text_bytes.append([_count_bytes(row[name] or ()) for name in TEXTS])
         try:
-            sizes.extend([_measure_image(image, check) for image in row["images"] or ()])
+            own_images = [_measure_image(image, check) for image in row["images"] or ()]
+            own_videos = [
+                video_size([_measure_image(frame, check) for frame in video["frames"] or ()])
+                for video in row["videos"] or ()
+            ]
         except RowError as error:
             problems[number] = Problem(error.reason, str(error))
-        offsets.append(len(sizes))
+        else:
+            images += own_images
+            videos += own_videos
+        offsets.append(len(images))
+        video_offsets.append(len(videos))
     return Sidecar(
         fingerprint="",
         check=check,
-        image_sizes=np.array(sizes, dtype=np.int32).reshape(-1, 2),
+        image_sizes=np.array(images, dtype=np.int32).reshape(-1, 2),
         offsets=np.array(offsets, dtype=np.int64),
+        video_sizes=np.array(videos, dtype=np.int32).reshape(-1, 3),
+        video_offsets=np.array(video_offsets, dtype=np.int64),
         text_bytes=np.array(text_bytes, dtype=np.int64).reshape(-1, 3),
         problems=problems,
     )
@@ -188,12 +213,13 @@ def _count_bytes(messages: Sequence[Mapping[str, Any]]) -> int:
 def _join(parts: Sequence[Sidecar], fingerprint: str, check: Check) -> Sidecar:
     parts = [_measure_rows([], check), *parts]
     starts = np.cumsum([0, *map(len, parts)]).tolist()
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
     return Sidecar(
         fingerprint,
         check,
         image_sizes=np.concatenate([part.image_sizes for part in parts]),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        offsets=_chain([part.offsets for part in parts]),
+        video_sizes=np.concatenate([part.video_sizes for part in parts]),
+        video_offsets=_chain([part.video_offsets for part in parts]),
         text_bytes=np.concatenate([part.text_bytes for part in parts]),
         problems={
             start + row: problem
@@ -201,3 +227,16 @@ def _join(parts: Sequence[Sidecar], fingerprint: str, check: Check) -> Sidecar:
             for row, problem in part.problems.items()
         },
     )
+
+
+def _take(sizes: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sizes of these rows alone, and where each row's begin."""
+    counts = np.diff(offsets)[rows]
+    own = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return sizes[np.repeat(offsets[rows] - own[:-1], counts) + np.arange(own[-1])], own
+
+
+def _chain(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the offsets of several parts after one another."""
+    counts = np.concatenate([np.diff(offsets) for offsets in parts])
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

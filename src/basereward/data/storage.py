@@ -316,7 +316,8 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     held = 0
     for row in rows:
         batch.append(row)
-        held += sum(len(image["bytes"] or b"") for image in row["images"] or ())
+        frames = [frame for video in row["videos"] or () for frame in video["frames"]]
+        held += sum(len(image["bytes"] or b"") for image in [*(row["images"] or ()), *frames])
         if len(batch) == _BATCH_ROWS or held >= _BATCH_BYTES:
             yield batch
             batch, held = [], 0

@@ -15,8 +15,8 @@ DROP_REASONS: dict[str, str] = {
     "malformed": "The row is no canonical record: a key is missing or of the wrong kind.",
     "empty_response": "The chosen or the rejected response says nothing.",
     "equal_responses": "Chosen and rejected are the same text.",
-    "placeholder_count": "The number of image parts is not the number of images.",
-    "video": "The row holds a video, which this version does not read.",
+    "placeholder_count": "The number of image or video parts is not the number of images or videos.",
+    "video": "A video has no frames, too few, frames of several sizes, or a rate that is no positive number.",
     "image_missing": "An image file does not exist.",
     "image_unreadable": "An image is truncated, corrupt or in no supported format.",
     "image_animated": "An image has several frames.",
@@ -83,14 +83,11 @@ def parse_row(row: Mapping[str, Any], number: int) -> PreferencePair:
     Raises:
         RowError: with a reason of ``DROP_REASONS``.
     """
-    record = unpack_row(row)
-    if record.get("videos"):
-        raise RowError("video", f"Row {record['id']!r} has videos, which this version does not read.")
-    return parse_pair(record, fallback_id=str(number))
+    return parse_pair(unpack_row(row), fallback_id=str(number))
 
 
 def validate(dataset: datasets.Dataset, sidecar: Sidecar, strict: bool = False) -> Validated:
-    """Check every row of a dataset of ``read_rows``: its record first, then its images as the sidecar found them.
+    """Check every row of a dataset of ``read_rows``: its record, then what the sidecar found of its images and videos.
 
     Args:
         dataset: rows in the stored layout.

@@ -16,8 +16,13 @@ from basereward.encoding.vision import EncodedImages, VisionEncoding
 #   prefixes        Int[group, 2]       start and end of every prompt
 #   responses       Int[response, 3]    group, start and end of every response
 #   answer_lengths  Int[response]       tokens after the generation prompt
-#   pixel_values    Float[patch, pixel], image_grid_thw Int[image, 3], image_groups Int[image]   if there are images
+# and, if there are images or videos,
+#   image_groups    Int[item]           the group of every image or video, in row order
+#   image_rows      Int[item, key]      how many rows it has in the tensor of each of VISION_KEYS
+#   pixel_values, ...                   the tensors themselves, those that the family has
 GroupBatch = dict[str, Tensor]
+# All inputs of a backbone that hold images or videos.
+VISION_KEYS = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
 
 
 class PairIndex(NamedTuple):
@@ -72,21 +77,45 @@ def pair_tensors(pairs: Sequence[PairIndex]) -> dict[str, Tensor]:
     }
 
 
+def take_images(batch: GroupBatch, items: Tensor | None = None) -> dict[str, Tensor]:
+    """Return the backbone's inputs for some images and videos of a batch; nothing if there are none.
+
+    Args:
+        batch: a packed row.
+        items: which of the row's images and videos, in the order wanted, possibly several times; all by default.
+    """
+    present = [key for key in VISION_KEYS if key in batch]
+    if items is None:
+        return {key: batch[key] for key in present}
+    if not present or not len(items):
+        return {}
+    rows = dict(zip(VISION_KEYS, batch["image_rows"].T.tolist(), strict=True))
+    chosen = items.tolist()
+    taken = {}
+    for key in present:
+        pieces = batch[key].split(rows[key])
+        if any(rows[key][item] for item in chosen):
+            taken[key] = torch.cat([pieces[item] for item in chosen])
+    return taken
+
+
 def _images(groups: Sequence[EncodedGroup]) -> GroupBatch:
     found: list[tuple[int, EncodedImages]] = [
         (n, group.images) for n, group in enumerate(groups) if group.images is not None
     ]
     if not found:
         return {}
-    owners = [number for number, images in found for _ in images.token_counts]
+    parts = {key: [images.tensors[key] for _, images in found if key in images.tensors] for key in VISION_KEYS}
     return {
-        "pixel_values": torch.cat([images.pixel_values for _, images in found]),
-        "image_grid_thw": torch.cat([images.image_grid_thw for _, images in found]),
-        "image_groups": torch.tensor(owners),
+        "image_groups": torch.tensor([number for number, images in found for _ in images.rows]),
+        "image_rows": torch.tensor(
+            [[own.get(key, 0) for key in VISION_KEYS] for _, images in found for own in images.rows]
+        ),
+        **{key: torch.cat(tensors) for key, tensors in parts.items() if tensors},
     }
 
 
 def _dummy_group(vision: VisionEncoding) -> EncodedGroup:
     images = vision.dummy_images()
     ids = vision.dummy_ids()
-    return EncodedGroup(ids, (), vision.positions(ids, images.image_grid_thw), (), images)
+    return EncodedGroup(ids, (), vision.positions(ids, images), (), images)

@@ -1,7 +1,6 @@
 """Where the prompts and responses of a packed row stand, and the same row as separate sequences."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -31,13 +30,13 @@ class TreeLayout:
     """The trees of a packed row, in order, as host integers."""
 
     trees: tuple[Tree, ...]
-    _varlen: "VarlenIndex | None" = field(default=None, compare=False, repr=False)
+    sizes: tuple[int, ...] = field(init=False)
+    """Lengths of all spans in row order: each prompt, then its responses."""
+    _varlen: "VarlenIndex | None" = field(default=None, init=False, compare=False, repr=False)
 
-    @cached_property
-    def sizes(self) -> list[int]:
-        """Lengths of all spans in row order: each prompt, then its responses."""
+    def __post_init__(self) -> None:
         spans = [span for tree in self.trees for span in (tree.prefix, *tree.responses)]
-        return [span.end - span.start for span in spans]
+        object.__setattr__(self, "sizes", tuple(span.end - span.start for span in spans))
 
     def varlen(self, device: torch.device) -> "VarlenIndex":
         """Return the row as variable-length queries and keys, built once for all layers."""

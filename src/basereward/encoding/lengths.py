@@ -1,4 +1,4 @@
-"""Tokens of every pair before training: measured from text and image sizes, no image decoded, cached on disk."""
+"""Tokens of every pair before training: measured from texts and sizes, no image decoded, cached on disk."""
 
 import dataclasses
 import hashlib
@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from basereward.data.images import VideoSize
 from basereward.data.pairs import LoadedPairs
-from basereward.data.schema import PreferencePair
+from basereward.data.schema import PreferencePair, Video
 from basereward.data.storage import cache_folder
 from basereward.encoding.packing import CostModel
 from basereward.encoding.template import GroupLength, Template
@@ -84,14 +85,28 @@ class _Measured(Dataset):
         return len(self.loaded.pairs)
 
     def __getitem__(self, index: int) -> PairLength:
-        return measure_pair(self.loaded.pairs[index], self.loaded.sidecar.sizes(index), self.template)
+        sidecar = self.loaded.sidecar
+        return measure_pair(self.loaded.pairs[index], sidecar.sizes(index), self.template, sidecar.videos(index))
 
 
-def measure_pair(pair: PreferencePair, sizes: Sequence[tuple[int, int]], template: Template) -> PairLength:
-    """Return the sizes of a pair from its image sizes (width, height); ``too_long`` is a problem, not an error."""
-    sized = dataclasses.replace(pair, images=tuple(sizes))
+def measure_pair(
+    pair: PreferencePair,
+    sizes: Sequence[tuple[int, int]],
+    template: Template,
+    video_sizes: Sequence[VideoSize] = (),
+) -> PairLength:
+    """Return the lengths of a pair from the sizes of its images (width, height) and videos.
+
+    A bad row (``too_long``) is a problem, not an error.
+    """
+    videos = tuple(Video(size, video.fps) for size, video in zip(video_sizes, pair.videos, strict=True))
+    sized = dataclasses.replace(pair, images=tuple(sizes), videos=videos)
     try:
-        return PairLength(tuple(template.measure(group, group.images) for group in sized.comparison().groups))
+        lengths = [
+            template.measure(group, group.images, [VideoSize(*video.frames) for video in group.videos])
+            for group in sized.comparison().groups
+        ]
+        return PairLength(tuple(lengths))
     except RowError as error:
         return PairLength((), (error.reason, str(error)))
 

@@ -1,6 +1,7 @@
 """Images and videos of the Qwen-VL families: merged patches, and M-RoPE positions from the model's own rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from basereward.encoding.vision import (
     processor_backend,
     text_positions,
 )
+from basereward.errors import RowError
 
 # What the processors assume of frames without a rate.
 DEFAULT_FPS = 24
@@ -81,7 +83,8 @@ class QwenVision:
 
     def expand_video(self, size: VideoSize, fps: float | None) -> Expansion:
         """Return the tokens of a video of this size."""
-        patches = self.video_processor.get_num_of_video_patches(*_frames_first(size), {})
+        with _refusing_sizes(size.frames):
+            patches = self.video_processor.get_num_of_video_patches(size.frames, size.height, size.width, {})
         steps = -(-size.frames // self.video_processor.temporal_patch_size)
         return self._expand("video", (steps, 1, patches // steps), fps, size.frames)
 
@@ -103,12 +106,13 @@ class QwenVision:
         return EncodedImages(tensors, rows, [Expansion("image", self.placeholders["image"], (1,))])
 
     def _encode_clips(self, clips: Sequence[Clip]) -> dict[str, Tensor]:
-        done = self.video_processor(
-            videos=[list(clip.frames) for clip in clips],
-            do_sample_frames=False,
-            video_metadata=[_metadata(clip) for clip in clips],
-            return_tensors="pt",
-        )
+        with _refusing_sizes(min(len(clip.frames) for clip in clips)):
+            done = self.video_processor(
+                videos=[list(clip.frames) for clip in clips],
+                do_sample_frames=False,
+                video_metadata=[_metadata(clip) for clip in clips],
+                return_tensors="pt",
+            )
         return {key: done[key] for key in ("pixel_values_videos", "video_grid_thw")}
 
     def _assemble(
@@ -142,7 +146,6 @@ class Qwen3Vision(QwenVision):
         group = self.video_processor.temporal_patch_size
         # Frames of one step share the mean time of its first and last frame; a last step is filled with the last frame.
         ends = [(step * group, min(step * group + group, frames) - 1) for step in range(steps)]
-        ends[-1] = (ends[-1][0], frames - 1)
         times = [(first / (fps or DEFAULT_FPS) + last / (fps or DEFAULT_FPS)) / 2 for first, last in ends]
         text = "".join(f"<{time:.1f} seconds>{run}" for time in times)
         return Expansion(kind, text, (int(np.prod(area)) // self._merge**2,) * steps)
@@ -178,5 +181,10 @@ def _metadata(clip: Clip) -> dict[str, Any]:
     return {"total_num_frames": frames, "fps": clip.fps or DEFAULT_FPS, "frames_indices": list(range(frames))}
 
 
-def _frames_first(size: VideoSize) -> tuple[int, int, int]:
-    return size.frames, size.height, size.width
+@contextmanager
+def _refusing_sizes(frames: int) -> Iterator[None]:
+    """Turn the processor's refusal of a size (Qwen3-VL wants two frames) into a bad row."""
+    try:
+        yield
+    except ValueError as error:
+        raise RowError("video", f"A video of {frames} frames cannot be read: {error}.") from error

@@ -3,16 +3,24 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from basereward.data.images import ImageLimits, load_image
-from basereward.data.schema import Message, Messages, ResponseGroup, count_parts
-from basereward.encoding.vision import EncodedImages, IntArray, Positions, VisionEncoding, text_positions
+from basereward.data.images import ImageLimits, VideoSize, load_frames, load_image
+from basereward.data.schema import Message, Messages, PartType, ResponseGroup, count_parts
+from basereward.encoding.vision import (
+    Clip,
+    EncodedImages,
+    Expansion,
+    IntArray,
+    Positions,
+    VisionEncoding,
+    text_positions,
+)
 from basereward.errors import RowError, TemplateError
 
 # Private-use characters stand for a text part while the template is rendered around it.
@@ -39,7 +47,7 @@ class EncodedGroup:
 
 
 class GroupLength(NamedTuple):
-    """Tokens of a group, known without decoding an image."""
+    """Tokens of a group, known without decoding an image; ``image_tokens`` counts those of videos too."""
 
     prefix: int
     suffixes: tuple[int, ...]
@@ -61,7 +69,8 @@ class Template:
 
     Args:
         processor: the Hugging Face processor of a vision-language backbone, or the tokenizer of a text backbone.
-        vision: image encoding, or None for a text backbone, whose message content is flattened to a string.
+        vision: encoding of images and videos, or None for a text backbone, whose message content is flattened to a
+            string.
         axes: rotary position axes: 3 for M-RoPE, 1 otherwise.
         max_length: the longest sequence (prompt and one response) in tokens; longer ones are refused, never cut.
     """
@@ -84,7 +93,9 @@ class Template:
         self.max_length = max_length
         self.image_limits = image_limits or ImageLimits()
         self._added = {token.content: index for index, token in tokenizer.added_tokens_decoder.items()}
-        self._added_pattern = re.compile("|".join(map(re.escape, sorted(self._added, key=len, reverse=True))) or "(?!)")
+        self._placeholders = {text: kind for kind, text in vision.placeholders.items()} if vision else {}
+        self._placeholder_pattern = _any_of(self._placeholders)
+        self._control_pattern = _any_of([*self._added, *self._placeholders])
         self._plain = _without_added_tokens(tokenizer)
 
     @property
@@ -94,89 +105,110 @@ class Template:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def encode(self, group: ResponseGroup) -> EncodedGroup:
-        """Encode a group with its images.
+        """Encode a group with its images and videos.
 
         Raises:
-            RowError: an image cannot be read, text is malformed, or ``too_long``.
+            RowError: an image or frame cannot be read, text is malformed, or ``too_long``.
             TemplateError: the template loses text, there are no responses, or the backbone reads no images.
         """
         images = self._encode_images(group)
-        counts = images.token_counts if images else []
-        ids = self._conversations(group, counts)
+        expansions = images.expansions if images else []
+        ids = self._conversations(group, expansions)
         split = self._shared(group.id, ids)
         prefix = ids[0][:split]
-        grid = images.image_grid_thw if images else None
-        positions = self.vision.positions(prefix, grid) if self.vision else text_positions(prefix, self.axes)
+        positions = self.vision.positions(prefix, images) if self.vision else text_positions(prefix, self.axes)
         suffixes = tuple(sequence[split:] for sequence in ids)
-        return EncodedGroup(prefix, suffixes, positions, self._answer_lengths(group, ids, counts), images)
+        return EncodedGroup(prefix, suffixes, positions, self._answer_lengths(group, ids, expansions), images)
 
-    def measure(self, group: ResponseGroup, image_sizes: Sequence[tuple[int, int]]) -> GroupLength:
-        """Return the lengths that ``encode`` would give, from image sizes (width, height) alone.
+    def measure(
+        self, group: ResponseGroup, image_sizes: Sequence[tuple[int, int]], video_sizes: Sequence[VideoSize] = ()
+    ) -> GroupLength:
+        """Return the lengths that ``encode`` would give, from sizes alone.
+
+        Args:
+            group: what to measure; its images and the frames of its videos are not looked at.
+            image_sizes: (width, height) of each image.
+            video_sizes: size of each video.
 
         Raises:
             RowError: text is malformed, or ``too_long``.
             TemplateError: as ``encode``.
         """
-        counts = [self._require_vision(group.id).count_tokens(*size) for size in image_sizes]
-        ids = self._conversations(group, counts)
+        if not image_sizes and not video_sizes:
+            expansions = []
+        else:
+            vision = self._require_vision(group.id)
+            images = [vision.expand_image(*size) for size in image_sizes]
+            rates = [video.fps for video in group.videos]
+            videos = [vision.expand_video(size, fps) for size, fps in zip(video_sizes, rates, strict=True)]
+            expansions = _in_order(group, images, videos)
+        ids = self._conversations(group, expansions)
         split = self._shared(group.id, ids)
-        return GroupLength(split, tuple(len(sequence) - split for sequence in ids), sum(counts))
+        tokens = sum(sum(expansion.counts) for expansion in expansions)
+        return GroupLength(split, tuple(len(sequence) - split for sequence in ids), tokens)
 
-    def conversation_ids(self, messages: Messages, image_tokens: Sequence[int] = (), prompt: bool = False) -> IntArray:
-        """Return the ids of a whole conversation: those of ``apply_chat_template``, images expanded.
+    def conversation_ids(
+        self, messages: Messages, expansions: Sequence[Expansion] = (), prompt: bool = False
+    ) -> IntArray:
+        """Return the ids of a whole conversation: those of ``apply_chat_template``, images and videos expanded.
 
         Args:
             messages: all messages.
-            image_tokens: tokens of each image, in order.
+            expansions: the tokens of each image and video, in the order of their parts.
             prompt: whether to end with the generation prompt.
 
         Raises:
             RowError: ``malformed``: text that is no Unicode.
-            TemplateError: the template loses text, or its image tokens do not fit the counts.
+            TemplateError: the template loses text, or its placeholders are not those of the expansions.
         """
-        return self._ids(messages, image_tokens, prompt, self._names_control_tokens(messages))
+        return self._ids(messages, expansions, prompt, self._names_control_tokens(messages))
 
     def _names_control_tokens(self, messages: Messages) -> bool:
         """Whether text holds an added token, also one that only joining the parts of a message would make."""
-        return any(self._added_pattern.search(message.text) for message in messages)
+        return any(self._control_pattern.search(message.text) for message in messages)
 
-    def _ids(self, messages: Messages, image_tokens: Sequence[int], prompt: bool, apart: bool) -> IntArray:
+    def _ids(self, messages: Messages, expansions: Sequence[Expansion], prompt: bool, apart: bool) -> IntArray:
         texts = [part.text for message in messages for part in message.content if part.type == "text"]
         for text in texts:
             _check_unicode(text)
         if apart:
-            ids = self._encode_apart(messages, texts, prompt)
+            ids = self._encode_apart(messages, texts, expansions, prompt)
         else:
             rendered = self._render(messages, prompt)
             lost = [text for text in texts if text.strip() not in rendered]
             if lost:
                 raise TemplateError(f"The chat template loses or cuts text: {lost[0][:80]!r}.")
-            ids = self.tokenizer.encode(rendered, add_special_tokens=False)
-        return self._expand_images(np.array(ids, dtype=np.int64), image_tokens)
+            (filled,) = self._fill([rendered], expansions)
+            ids = self.tokenizer.encode(filled, add_special_tokens=False)
+        return self._repeat_pads(np.array(ids, dtype=np.int64), expansions)
 
-    def _conversations(self, group: ResponseGroup, image_tokens: Sequence[int]) -> list[IntArray]:
+    def _conversations(self, group: ResponseGroup, expansions: Sequence[Expansion]) -> list[IntArray]:
         if not group.responses:
             raise TemplateError(f"Group {group.id!r} has no responses; expected at least one.")
-        return [self.conversation_ids(group.prompt + response.messages, image_tokens) for response in group.responses]
+        if any(part.type != "text" for message in group.prompt for part in message.content):
+            self._require_vision(group.id)
+        return [self.conversation_ids(group.prompt + response.messages, expansions) for response in group.responses]
 
     def _answer_lengths(
-        self, group: ResponseGroup, ids: Sequence[IntArray], image_tokens: Sequence[int]
+        self, group: ResponseGroup, ids: Sequence[IntArray], expansions: Sequence[Expansion]
     ) -> tuple[int, ...]:
         """Count the tokens after the generation prompt, which is encoded in the way of each conversation."""
-        in_prompt = image_tokens[: count_parts(group.prompt, "image")]
+        in_prompt = expansions[: count_parts(group.prompt, "image") + count_parts(group.prompt, "video")]
         ways = [self._names_control_tokens(group.prompt + response.messages) for response in group.responses]
         openings = {apart: self._ids(group.prompt, in_prompt, True, apart) for apart in set(ways)}
         return tuple(len(own) - common_length([openings[apart], own]) for own, apart in zip(ids, ways, strict=True))
 
     def _encode_images(self, group: ResponseGroup) -> EncodedImages | None:
-        if not group.images:
+        if not group.images and not group.videos:
             return None
         vision = self._require_vision(group.id)
-        return vision.encode([load_image(image, self.image_limits) for image in group.images])
+        images = [load_image(image, self.image_limits) for image in group.images]
+        clips = [Clip(load_frames(video.frames, self.image_limits), video.fps) for video in group.videos]
+        return vision.encode(_in_order(group, images, clips))
 
     def _require_vision(self, group_id: str) -> VisionEncoding:
         if self.vision is None:
-            raise TemplateError(f"Group {group_id!r} has images, but this backbone reads text only.")
+            raise TemplateError(f"Group {group_id!r} has images or videos, but this backbone reads text only.")
         return self.vision
 
     def _shared(self, group_id: str, ids: Sequence[IntArray]) -> int:
@@ -186,7 +218,7 @@ class Template:
                 "too_long", f"{group_id!r} has {length} tokens, more than max_length {self.max_length}; raise it."
             )
         split = shared_prefix(ids)
-        if self.vision and any((own[split:] == self.vision.image_token_id).any() for own in ids):
+        if self.vision and any(np.isin(own[split:], self.vision.pad_ids).any() for own in ids):
             raise TemplateError(
                 f"Group {group_id!r} has an image after its shared prefix; "
                 "a response with images needs a group of its own."
@@ -202,12 +234,15 @@ class Template:
             plain, chat_template=self.chat_template, tokenize=False, add_generation_prompt=prompt
         )
 
-    def _encode_apart(self, messages: Messages, texts: list[str], prompt: bool) -> list[int]:
+    def _encode_apart(
+        self, messages: Messages, texts: list[str], expansions: Sequence[Expansion], prompt: bool
+    ) -> list[int]:
         """Encode the template's own text with control tokens and every part as plain text."""
         pieces = _SENTINEL.split(self._render(_with_sentinels(messages), prompt))
         found = [int(index) for index in pieces[1::2]]
         if sorted(set(found)) != list(range(len(texts))):
             raise TemplateError(f"The chat template renders text parts {found} of {len(texts)}; it loses or cuts text.")
+        pieces[::2] = self._fill(pieces[::2], expansions)
         ids: list[int] = []
         for position, piece in enumerate(pieces):
             if position % 2 == 0:
@@ -222,17 +257,51 @@ class Template:
             raise TemplateError(f"The tokenizer makes a control token of plain text: {text[:80]!r}.")
         return ids
 
-    def _expand_images(self, ids: IntArray, image_tokens: Sequence[int]) -> IntArray:
+    def _fill(self, pieces: list[str], expansions: Sequence[Expansion]) -> list[str]:
+        """Replace the placeholders in the template's own text by what stands for each image and video."""
+        if self.vision is None:
+            return pieces
+        written = [self._placeholders[text] for piece in pieces for text in self._placeholder_pattern.findall(piece)]
+        if written != [expansion.kind for expansion in expansions]:
+            found, given = (
+                ", ".join(f"{kinds.count(kind)} {kind} tokens" for kind in self.vision.placeholders)
+                for kinds in (written, [expansion.kind for expansion in expansions])
+            )
+            raise TemplateError(
+                f"The template wrote {found} for {given}, or another order; check messages and template."
+            )
+        left = iter(expansions)
+        return [self._placeholder_pattern.sub(lambda match: next(left).text, piece) for piece in pieces]
+
+    def _repeat_pads(self, ids: IntArray, expansions: Sequence[Expansion]) -> IntArray:
         if self.vision is None:
             return ids
-        is_image = ids == self.vision.image_token_id
-        if is_image.sum() != len(image_tokens):
+        counts = [count for expansion in expansions for count in expansion.counts]
+        is_pad = np.isin(ids, self.vision.pad_ids)
+        if is_pad.sum() != len(counts):
             raise TemplateError(
-                f"The template wrote {is_image.sum()} image tokens for {len(image_tokens)} images; check it."
+                f"The tokenizer made {is_pad.sum()} pad tokens of {len(counts)}; its placeholders are no added tokens."
             )
         repeats = np.ones(len(ids), dtype=np.int64)
-        repeats[is_image] = image_tokens
+        repeats[is_pad] = counts
         return np.repeat(ids, repeats)
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern of any of these texts, the longest first; of none, it matches nothing."""
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or "(?!)")
+
+
+def _in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]) -> list[Any]:
+    """Return images and videos in the order of their parts in the prompt and the first response."""
+    messages = group.prompt + (group.responses[0].messages if group.responses else ())
+    given: dict[PartType, Sequence[Any]] = {"image": images, "video": videos}
+    kinds = [part.type for message in messages for part in message.content if part.type in given]
+    for kind, own in given.items():
+        if kinds.count(kind) != len(own):
+            raise TemplateError(f"Group {group.id!r} has {kinds.count(kind)} {kind} parts for {len(own)} {kind}s.")
+    left = {kind: iter(own) for kind, own in given.items()}
+    return [next(left[kind]) for kind in kinds]
 
 
 def common_length(sequences: Sequence[IntArray]) -> int:

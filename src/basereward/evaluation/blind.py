@@ -1,4 +1,4 @@
-"""Does a model look? The same pairs with the images of other pairs."""
+"""Does a model look? The same pairs with the images and videos of other pairs."""
 
 import dataclasses
 import hashlib
@@ -11,10 +11,10 @@ from basereward.errors import DataError
 
 
 class ExchangedImages(Sequence[PreferencePair]):
-    """Pairs of which some show the images of another one, put together when asked for.
+    """Pairs of which some show the images and videos of another one, put together when asked for.
 
     Args:
-        givers: place of a pair -> place of the pair whose images it shows.
+        givers: place of a pair -> place of the pair whose images and videos it shows.
     """
 
     def __init__(self, pairs: Sequence[PreferencePair], givers: Mapping[int, int]) -> None:
@@ -34,39 +34,42 @@ class ExchangedImages(Sequence[PreferencePair]):
         place = range(len(self))[index]
         if place not in self._givers:
             return self._pairs[place]
-        return dataclasses.replace(self._pairs[place], images=self._pairs[self._givers[place]].images)
+        giver = self._pairs[self._givers[place]]
+        return dataclasses.replace(self._pairs[place], images=giver.images, videos=giver.videos)
 
 
 def permute_images(pairs: Sequence[PreferencePair], seed: int = 0) -> ExchangedImages:
-    """Give every pair with images the images of another pair: as many, and other ones.
+    """Give every pair with images or videos those of another pair: as many, and other ones.
 
     A model that answers from the text alone scores the same; one that looks falls to what the text gives away.
 
     Raises:
         DataError: among the pairs with some number of images too many show the same, or there is only one.
     """
-    owners: dict[int, dict[Hashable, list[int]]] = {}
+    owners: dict[tuple[int, int], dict[Hashable, list[int]]] = {}
     for place, pair in enumerate(pairs):
-        if pair.images:
-            owners.setdefault(len(pair.images), {}).setdefault(_key(pair.images), []).append(place)
+        if pair.is_multimodal:
+            counts = (len(pair.images), len(pair.videos))
+            owners.setdefault(counts, {}).setdefault(_key(pair), []).append(place)
     givers: dict[int, int] = {}
-    for count, by_images in owners.items():
-        blocks = list(by_images.values())
+    for (images, videos), by_content in owners.items():
+        blocks = list(by_content.values())
         Random(seed).shuffle(blocks)
         order = [place for block in blocks for place in block]
         # Moved on by the largest block of equal images, nobody meets its own.
         shift = max(map(len, blocks))
         if 2 * shift > len(order):
             raise DataError(
-                f"Image-blind accuracy needs other images to exchange with: of {len(order)} pairs with {count} "
-                f"image{'s' * (count > 1)}, {shift} show the same."
+                f"Image-blind accuracy needs other images to exchange with: of {len(order)} pairs with {images} "
+                f"images and {videos} videos, {shift} show the same."
             )
         givers.update(zip(order, order[shift:] + order[:shift], strict=True))
     return ExchangedImages(pairs, givers)
 
 
-def _key(images: Sequence[Any]) -> Hashable:
-    return tuple(_image_key(image) for image in images)
+def _key(pair: PreferencePair) -> Hashable:
+    frames = (frame for video in pair.videos for frame in video.frames)
+    return tuple(_image_key(image) for image in (*pair.images, *frames))
 
 
 def _image_key(image: Any) -> Hashable:

@@ -93,7 +93,7 @@ def evaluate_references(scorer: Scorer, pairs: Sequence[PreferencePair], benchma
         DataError: the pairs show too few different images to exchange.
     """
     summaries = {}
-    if any(pair.images for pair in pairs):
+    if any(pair.is_multimodal for pair in pairs):
         summaries[IMAGE_BLIND] = evaluate_pairs(scorer, permute_images(pairs), benchmark=benchmark).summary
     return summaries | evaluate_baselines(pairs, benchmark)
 
@@ -118,7 +118,7 @@ def accuracy_of(summary: dict[str, Any]) -> float:
 
 def _blind(pairs: Sequence[PreferencePair]) -> tuple[Sequence[PreferencePair] | None, list[str]]:
     """Return the pairs with images exchanged, or None and the reason, if there is one to tell."""
-    if not any(pair.images for pair in pairs):
+    if not any(pair.is_multimodal for pair in pairs):
         return None, []
     try:
         return permute_images(pairs), []

@@ -7,25 +7,47 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
+    GotOcr2ImageProcessorPil,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+    InternVLVideoProcessor,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
 )
 
-from basereward.lab.tokenizer import TEXT_TEMPLATE, VISION_TEMPLATE, train_tokenizer
+from basereward.lab.tokenizer import (
+    INTERNVL_TEMPLATE,
+    INTERNVL_TOKENS,
+    QWEN3_VISION_TEMPLATE,
+    TEXT_TEMPLATE,
+    VISION_TEMPLATE,
+    train_tokenizer,
+)
 from basereward.lab.world import world_texts
 from basereward.models.checkpoint import quiet_loading
 from basereward.registry import Registry
 
-Family = Literal["qwen2_5_vl", "qwen3"]
+Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen3"]
 Size = Literal["demo", "test"]
 
 PIXELS_PER_TOKEN = 28 * 28
+# A tile of the tiny InternVL: 4 x 4 patches, so 4 tokens.
+TILE = 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +115,13 @@ def write_backbone(
     """Write a backbone that ``AutoModel``, ``AutoTokenizer`` and ``AutoProcessor`` load, and return its folder.
 
     Input and output embeddings are not tied, as in Qwen2.5-VL-7B and Qwen3-8B. Images have 4 to 256 tokens of 28 x 28
-    pixels; 56 x 56 gives 4. The backend of the image processor cannot be stored in a folder: a loader that wants PIL
-    says so, by ``AutoImageProcessor.from_pretrained(folder, backend="pil")``.
+    pixels (32 x 32 in ``qwen3_vl``); 56 x 56 gives 4. In ``internvl`` a tile of 56 x 56 pixels has 4. The backend of
+    the image processor cannot be stored in a folder: a loader that wants PIL says so, by ``AutoImageProcessor.from_pretrained(folder, backend="pil")``.
 
     Args:
         folder: where to write; made if missing.
-        family: ``qwen2_5_vl`` reads images, ``qwen3`` text only, with a template that takes string content only.
+        family: those with ``vl`` read images and videos, ``qwen3`` text only, with a template that takes string
+            content only.
         size: ``demo`` learns the world in minutes on a CPU; ``test`` is built in a fraction of a second.
         seed: of the weights; equal seeds give equal weights, and the global random state is left as it was.
         texts: what the tokenizer learns its merges from; the texts of the world by default.
@@ -114,36 +137,120 @@ def write_backbone(
     return folder
 
 
+def _write_qwen2_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    tokenizer = train_tokenizer(texts, VISION_TEMPLATE)
+    own = plan.vision
+    vision = {
+        "depth": own["depth"],
+        "embed_dim": own["hidden_size"],
+        "hidden_size": plan.text["hidden_size"],
+        "num_heads": own["num_heads"],
+        "mlp_ratio": own["intermediate_size"] // own["hidden_size"],
+        "initializer_range": own["initializer_range"],
+    }
+    config = Qwen2VLConfig(**_qwen_parts(tokenizer, plan, _mrope(plan)), vision_config=vision)
+    _save(Qwen2VLForConditionalGeneration(config), folder)
+    _qwen_processor(Qwen2VLProcessor, tokenizer, VISION_TEMPLATE).save_pretrained(folder)
+
+
 def _write_qwen2_5_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
     tokenizer = train_tokenizer(texts, VISION_TEMPLATE)
+    vision = {**plan.vision, "out_hidden_size": plan.text["hidden_size"]}
+    config = Qwen2_5_VLConfig(**_qwen_parts(tokenizer, plan, _mrope(plan)), vision_config=vision)
+    _save(Qwen2_5_VLForConditionalGeneration(config), folder)
+    _qwen_processor(Qwen2_5_VLProcessor, tokenizer, VISION_TEMPLATE).save_pretrained(folder)
+
+
+def _write_qwen3_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    tokenizer = train_tokenizer(texts, QWEN3_VISION_TEMPLATE)
+    own = plan.vision
+    vision = {
+        **{key: own[key] for key in ("depth", "hidden_size", "intermediate_size", "num_heads", "initializer_range")},
+        "out_hidden_size": plan.text["hidden_size"],
+        "num_position_embeddings": 64,
+        # The features of the first block go straight into the first layer of the text model (deepstack).
+        "deepstack_visual_indexes": [0],
+    }
+    rope = {**_mrope(plan), "mrope_interleaved": True}
+    config = Qwen3VLConfig(**_qwen_parts(tokenizer, plan, rope), vision_config=vision)
+    config.text_config.head_dim = plan.text["hidden_size"] // plan.text["num_attention_heads"]
+    _save(Qwen3VLForConditionalGeneration(config), folder)
+    area = 32 * 32
+    processor = Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessorPil(patch_size=16, min_pixels=4 * area, max_pixels=256 * area),
+        tokenizer=tokenizer,
+        video_processor=Qwen3VLVideoProcessor(size={"shortest_edge": 8 * area, "longest_edge": 256 * area}),
+        chat_template=QWEN3_VISION_TEMPLATE,
+    )
+    processor.save_pretrained(folder)
+
+
+def _write_internvl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    tokenizer = train_tokenizer(texts, INTERNVL_TEMPLATE, named_tokens=INTERNVL_TOKENS)
     ids = tokenizer.get_added_vocab()
-    # M-RoPE gives the columns of an image the lowest frequencies: with a theta of 1e4 and heads this narrow, left and
-    # right look alike.
-    rope = {"rope_type": "default", "rope_theta": 2.0, "mrope_section": plan.mrope_section}
-    config = Qwen2_5_VLConfig(
-        text_config={
-            **plan.text,
-            "vocab_size": len(tokenizer),
-            "rope_parameters": rope,
-            "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
+    own = plan.vision
+    config = InternVLConfig(
+        text_config={**_text_parts(tokenizer, plan), "model_type": "qwen2"},
+        vision_config={
+            "hidden_size": own["hidden_size"],
+            "num_hidden_layers": own["depth"],
+            "num_attention_heads": own["num_heads"],
+            "intermediate_size": own["intermediate_size"],
+            "initializer_range": own["initializer_range"],
+            # As in the published towers; a bias of the keys has no gradient in theory.
+            "attention_bias": True,
+            "image_size": [TILE, TILE],
+            "patch_size": [14, 14],
         },
-        vision_config={**plan.vision, "out_hidden_size": plan.text["hidden_size"]},
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
+        image_token_id=ids["<IMG_CONTEXT>"],
+        image_seq_length=4,
         tie_word_embeddings=False,
     )
+    _save(InternVLForConditionalGeneration(config), folder)
+    size = {"height": TILE, "width": TILE}
+    processor = InternVLProcessor(
+        image_processor=GotOcr2ImageProcessorPil(size=size, max_patches=6),
+        tokenizer=tokenizer,
+        video_processor=InternVLVideoProcessor(size=size),
+        image_seq_length=4,
+        chat_template=INTERNVL_TEMPLATE,
+    )
+    processor.save_pretrained(folder)
+
+
+def _mrope(plan: _Plan) -> dict[str, Any]:
+    # M-RoPE gives the columns of an image the lowest frequencies: with a theta of 1e4 and heads this narrow, left and
+    # right look alike.
+    return {"rope_type": "default", "rope_theta": 2.0, "mrope_section": plan.mrope_section}
+
+
+def _text_parts(tokenizer: PreTrainedTokenizerFast, plan: _Plan) -> dict[str, Any]:
+    ids = tokenizer.get_added_vocab()
+    ends = {"bos_token_id": ids["<|endoftext|>"], "eos_token_id": ids["<|im_end|>"]}
+    return {**plan.text, "vocab_size": len(tokenizer), **ends}
+
+
+def _qwen_parts(tokenizer: PreTrainedTokenizerFast, plan: _Plan, rope: dict[str, Any]) -> dict[str, Any]:
+    """Return what the configurations of all Qwen-VL families share."""
+    ids = tokenizer.get_added_vocab()
+    return {
+        "text_config": {**_text_parts(tokenizer, plan), "rope_parameters": rope},
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "tie_word_embeddings": False,
+    }
+
+
+def _qwen_processor(kind: Any, tokenizer: PreTrainedTokenizerFast, chat_template: str) -> Any:
     limits: dict[str, Any] = {"min_pixels": 4 * PIXELS_PER_TOKEN, "max_pixels": 256 * PIXELS_PER_TOKEN}
-    processor = Qwen2_5_VLProcessor(
+    return kind(
         image_processor=Qwen2VLImageProcessorPil(**limits),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(**limits),
-        chat_template=VISION_TEMPLATE,
+        chat_template=chat_template,
     )
-    _save(Qwen2_5_VLForConditionalGeneration(config), folder)
-    processor.save_pretrained(folder)
 
 
 def _write_qwen3(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
@@ -168,4 +275,13 @@ def _save(model: PreTrainedModel, folder: Path) -> None:
 
 
 _Writer = Callable[[Path, _Plan, Iterable[str]], None]
-_WRITERS: Registry[_Writer] = Registry("backbone family", {"qwen2_5_vl": _write_qwen2_5_vl, "qwen3": _write_qwen3})
+_WRITERS: Registry[_Writer] = Registry(
+    "backbone family",
+    {
+        "qwen2_vl": _write_qwen2_vl,
+        "qwen2_5_vl": _write_qwen2_5_vl,
+        "qwen3_vl": _write_qwen3_vl,
+        "internvl": _write_internvl,
+        "qwen3": _write_qwen3,
+    },
+)

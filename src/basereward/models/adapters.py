@@ -24,9 +24,9 @@ class LoraSettings:
 
 
 def freeze_vision(model: RewardModel) -> None:
-    """Stop training the vision tower."""
-    if model.family.vision_module:
-        model.backbone.get_submodule(model.family.vision_module).requires_grad_(False)
+    """Stop training the vision tower and the map from its features to tokens."""
+    for path in model.family.vision_modules:
+        model.backbone.get_submodule(path).requires_grad_(False)
 
 
 def attach_lora(model: RewardModel, settings: LoraSettings) -> None:

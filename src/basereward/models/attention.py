@@ -40,21 +40,22 @@ def split_attention(
     layout = _require_layout(tree_layout, attention_mask, dropout)
     # One split for the whole row: the backward of many slices would fill and add a full row for each of them.
     pieces = [list(tensor.split(layout.sizes, dim=2)) for tensor in (query, key, value)]
+    is_grouped = module.num_key_value_groups > 1
     outputs: list[Tensor] = []
     for tree in layout.trees:
         first = len(outputs)
         members = range(first + 1, first + 1 + len(tree.responses))
-        outputs.append(_attend(pieces[0][first], pieces[1][first], pieces[2][first], scaling))
+        outputs.append(_attend(pieces[0][first], pieces[1][first], pieces[2][first], scaling, is_grouped))
         for member in members:
             keys, values = (torch.cat([own[first], own[member]], dim=2) for own in pieces[1:])
-            outputs.append(_attend(pieces[0][member], keys, values, scaling))
+            outputs.append(_attend(pieces[0][member], keys, values, scaling, is_grouped))
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, is_grouped: bool) -> Tensor:
     """Causal attention of the last ``query`` positions of a sequence of keys."""
     asked, known = query.shape[2], key.shape[2]
-    options: dict[str, Any] = {"scale": scaling, "enable_gqa": query.shape[1] != key.shape[1]}
+    options: dict[str, Any] = {"scale": scaling, "enable_gqa": is_grouped}
     if asked == known:
         return scaled_dot_product_attention(query, key, value, is_causal=True, **options)
     mask = None
@@ -93,7 +94,7 @@ def varlen_attention(
         index.longest_key,
         scale=scaling,
         window_size=CAUSAL,
-        enable_gqa=query.shape[1] != key.shape[1],
+        enable_gqa=module.num_key_value_groups > 1,
         num_splits=None if torch.is_grad_enabled() else 1,
     )
     assert isinstance(output, Tensor)  # no auxiliary output was asked for

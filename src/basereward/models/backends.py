@@ -7,13 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from basereward.encoding.collate import GroupBatch
+from basereward.encoding.collate import GroupBatch, take_images
 from basereward.encoding.layout import Tree, TreeLayout, unpack
 from basereward.errors import BackendError
 from basereward.models.attention import SPLIT, VARLEN
 
 Backend = Literal["auto", "plain", "split", "varlen", "expand"]
-IMAGE_KEYS = ("pixel_values", "image_grid_thw")
 # Attention implementation of the text model under each backend.
 IMPLEMENTATIONS = {"plain": "sdpa", "split": SPLIT, "varlen": VARLEN, "expand": "sdpa"}
 HALF = (torch.bfloat16, torch.float16)
@@ -96,7 +95,7 @@ def last_hidden(backbone: Any, batch: GroupBatch, backend: str, axes: int) -> Fl
         position_ids=_positions(batch["position_ids"], axes),
         tree_layout=TreeLayout.of(batch),
         use_cache=False,
-        **{key: batch[key] for key in IMAGE_KEYS if key in batch},
+        **take_images(batch),
     )
     return output.last_hidden_state[0, batch["responses"][:, 2] - 1]
 
@@ -149,18 +148,6 @@ def _expand_tree(
         use_cache=True,
     )
     return output.last_hidden_state[torch.arange(len(sizes)), sizes - 1]
-
-
-def take_images(batch: GroupBatch, images: Tensor) -> dict[str, Tensor]:
-    """Return the model inputs of some images of a batch, in the order given; nothing if there are none."""
-    if "pixel_values" not in batch or not len(images):
-        return {}
-    sizes = batch["image_grid_thw"].prod(-1).tolist()
-    pixels = torch.split(batch["pixel_values"], sizes)
-    return {
-        "pixel_values": torch.cat([pixels[image] for image in images.tolist()]),
-        "image_grid_thw": batch["image_grid_thw"][images],
-    }
 
 
 def _positions(positions: Tensor, axes: int) -> Tensor:

@@ -20,7 +20,7 @@ from basereward.encoding.template import Template
 from basereward.errors import CheckpointError, MissingFileError
 from basereward.models.adapters import adapter_name, is_adapter, load_adapter, save_adapter
 from basereward.models.backends import Backend
-from basereward.models.families import family_of, weightless
+from basereward.models.families import Family, family_of, weightless
 from basereward.models.head import Activation, RewardHead
 from basereward.models.reward_model import RewardModel
 
@@ -142,8 +142,8 @@ def load_template(path: str | Path, settings: TemplateSettings | None = None) ->
         template = Template(AutoTokenizer.from_pretrained(folder), max_length=chosen.max_length)
     else:
         processor = AutoProcessor.from_pretrained(folder)
-        processor.image_processor = _image_processor(folder, chosen)
-        vision = family.vision(processor.image_processor, config, weightless(config))
+        processor.image_processor = _image_processor(folder, family, chosen)
+        vision = family.vision(processor, config, weightless(config))
         template = Template(processor, vision, family.axes, chosen.max_length)
     if stored.get("template_hash", template.hash) != template.hash:
         raise CheckpointError(
@@ -256,15 +256,11 @@ def read_weights(model: RewardModel, folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def _image_processor(folder: Path, settings: TemplateSettings) -> Any:
+def _image_processor(folder: Path, family: Family, settings: TemplateSettings) -> Any:
     options: dict[str, Any] = {"backend": settings.image_backend} if settings.image_backend else {}
     processor = AutoImageProcessor.from_pretrained(folder, **options)
-    size = dict(processor.size)
-    if settings.min_pixels:
-        size["shortest_edge"] = settings.min_pixels
-    if settings.max_pixels:
-        size["longest_edge"] = settings.max_pixels
-    return type(processor)(**{**processor.to_dict(), "size": size})
+    limits = family.limit_pixels(processor, settings.min_pixels, settings.max_pixels)
+    return type(processor)(**{**processor.to_dict(), **limits})
 
 
 def _stored_config(folder: Path) -> dict[str, Any]:
@@ -324,7 +320,6 @@ def reward_facts(model: RewardModel, data_hash: str | None = None) -> dict[str, 
         "basereward_version": __version__,
     }
     if template.vision is not None:
-        size = template.processor.image_processor.size
         facts["image_backend"] = template.vision.backend
-        facts["pixels"] = {"min": size["shortest_edge"], "max": size["longest_edge"]}
+        facts["pixels"] = template.vision.pixels
     return facts

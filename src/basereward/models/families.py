@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from transformers import AutoModel, PreTrainedConfig
 
-from basereward.encoding.vision import QwenVision, VisionEncoding
+from basereward.encoding.internvl import InternVision, limit_tiles
+from basereward.encoding.qwen import Qwen3Vision, QwenVision, limit_edges
+from basereward.encoding.vision import VisionEncoding
 from basereward.errors import CheckpointError
+from basereward.models.towers import Tower, internvl_tower, qwen2_5_tower, qwen2_tower, qwen3_tower
+
+LINEARS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,10 @@ class Family:
         axes: rotary position axes.
         text_module: path of the text model inside the backbone, empty for text families.
         vision_module: path of the vision tower, empty for text families.
-        vision: builds the image encoding from (image processor, config, weightless backbone).
+        projector_module: path of the map from its features to tokens, if it is not part of the tower.
+        vision: builds the encoding of images and videos from (processor, config, weightless backbone).
+        limit_pixels: options of an image processor for (image processor, least pixels, most pixels).
+        tower: the cost of the vision tower, from the configuration.
         lora_targets: regular expression of the text model's linear layers.
     """
 
@@ -30,8 +38,16 @@ class Family:
     axes: int = 1
     text_module: str = ""
     vision_module: str = ""
+    projector_module: str = ""
     vision: Callable[[Any, Any, Any], VisionEncoding] | None = None
-    lora_targets: str = r".*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    limit_pixels: Callable[[Any, int | None, int | None], dict[str, Any]] = limit_edges
+    tower: Callable[[Any], Tower] | None = None
+    lora_targets: str = rf".*({LINEARS})"
+
+    @property
+    def vision_modules(self) -> tuple[str, ...]:
+        """Paths of everything that only images and videos pass through."""
+        return tuple(path for path in (self.vision_module, self.projector_module) if path)
 
     def to_hub(self, name: str) -> str:
         """Return the hub-layout name of a backbone parameter."""
@@ -49,6 +65,16 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
+    "qwen2_vl": Family(
+        architecture="Qwen2VL",
+        hub_prefixes=(("language_model.", "model."), ("visual.", "visual.")),
+        axes=3,
+        text_module="language_model",
+        vision_module="visual",
+        vision=QwenVision,
+        tower=qwen2_tower,
+        lora_targets=rf"language_model\..*\.({LINEARS})",
+    ),
     "qwen2_5_vl": Family(
         architecture="Qwen2_5_VL",
         hub_prefixes=(("language_model.", "model."), ("visual.", "visual.")),
@@ -56,7 +82,33 @@ FAMILIES: dict[str, Family] = {
         text_module="language_model",
         vision_module="visual",
         vision=QwenVision,
-        lora_targets=r"language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+        tower=qwen2_5_tower,
+        lora_targets=rf"language_model\..*\.({LINEARS})",
+    ),
+    "qwen3_vl": Family(
+        architecture="Qwen3VL",
+        hub_prefixes=(("language_model.", "model.language_model."), ("visual.", "model.visual.")),
+        axes=3,
+        text_module="language_model",
+        vision_module="visual",
+        vision=Qwen3Vision,
+        tower=qwen3_tower,
+        lora_targets=rf"language_model\..*\.({LINEARS})",
+    ),
+    "internvl": Family(
+        architecture="InternVL",
+        hub_prefixes=(
+            ("language_model.", "language_model.model."),
+            ("vision_tower.", "vision_tower."),
+            ("multi_modal_projector.", "multi_modal_projector."),
+        ),
+        text_module="language_model",
+        vision_module="vision_tower",
+        projector_module="multi_modal_projector",
+        vision=InternVision,
+        limit_pixels=limit_tiles,
+        tower=internvl_tower,
+        lora_targets=rf"language_model\..*\.({LINEARS})",
     ),
     "qwen2": Family(architecture="Qwen2", hub_prefixes=(("", "model."),)),
     "qwen3": Family(architecture="Qwen3", hub_prefixes=(("", "model."),)),

@@ -77,19 +77,18 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
         "hidden": text.hidden_size,
         "attention": text.num_hidden_layers * text.num_attention_heads * head_dim,
     }
-    if not family.vision_module:
+    if family.tower is None:
         return BackboneSize(vision=0, vision_total=0, **sizes)
-    tower, vision = model.get_submodule(family.vision_module), config.vision_config
-    full = len(vision.fullatt_block_indexes)
-    merger = _count(tower.merger) // vision.spatial_merge_size**2
+    tower = family.tower(config)
+    mergers = sum(_count(model.get_submodule(path)) for path in tower.mergers)
     return BackboneSize(
         **sizes,
-        vision=_count(tower.blocks) + merger,
-        vision_total=_count(tower),
-        patches_per_token=vision.spatial_merge_size**2,
-        vision_full=full * vision.hidden_size,
-        vision_windowed=(vision.depth - full) * vision.hidden_size,
-        window=(vision.window_size // vision.patch_size) ** 2,
+        vision=_count(model.get_submodule(tower.blocks)) + mergers // tower.patches_per_token,
+        vision_total=sum(_count(model.get_submodule(path)) for path in family.vision_modules),
+        patches_per_token=tower.patches_per_token,
+        vision_full=tower.full,
+        vision_windowed=tower.windowed,
+        window=tower.window,
     )
 
 

@@ -1,9 +1,10 @@
 """Proves on a small twin that sharing prompts changes nothing, before any weight is trained.
 
 In bf16 a leak between responses looks like rounding, so the proof runs in fp32 on a model of the same configuration
-class with the same kinds of layers, but a few narrow ones.
+class with the same kinds of layers, but a few narrow ones. A CUDA kernel is proven on its device as well.
 """
 
+import logging
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +14,14 @@ from transformers import AutoModel, PreTrainedConfig
 
 from basereward.encoding.layout import Span, Tree, TreeLayout
 from basereward.errors import BackendError
-from basereward.models.attention import SPLIT
+from basereward.models.attention import SPLIT, VARLEN
+from basereward.models.backends import Backend, Choice
+from basereward.models.reward_model import RewardModel
 
+logger = logging.getLogger(__name__)
 TOLERANCE = 1e-5
+# Half precision differs by rounding, about 1e-2; a wrong alignment of prompt and response by about 1.
+HALF_TOLERANCE = 5e-2
 # Prompt and response lengths of the proof's row: groups of two, one and three, one-token responses among them.
 SHAPES = ((7, (3, 4)), (5, (1,)), (6, (2, 1, 5)))
 SMALL: dict[str, Any] = {
@@ -68,21 +74,24 @@ def twin_config(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 @torch.no_grad()
-def prove_split(config: PreTrainedConfig) -> Proof:
-    """Compare ``split`` with every sequence alone on a twin, and look for leaks.
+def prove(
+    config: PreTrainedConfig, attention: str = SPLIT, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Proof:
+    """Compare shared attention with every sequence alone on a twin, and look for leaks.
 
     Args:
         config: of the real backbone.
+        attention: the attention implementation to prove.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
+        twin = AutoModel.from_config(twin_config(config), dtype=dtype).eval().to(device)
     layout = _layout()
     length = layout.trees[-1].responses[-1].end
-    ids = torch.arange(length)[None] * 37 % 101 + 1
+    ids = torch.arange(length, device=device)[None] * 37 % 101 + 1
     twin.set_attn_implementation("sdpa")
     alone = torch.cat([_alone(twin, ids, tree) for tree in layout.trees])
-    twin.set_attn_implementation(SPLIT)
+    twin.set_attn_implementation(attention)
     shared = _shared(twin, ids, layout)
     changed = ids.clone()
     first = layout.trees[0].responses[0]
@@ -93,19 +102,46 @@ def prove_split(config: PreTrainedConfig) -> Proof:
     return Proof(float((shared - alone).abs().max() / scale), float((moved - shared)[size:].abs().max() / scale))
 
 
-def check_split(config: PreTrainedConfig) -> Proof:
-    """Run the proof.
+def check_sharing(config: PreTrainedConfig, backend: str = "split", device: str = "cpu") -> Proof:
+    """Run the proof in fp32, and for ``varlen`` also its kernel in bf16 on the device.
 
     Raises:
         BackendError: sharing prompts is not exact for this model.
     """
-    proof = prove_split(config)
-    if proof.plain > TOLERANCE or proof.leak > TOLERANCE:
+    proof, limit = prove(config), TOLERANCE
+    if backend == "varlen" and max(proof) <= limit:
+        proof, limit = prove(config, VARLEN, device, torch.bfloat16), HALF_TOLERANCE
+    if max(proof) > limit:
         raise BackendError(
-            f"Sharing prompts is not exact for {type(config).__name__}: it differs by {proof.plain:.1e} from separate "
-            f"sequences and leaks {proof.leak:.1e} between responses (limit {TOLERANCE:.0e}). Use model.backend: plain."
+            f"Sharing prompts by {backend!r} is not exact for {type(config).__name__}: it differs by {proof.plain:.1e} "
+            f"from separate sequences and leaks {proof.leak:.1e} between responses (limit {limit:.0e}). "
+            "Use model.backend: plain."
         )
     return proof
+
+
+def settle_backend(model: RewardModel, wanted: Backend, dtype: torch.dtype | None = None) -> Choice:
+    """Choose the backend of a training run and prove it; ``auto`` falls back to ``plain`` if the proof fails.
+
+    Args:
+        dtype: in which attention is computed, if not that of the weights.
+
+    Raises:
+        BackendError: a backend that was asked for by name is not exact.
+    """
+    choice = model.use_backend(wanted, dtype=dtype)
+    if choice.backend != "plain":
+        try:
+            proof = check_sharing(model.config, choice.backend, model.device.type)
+        except BackendError as error:
+            if wanted != "auto":
+                raise
+            logger.warning("%s", error)
+            model.use_backend("plain")
+            return Choice("plain", "sharing prompts failed its proof")
+        choice = Choice(choice.backend, f"{choice.reason}; a twin differs by {proof.plain:.0e} from separate sequences")
+    logger.info("backend %s: %s", *choice)
+    return choice
 
 
 def _layout() -> TreeLayout:
@@ -140,6 +176,6 @@ def _shared(twin: Any, ids: Tensor, layout: TreeLayout) -> Float[Tensor, "token 
             for tree in layout.trees
             for prompt in [tree.prefix.end - tree.prefix.start]
         ]
-    )[None]
+    )[None].to(ids.device)
     hidden = twin(input_ids=ids, position_ids=positions, tree_layout=layout, use_cache=False).last_hidden_state[0]
     return torch.cat([hidden[span.start : span.end] for tree in layout.trees for span in tree.responses])

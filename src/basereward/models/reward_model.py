@@ -1,5 +1,6 @@
 """The reward model: a backbone without vocabulary, a reward head, and one reward for every response of a batch."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from basereward.errors import TemplateError
 from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, choose_backend, last_hidden
 from basereward.models.families import Family, family_of
 from basereward.models.head import RewardHead
+
+logger = logging.getLogger(__name__)
 
 
 class RewardModel(nn.Module):
@@ -61,7 +64,8 @@ class RewardModel(nn.Module):
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = load_reward_model(path, dtype=dtype).to(device).eval()
-        model.use_backend(backend, scoring=True)
+        choice = model.use_backend(backend, scoring=True)
+        logger.info("backend %s: %s", *choice)
         return model
 
     @property
@@ -122,6 +126,10 @@ class RewardModel(nn.Module):
         backbone = unwrap_peft_model(self.backbone)
         backbone.activation_checkpointing_enable({"use_reentrant": False})
         backbone.disable_input_require_grads()
+
+    def compile_text_model(self) -> None:
+        """Compile the text model with ``torch.compile`` for rows of any lengths; parameter names stay."""
+        unwrap_peft_model(self.backbone).get_submodule(self.family.text_module).compile(dynamic=True)
 
     def forward(self, **batch: Any) -> Float[Tensor, " response"]:
         """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order."""

@@ -8,17 +8,19 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from basereward.data.images import pack_images, replacing
+from basereward.data.images import pack_images, pack_videos, replacing
 from basereward.data.schema import (
     MISSPELT,
     PAIR_KEYS,
     REQUIRED_KEYS,
     Comparison,
+    PartType,
     Response,
     ResponseGroup,
     count_parts,
     parse_messages,
     parse_pair,
+    parse_videos,
     response_id,
 )
 from basereward.errors import DataError, RowError
@@ -181,12 +183,15 @@ def _task(row: Mapping[str, Any], folder: Path, number: int) -> "_Task | RowErro
     is_group = row.get("responses") is not None
     try:
         _require(row, ("prompt",) if is_group else REQUIRED_KEYS, name)
-        images = pack_images(row.get("images"), folder)
-        if row.get("videos"):
-            raise RowError("video", f"Row {name!r} has videos, which this version does not read.")
+        packed = {
+            **row,
+            "id": name,
+            "images": pack_images(row.get("images"), folder),
+            "videos": pack_videos(row.get("videos"), folder),
+        }
         if is_group:
-            return _Task((_group(row, images, name),), None)
-        comparison = parse_pair({**row, "id": name, "images": images}, name).comparison()
+            return _Task((_group(packed),), None)
+        comparison = parse_pair(packed, name).comparison()
         return _Task(comparison.groups, comparison)
     except RowError as error:
         return error
@@ -201,21 +206,20 @@ def _require(row: Mapping[str, Any], keys: Sequence[str], name: str) -> None:
         )
 
 
-def _group(row: Mapping[str, Any], images: Sequence[Any], name: str) -> ResponseGroup:
+def _group(row: Mapping[str, Any]) -> ResponseGroup:
+    name, images, videos = row["id"], tuple(row["images"]), parse_videos(row["videos"])
     prompt = parse_messages(row["prompt"], "user")
     if not isinstance(row["responses"], list):
         raise RowError("malformed", f"Row {name!r}: expected a list under 'responses', found {row['responses']!r}.")
     answers = [parse_messages(answer, "assistant") for answer in row["responses"]]
-    if any(count_parts(messages, "video") for messages in (prompt, *answers)):
-        raise RowError("video", f"Row {name!r} has video parts, which this version does not read.")
-    if count_parts(prompt, "image") != len(images):
-        raise RowError(
-            "placeholder_count",
-            f"Row {name!r} has {count_parts(prompt, 'image')} image parts and {len(images)} images.",
-        )
-    return ResponseGroup(
-        name, prompt, tuple(Response(response_id(name, answer), answer) for answer in answers), tuple(images)
-    )
+    given: dict[PartType, int] = {"image": len(images), "video": len(videos)}
+    for kind, count in given.items():
+        if any(count_parts(answer, kind) for answer in answers):
+            raise RowError("malformed", f"Row {name!r}: a response holds {kind} parts; give such responses as pairs.")
+        if (parts := count_parts(prompt, kind)) != count:
+            raise RowError("placeholder_count", f"Row {name!r} has {parts} {kind} parts and {count} {kind}s.")
+    responses = tuple(Response(response_id(name, answer), answer) for answer in answers)
+    return ResponseGroup(name, prompt, responses, images, videos)
 
 
 def _columns(task: _Task, scores: Sequence[Score]) -> dict[str, Any]:

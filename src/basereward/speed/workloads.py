@@ -10,8 +10,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging
 
 from basereward.encoding.collate import GroupBatch, PairIndex, collate, pair_tensors
+from basereward.encoding.qwen import mrope_positions
 from basereward.encoding.template import EncodedGroup, GroupLength
-from basereward.encoding.vision import EncodedImages, Positions, QwenVision
+from basereward.encoding.vision import EncodedImages, Expansion, Positions
 from basereward.errors import RecipeError
 from basereward.models.families import weightless
 from basereward.models.head import RewardHead
@@ -125,21 +126,22 @@ def encode_lengths(lengths: list[GroupLength], config: PreTrainedConfig, seed: i
     """
     draw = np.random.default_rng(seed)
     vision, rope = config.vision_config, weightless(config)
-    encoder = QwenVision(_Sizes(vision), config, rope)
     groups = []
     for length in lengths:
         if length.image_tokens + 2 > length.prefix:
             raise RecipeError(f"An image of {length.image_tokens} tokens does not fit a prompt of {length.prefix}.")
         ids = draw.integers(10, 1000, length.prefix)
-        images, grid = None, None
+        images = None
         if length.image_tokens:
             side = math.isqrt(length.image_tokens) * vision.spatial_merge_size
             grid = torch.tensor([[1, side, side]])
             width = 3 * vision.temporal_patch_size * vision.patch_size**2
-            images = EncodedImages(torch.randn(side * side, width), grid, [length.image_tokens])
+            tensors = {"pixel_values": torch.randn(side * side, width), "image_grid_thw": grid}
+            rows = [{"pixel_values": side * side, "image_grid_thw": 1}]
+            images = EncodedImages(tensors, rows, [Expansion("image", "", (length.image_tokens,))])
             ids[1] = config.vision_start_token_id
             ids[2 : 2 + length.image_tokens] = config.image_token_id
-        positions: Positions = encoder.positions(ids, grid)
+        positions: Positions = mrope_positions(rope, ids, images)
         suffixes = tuple(draw.integers(10, 1000, size) for size in length.suffixes)
         groups.append(EncodedGroup(ids, suffixes, positions, length.suffixes, images))
     return groups
@@ -158,10 +160,3 @@ def pack(groups: list[EncodedGroup], pairs: list[tuple[int, int]], device: str) 
     """Collate groups with the pairs to compare, on the device."""
     batch = {**collate(groups), **pair_tensors([PairIndex(*pair) for pair in pairs])}
     return {key: value.to(device) for key, value in batch.items()}
-
-
-class _Sizes:
-    """The parts of an image processor that positions need."""
-
-    def __init__(self, vision: Any) -> None:
-        self.merge_size = vision.spatial_merge_size

@@ -61,6 +61,8 @@ class ModelRecipe(_Section):
     """How a batch is computed; auto computes each prompt once wherever that is exact."""
     checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    compile: bool = False
+    """Compile the text model; the first steps take minutes longer."""
 
     @model_validator(mode="after")
     def _frozen_weights_only(self) -> "ModelRecipe":

@@ -22,6 +22,7 @@ from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import LoraSettings, attach_lora, freeze_vision
 from basereward.models.checkpoint import HeadSettings, TemplateSettings, load_template, new_reward_model
 from basereward.models.flops import measure_backbone
+from basereward.models.guard import settle_backend
 from basereward.models.reward_model import RewardModel
 from basereward.training.callbacks import MetricsFile, ProgressBar
 from basereward.training.objectives import ObjectiveSettings
@@ -101,15 +102,15 @@ def prepare_model(recipe: Recipe) -> RewardModel:
     set_seed(recipe.run.seed)
     dtype = getattr(torch, model.frozen_dtype)
     template = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
-    reward_model = new_reward_model(
-        model.backbone, HeadSettings(**model.head.model_dump()), template, dtype=dtype, backend=model.backend
-    )
+    reward_model = new_reward_model(model.backbone, HeadSettings(**model.head.model_dump()), template, dtype=dtype)
     if model.freeze_vision:
         freeze_vision(reward_model)
     if model.lora:
         attach_lora(reward_model, LoraSettings(**model.lora.model_dump()))
     if model.checkpointing:
         reward_model.enable_checkpointing()
+    if model.compile:
+        reward_model.compile_text_model()
     return reward_model
 
 
@@ -126,8 +127,9 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
     bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, recipe.optimizer.epochs)
     sampler.place(_rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
+    backend = settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
     if recipe.hardware.sharding == "fsdp2":
-        shard_model(model.to(args.device), args.device.type, args.bf16, recipe.hardware.shard_size)
+        shard_model(model, args.device.type, args.bf16, recipe.hardware.shard_size)
     trainer = RewardTrainer(
         model,
         args,
@@ -148,7 +150,8 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
         "microbatches": bins.grad_accum,
         "balance": bins.balance,
         "ranks": _world_size(),
-        "backend": model.backend,
+        "backend": backend.backend,
+        "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
     }
     if eval_pairs:

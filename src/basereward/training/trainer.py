@@ -91,6 +91,9 @@ class RewardTrainer(Trainer):
         self._counts = torch.zeros(2, dtype=torch.float64)
         self._waited = 0.0
         self._since = time.perf_counter()
+        # In fp32 the proof on the twin is enough; in bf16 the first batch shows what rounding does.
+        self._compare_backends = args.bf16 and model.backend != "plain"
+        self._difference: dict[str, float] = {}
 
     @property
     def is_sharded(self) -> bool:
@@ -112,7 +115,11 @@ class RewardTrainer(Trainer):
     ) -> Tensor:
         """Return the micro-batch's share of the step's mean loss, times ranks (their gradients are averaged)."""
         compared = {key: inputs[key] for key in PAIR_KEYS}
-        rewards = model(**{key: value for key, value in inputs.items() if key not in PAIR_KEYS})
+        structure = {key: value for key, value in inputs.items() if key not in PAIR_KEYS}
+        if self._compare_backends and self.state.global_step == 0:
+            self._difference = self._backend_difference(structure, inputs["pairs"])
+            self._compare_backends = False
+        rewards = model(**structure)
         objective = preference_objective(rewards, **compared, settings=self.settings)
         self._sums += metric_sums(objective.rewards).cpu()
         images = 0
@@ -120,6 +127,20 @@ class RewardTrainer(Trainer):
             images = int(torch.isin(inputs["image_groups"], inputs["responses"][:, 0]).sum())
         self._counts += torch.tensor([inputs["input_ids"].numel(), images], dtype=torch.float64)
         return objective.total / num_items_in_batch * self.accelerator.num_processes
+
+    @torch.no_grad()
+    def _backend_difference(self, structure: dict[str, Tensor], pairs: Tensor) -> dict[str, float]:
+        """Compare the first batch with every sequence alone, in the precision of the run."""
+        backend = self.model.backend
+        shared = self.model(**structure)
+        self.model.use_backend("plain")
+        plain = self.model(**structure)
+        self.model.use_backend(backend, dtype=torch.bfloat16)
+        margins = [rewards[pairs[:, 0]] - rewards[pairs[:, 1]] for rewards in (shared, plain)]
+        return {
+            "backend_difference": float((shared - plain).abs().max() / plain.abs().max()),
+            "backend_rank_flips": float((margins[0].sign() != margins[1].sign()).sum()),
+        }
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Clip, and stop before a broken gradient reaches the weights; all ranks see the same norm."""
@@ -143,7 +164,8 @@ class RewardTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add accuracy, margins, rewards and throughput since the last log line, over all ranks."""
         if "loss" in logs and "grad_norm" in logs:
-            logs |= self._window_metrics()
+            logs |= self._window_metrics() | self._difference
+            self._difference = {}
         if "train_loss" in logs:
             logs["train_loss"] = self._mean_loss()
         super().log(logs, start_time)

@@ -1,0 +1,114 @@
+"""What goes wrong is one line on stderr and exit code 1: what was found, what was expected, what to do."""
+
+import json
+import os
+
+import pytest
+
+from basereward.cli import main as cli
+
+PAIR = {"prompt": "?", "chosen": "yes", "rejected": "no"}
+# Arguments with names of fixtures in braces, and words of the message.
+CASES = {
+    "missing recipe": ("train none.yaml", ["none.yaml", "YAML"]),
+    "misspelt key": ("train {recipe} optimizer.learning_rte=1", ["learning_rte", "Did you mean 'learning_rate'"]),
+    "no override": ("train {recipe} optimizer", ["key.sub=value"]),
+    "wrong value": ("train {recipe} optimizer.epochs=0", ["optimizer.epochs", "0"]),
+    "missing training data": (
+        "train {recipe} data.train=[none.jsonl] --out new",
+        ["none.jsonl does not exist", ".parquet"],
+    ),
+    "missing backbone": ("train {recipe} model.backbone=./none --out new", ["./none"]),
+    "existing run": ("train {recipe} --out {run}", ["already holds a run", "--resume", "--out"]),
+    "existing demo": ("demo --out {run}", ["already holds a run", "--out"]),
+    "missing model": ("score ./none {pairs} out.jsonl", ["./none"]),
+    "bare backbone": ("score {backbone} {pairs} out.jsonl", ["Qwen2_5_VLForConditionalGeneration", "basereward train"]),
+    "unknown baseline": ("score baseline:lnger {pairs} out.jsonl", ["lnger", "'longer'"]),
+    "address": ("score http://localhost:8000 {pairs} out.jsonl", ["web address", "folder"]),
+    "missing file": ("score baseline:longer none.jsonl out.jsonl", ["none.jsonl"]),
+    "wrong format": ("score baseline:longer {pairs} out.csv", ["'out.csv'", ".jsonl or .parquet"]),
+    "wrong dtype": ("score {model} {pairs} out.jsonl --dtype fp8", ["fp8", "bfloat16"]),
+    "wrong device": ("score {model} {pairs} out.jsonl --device gpu", ["gpu", "--device cpu"]),
+    "wrong backend": ("score {model} {pairs} out.jsonl --backend fast", ["fast", "split"]),
+    "no folder to write into": ("score baseline:longer {pairs} {pairs}/out.jsonl", ["pairs.jsonl"]),
+    "eval missing model": ("eval ./none --data {pairs}", ["./none"]),
+    "eval bare backbone": ("eval {backbone} --data {pairs}", ["not a reward model"]),
+    "eval missing data": ("eval baseline:longer --data none.jsonl", ["none.jsonl does not exist"]),
+    "eval bad rows": ("eval baseline:longer --data bad.jsonl", ["None of 1 rows", "empty_response 1"]),
+    "eval misspelt column": ("eval baseline:longer --data misspelt.jsonl", ["'image'", "'images'"]),
+    "merge whole": ("merge {model} new", ["no adapters"]),
+    "merge into": ("merge {model} {run}", ["not empty"]),
+    "report": ("report none", ["none"]),
+    "lab family": ("lab backbone new --family qwen9", ["qwen9", "qwen3"]),
+    "lab size": ("lab backbone new --size huge", ["huge", "demo"]),
+    "lab suffix": ("lab world new.txt --pairs 1", [".txt", ".jsonl"]),
+}
+
+
+@pytest.fixture
+def names(tiny, vl_backbone, tmp_path):
+    (tmp_path / "bad.jsonl").write_text(json.dumps({**PAIR, "chosen": ""}))
+    (tmp_path / "misspelt.jsonl").write_text(json.dumps({**PAIR, "image": []}))
+    return {**tiny._asdict(), "backbone": vl_backbone}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_an_error_is_one_line(command, names, case, as_json):
+    line, words = CASES[case]
+    if as_json and line.split()[0] not in ("train", "score", "eval", "demo"):
+        pytest.skip("this command has no --json")
+    ended = command(*line.format(**names).split(), *["--json"] * as_json)
+    assert ended.code == 1
+    assert ended.out == ""
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith("error: ")
+    assert all(word in ended.err for word in words), ended.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train", "Missing argument 'RECIPE'"),
+        ("score baseline:longer", "Missing argument"),
+        ("eval baseline:longer", "Missing option '--data'"),
+        ("eval baseline:longer --data x --limit 0", "--limit"),
+        ("tain", "No such command 'tain'"),
+        ("demo --stps 3", "No such option"),
+    ],
+)
+def test_a_wrong_call_is_explained_with_code_two(command, line, words):
+    ended = command(*line.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert words in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_nothing_is_left_behind_by_a_call_that_fails(command, tiny, tmp_path):
+    for line in (
+        "score ./none {pairs} out.jsonl",
+        "eval ./none --data {pairs}",
+        "score baseline:longer none.jsonl out.jsonl",
+    ):
+        command(*line.format(**tiny._asdict()).split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_mistakes_are_two_lines(command, tiny):
+    ended = command("train", tiny.recipe, "optimizer.learning_rte=1", "modl.backbone=x")
+    assert [line.partition(" ")[0] for line in ended.err.splitlines()] == ["error:", "error:"]
+
+
+def test_a_bug_of_ours_keeps_its_traceback(command, monkeypatch):
+    def broken():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(ZeroDivisionError):
+        command("demo")
+
+
+def test_what_must_be_set_before_torch_is_set(command, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(cli, "app", lambda: seen.update(os.environ))
+    command()
+    assert (seen["OMP_WAIT_POLICY"], seen["TOKENIZERS_PARALLELISM"]) == ("PASSIVE", "false")

@@ -1,0 +1,47 @@
+"""The plans of the published recipes, without a network and without their data."""
+
+from pathlib import Path
+
+import pytest
+
+from basereward.models import checkpoint
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no route to the hub\nplease check your connection")
+
+    monkeypatch.setattr(checkpoint, "snapshot_download", refuse)
+
+
+def test_the_paper(command):
+    ended = command("train", RECIPES / "basereward-qwen2_5-vl-7b.yaml", "--plan", "--ranks", 64, "--json")
+    plan = ended.json
+    assert (plan["data"], plan["pairs"], plan["steps"], plan["pairs_per_step"]) == ("assumed", 2_800_000, 21_875, 128)
+    assert plan["parameters"] == pytest.approx(7.75e9, rel=0.002)
+    assert plan["memory"]["total"] < 80
+    assert ended.err.startswith("note: ")
+    assert ended.err.count("\n") == 1
+    assert "recipe assumes" in ended.err
+
+
+def test_one_small_gpu(command):
+    plan = command("train", RECIPES / "qwen2_5-vl-7b-lora-24gb.yaml", "--plan", "--json").json
+    assert plan["memory"]["total"] < 24
+    assert plan["trained_parameters"] < 0.02 * plan["parameters"]
+
+
+def test_the_plan_for_people(command):
+    ended = command("train", RECIPES / "basereward-qwen2_5-vl-7b.yaml", "--plan", "--ranks", 64)
+    for words in ("2,800,000 (assumed", "21,875", "64 ranks", "memory per rank"):
+        assert words in ended.out
+
+
+def test_a_plan_without_data_and_assumption_is_refused(command):
+    ended = command("train", RECIPES / "basereward-qwen2_5-vl-7b.yaml", "--plan", "data.assumed=null")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert "Traceback" not in ended.err

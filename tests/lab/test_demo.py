@@ -1,0 +1,91 @@
+"""The demo: in miniature what it writes, and (slowly) that it learns to look."""
+
+import json
+
+import pytest
+
+from basereward.errors import TrainingError
+from basereward.evaluation.files import read_records
+from basereward.lab import demo
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A demo of three steps: its folder, what it returned and what it said."""
+    folder, said = tmp_path_factory.mktemp("demo") / "run", []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "TRAIN_PAIRS", 96)
+        patch.setattr(demo, "TEST_PAIRS", 24)
+        patch.setattr(demo, "EXAMPLES", 10)
+        result = demo.run_demo(folder, steps=3, say=said.append)
+    return folder, result, said
+
+
+def test_the_result_says_how_good_and_how_long(small):
+    folder, result, _ = small
+    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
+    assert result["pairs"] == 24
+    assert 0 <= result["accuracy"] <= 1
+    assert 0 <= result["image_blind_accuracy"] <= 1
+    assert 0 < result["training"]["seconds"] < result["seconds"]
+    assert result["training"]["steps"] == 3
+    baselines = {"baseline:first", "baseline:longer", "baseline:random", "baseline:shorter"}
+    assert set(result["evaluations"]) == {"model", "image_blind"} | baselines
+
+
+def test_the_run_folder_is_complete(small):
+    folder, _, said = small
+    assert {"result.json", "records.jsonl", "metrics.jsonl", "recipe.yaml", "examples.jsonl", "report.html"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert (folder / "model" / "config.json").exists()
+    assert len(read_records(folder)) == 24
+    assert [text.split()[0] for text in said] == ["drawing", "training", "evaluating"]
+    assert "96 pairs" in said[0]
+
+
+def test_the_examples_show_wrong_and_right_pairs_with_their_pictures(small):
+    folder, result, _ = small
+    examples = [json.loads(line) for line in (folder / "examples.jsonl").read_text().splitlines()]
+    assert len(examples) == 10
+    correct = [example["outcome"] == "correct" for example in examples]
+    wrong = 24 - round(24 * result["accuracy"])
+    assert correct.count(False) == min(wrong, 5)
+    assert correct == sorted(correct)
+    for example in examples:
+        assert example["prompt"]
+        assert example["chosen"] != example["rejected"]
+        assert all((folder / name).is_file() for name in example["images"])
+    assert any(example["images"] for example in examples)
+
+
+def test_the_page_shows_the_accuracy(small):
+    folder, result, _ = small
+    assert f"{100 * result['accuracy']:.1f}" in (folder / "report.html").read_text()
+
+
+def test_a_second_call_is_refused_before_anything_is_drawn(small, tmp_path):
+    folder, _, _ = small
+    before = (folder / "data" / "train.parquet").stat().st_mtime_ns
+    with pytest.raises(TrainingError, match="already holds a run"):
+        demo.run_demo(folder, steps=3)
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(TrainingError, match="already holds a run"):
+        demo.run_demo(tmp_path, steps=3)
+    assert (folder / "data" / "train.parquet").stat().st_mtime_ns == before
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_the_recipe_is_the_papers_but_for_size(tmp_path):
+    recipe = demo.demo_recipe("x", tmp_path, tmp_path / "a", tmp_path / "b", 600, 3)
+    assert (recipe.model.head.layers, recipe.model.head.activation) == (2, "silu")
+    assert (recipe.objective.zero_coefficient, recipe.objective.length_normalization) == (0.0, False)
+    assert recipe.optimizer.epochs * demo.TRAIN_PAIRS >= 600 * recipe.optimizer.pairs_per_step
+    assert (recipe.run.seed, recipe.hardware.use_cpu) == (3, True)
+
+
+@pytest.mark.slow
+def test_the_whole_demo_learns_to_look(tmp_path):
+    result = demo.run_demo(tmp_path / "demo")
+    assert result["accuracy"] >= 0.95
+    assert result["image_blind_accuracy"] <= 0.60
