@@ -184,8 +184,8 @@ def _draw_image(side: int, rng: Random) -> Image.Image:
 def _measure(template: Template, pair: PreferencePair) -> GroupLength:
     answers = [Response(name, messages) for name, messages in (("chosen", pair.chosen), ("rejected", pair.rejected))]
     encoded = template.encode(ResponseGroup(pair.id, pair.prompt, tuple(answers), pair.images))
-    tokens = sum(encoded.images.token_counts) if encoded.images else 0
-    return GroupLength(len(encoded.prefix), tuple(map(len, encoded.suffixes)), tokens)
+    tokens = encoded.prefix == template.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    return GroupLength(len(encoded.prefix), tuple(map(len, encoded.suffixes)), int(tokens.sum()))
 
 
 def _row(pair: PreferencePair) -> dict[str, Any]:

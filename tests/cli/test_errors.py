@@ -39,6 +39,10 @@ CASES = {
     "merge whole": ("merge {model} new", ["no adapters"]),
     "merge into": ("merge {model} {run}", ["not empty"]),
     "report": ("report none", ["none"]),
+    "speed dtype": ("speed score --dtype fp8", ["fp8", "bfloat16"]),
+    "speed device": ("speed train --device gpu", ["gpu", "cannot be used here"]),
+    "speed backend": ("speed score --backends fast", ["fast", "plain"]),
+    "speed preset": ("speed score --preset huge", ["huge", "tiny"]),
     "lab family": ("lab backbone new --family qwen9", ["qwen9", "qwen3"]),
     "lab size": ("lab backbone new --size huge", ["huge", "demo"]),
     "lab suffix": ("lab world new.txt --pairs 1", [".txt", ".jsonl"]),
@@ -52,13 +56,17 @@ def names(tiny, vl_backbone, tmp_path):
     return {**tiny._asdict(), "backbone": vl_backbone}
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
-def test_an_error_is_one_line(command, names, case, as_json):
-    line, words = CASES[case]
-    if as_json and line.split()[0] not in ("train", "score", "eval", "demo"):
-        pytest.skip("this command has no --json")
-    ended = command(*line.format(**names).split(), *["--json"] * as_json)
+CALLS = [(case, line, words) for case, (line, words) in CASES.items()]
+CALLS += [
+    (f"{case}, json", f"{line} --json", words)
+    for case, line, words in CALLS
+    if line.split()[0] in ("train", "score", "eval", "demo", "speed")
+]
+
+
+@pytest.mark.parametrize(("line", "words"), [call[1:] for call in CALLS], ids=[call[0] for call in CALLS])
+def test_an_error_is_one_line(command, names, line, words):
+    ended = command(*line.format(**names).split())
     assert ended.code == 1
     assert ended.out == ""
     assert ended.err.count("\n") == 1
@@ -75,6 +83,7 @@ def test_an_error_is_one_line(command, names, case, as_json):
         ("eval baseline:longer --data x --limit 0", "--limit"),
         ("tain", "No such command 'tain'"),
         ("demo --stps 3", "No such option"),
+        ("speed loader --workers two", "expected numbers by comma"),
     ],
 )
 def test_a_wrong_call_is_explained_with_code_two(command, line, words):

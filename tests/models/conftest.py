@@ -1,4 +1,6 @@
-"""Reward models on the tiny backbones, and a pool of every kind of group."""
+"""Reward models on the tiny backbones, a pool of every kind of group, and how gradients are compared."""
+
+import math
 
 import pytest
 import torch
@@ -70,3 +72,30 @@ def pool(text_groups, image_groups):
         return mixed if model.template.vision else text_groups
 
     return choose
+
+
+@pytest.fixture(scope="session")
+def gradients():
+    """``gradients(model, batch, backend)`` of a loss in which every reward has a weight, as pairs and rankings do."""
+
+    def compute(model, batch, backend):
+        model.use_backend(backend)
+        model.zero_grad()
+        rewards = model(**batch)
+        weights = torch.linspace(-1, 1, len(rewards)) + 0.1
+        (torch.nn.functional.softplus(rewards * 3) * weights).sum().backward()
+        return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+    return compute
+
+
+@pytest.fixture(scope="session")
+def worst_difference():
+    """The worst ``||a - b|| / max(||b||, 1e-6 ||all||)`` over parameters: some gradients are zero in theory."""
+
+    def compare(found, expected):
+        assert found.keys() == expected.keys()
+        floor = 1e-6 * math.sqrt(sum(float(own.norm()) ** 2 for own in expected.values()))
+        return max(float((found[name] - own).norm()) / max(float(own.norm()), floor) for name, own in expected.items())
+
+    return compare

@@ -1,7 +1,5 @@
 """Sharing a prompt changes no gradient: ``split`` and ``plain`` give the same, for every parameter."""
 
-import math
-
 import pytest
 import torch
 
@@ -9,23 +7,6 @@ from basereward.encoding.collate import collate
 from basereward.models.adapters import LoraSettings, attach_lora, freeze_vision
 
 TOLERANCE = 1e-4
-
-
-def gradients(model, batch, backend):
-    """Gradients of a loss in which every reward has a weight of its own, as pairs and rankings give them."""
-    model.use_backend(backend)
-    model.zero_grad()
-    rewards = model(**batch)
-    weights = torch.linspace(-1, 1, len(rewards)) + 0.1
-    (torch.nn.functional.softplus(rewards * 3) * weights).sum().backward()
-    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
-
-
-def worst_difference(found, expected):
-    """The worst ``||a - b|| / max(||b||, 1e-6 ||all||)`` over parameters: some gradients are zero in theory."""
-    assert found.keys() == expected.keys()
-    floor = 1e-6 * math.sqrt(sum(float(own.norm()) ** 2 for own in expected.values()))
-    return max(float((found[name] - own).norm()) / max(float(own.norm()), floor) for name, own in expected.items())
 
 
 @pytest.fixture
@@ -37,7 +18,7 @@ def batch_of(pool):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_split_equals_plain_for_every_parameter(model, checkpointing, batch_of):
+def test_split_equals_plain_for_every_parameter(model, checkpointing, batch_of, gradients, worst_difference):
     batch = batch_of(model)
     expected = gradients(model, batch, "plain")
     assert len(expected) == len(list(model.parameters()))
@@ -50,7 +31,7 @@ def test_split_equals_plain_for_every_parameter(model, checkpointing, batch_of):
 
 @pytest.mark.parametrize("trained", ["everything", "text", "adapters"])
 @pytest.mark.parametrize("backend", ["split", "plain"])
-def test_checkpointing_recomputes_every_layer(vl_model, backend, trained, batch_of):
+def test_checkpointing_recomputes_every_layer(vl_model, backend, trained, batch_of, gradients):
     if trained == "text":
         freeze_vision(vl_model)
     if trained == "adapters":
@@ -74,7 +55,7 @@ def test_checkpointing_recomputes_every_layer(vl_model, backend, trained, batch_
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_adapters_train_alone_and_alike(model, checkpointing, batch_of):
+def test_adapters_train_alone_and_alike(model, checkpointing, batch_of, gradients, worst_difference):
     pytest.importorskip("peft", reason="LoRA needs peft")
     torch.manual_seed(0)
     attach_lora(model, LoraSettings(rank=2, alpha=4))
@@ -95,7 +76,7 @@ def test_adapters_train_alone_and_alike(model, checkpointing, batch_of):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_frozen_vision_tower_gets_no_gradient(vl_model, checkpointing, batch_of):
+def test_a_frozen_vision_tower_gets_no_gradient(vl_model, checkpointing, batch_of, gradients, worst_difference):
     batch = batch_of(vl_model)
     whole = gradients(vl_model, batch, "plain")
     freeze_vision(vl_model)
@@ -113,7 +94,7 @@ def test_freezing_vision_of_a_text_model_does_nothing(text_model):
     assert all(weight.requires_grad for weight in text_model.parameters())
 
 
-def test_the_dummy_image_gives_the_vision_tower_zero_gradients(vl_model, text_groups):
+def test_the_dummy_image_gives_the_vision_tower_zero_gradients(vl_model, text_groups, gradients, worst_difference):
     encoded = [vl_model.template.encode(group) for group in text_groups]
     expected = gradients(vl_model, collate(encoded), "split")
     for backend in ("split", "plain"):

@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from test_exactness import difference
-from test_gradients import gradients, worst_difference
 from transformers import AutoImageProcessor, AutoProcessor
 
 from basereward.encoding.collate import collate
@@ -13,6 +11,11 @@ from basereward.models.families import FAMILIES
 from basereward.models.flops import measure_backbone
 
 VISION_FAMILIES = [name for name, family in FAMILIES.items() if family.vision]
+
+
+def difference(found, expected):
+    """The largest difference relative to the largest reward."""
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 @pytest.fixture(params=VISION_FAMILIES)
@@ -98,7 +101,7 @@ def test_rewards_do_not_depend_on_the_batch(model, groups, batch):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_split_equals_plain_for_every_parameter(model, batch, checkpointing):
+def test_split_equals_plain_for_every_parameter(model, batch, checkpointing, gradients, worst_difference):
     expected = gradients(model, batch, "plain")
     # Without a gradient in theory: a tower's unused last norm and the token that only masking would write.
     unused = {name for name, _ in model.named_parameters()} - expected.keys()
@@ -110,7 +113,7 @@ def test_split_equals_plain_for_every_parameter(model, batch, checkpointing):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_adapters_train_the_text_model_alone(model, batch, checkpointing):
+def test_adapters_train_the_text_model_alone(model, batch, checkpointing, gradients, worst_difference):
     pytest.importorskip("peft", reason="LoRA needs peft")
     attach_lora(model, LoraSettings(rank=2, alpha=4))
     for name, weight in model.named_parameters():
@@ -126,7 +129,7 @@ def test_adapters_train_the_text_model_alone(model, batch, checkpointing):
     assert worst_difference(gradients(model, batch, "split"), expected) <= 1e-4
 
 
-def test_a_frozen_tower_leaves_text_and_head(model, batch):
+def test_a_frozen_tower_leaves_text_and_head(model, batch, gradients):
     freeze_vision(model)
     trained = gradients(model, batch, "split")
     assert all(name.startswith(("backbone.language_model.", "head.")) for name in trained)

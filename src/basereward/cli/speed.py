@@ -90,7 +90,11 @@ def loader(
 
     from basereward.speed.loader import measure_loader
 
-    report = measure_loader([int(count) for count in workers.split(",")], image_side, images)
+    try:
+        counts = [int(count) for count in workers.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"found {workers!r}, expected numbers by comma", param_hint="--workers") from None
+    report = measure_loader(counts, image_side, images)
     if as_json:
         print_json(asdict(report))
         return
@@ -113,8 +117,12 @@ def _measure(
 ) -> None:
     import torch
 
+    from basereward.scoring.spec import parse_device, parse_dtype
     from basereward.speed.measure import measure_speed
     from basereward.speed.workloads import Workload
+
+    parse_device(device)
+    precision: Any = parse_dtype(dtype)
 
     torch.set_num_threads(threads)
     names = [name.strip() for name in backends.split(",")]
@@ -126,7 +134,7 @@ def _measure(
             names,
             repeats,
             device,
-            getattr(torch, dtype),
+            precision,
             checkpointing,
             on_round=bar.move,
         )

@@ -1,12 +1,13 @@
 """Encoded groups and their comparisons as one packed row: a dict of tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from basereward.data.schema import PartType
 from basereward.encoding.template import EncodedGroup
 from basereward.encoding.vision import EncodedImages, VisionEncoding
 
@@ -34,17 +35,19 @@ class PairIndex(NamedTuple):
     weight: float = 1.0
 
 
-def collate(groups: Sequence[EncodedGroup], vision: VisionEncoding | None = None) -> GroupBatch:
+def collate(
+    groups: Sequence[EncodedGroup], vision: VisionEncoding | None = None, kinds: Sequence[PartType] = ("image",)
+) -> GroupBatch:
     """Pack groups into one row.
 
     Args:
         groups: at least one encoded group.
         vision: if given, a row without images gets one tiny image in a group without responses, so that every
-            rank runs the vision tower in the same order (FSDP2 hangs without it). Scoring passes None.
+            rank runs the vision tower equally often (FSDP2 hangs without it). Scoring passes None.
+        kinds: what every row must have; with ``video`` in it, a row without videos gets a tiny one as well. Name it
+            as soon as any row of any rank has videos.
     """
-    groups = list(groups)
-    if vision is not None and all(group.images is None for group in groups):
-        groups.append(_dummy_group(vision))
+    groups = [*groups, *(_dummies(groups, vision, kinds) if vision else ())]
     ids, positions, prefixes, responses = [], [], [], []
     cursor = 0
     for number, group in enumerate(groups):
@@ -115,7 +118,13 @@ def _images(groups: Sequence[EncodedGroup]) -> GroupBatch:
     }
 
 
-def _dummy_group(vision: VisionEncoding) -> EncodedGroup:
-    images = vision.dummy_images()
-    ids = vision.dummy_ids()
-    return EncodedGroup(ids, (), vision.positions(ids, images), (), images)
+def _dummies(
+    groups: Sequence[EncodedGroup], vision: VisionEncoding, kinds: Sequence[PartType]
+) -> Iterator[EncodedGroup]:
+    present = {key for group in groups if group.images for key in group.images.tensors}
+    for kind in vision.kinds:
+        if kind in kinds:
+            images = vision.dummy_images(kind)
+            if not images.tensors.keys() <= present:
+                ids = vision.dummy_ids(kind)
+                yield EncodedGroup(ids, (), vision.positions(ids, images), (), images)

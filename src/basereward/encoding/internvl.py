@@ -32,6 +32,8 @@ class InternVision:
         rope_model: not needed; positions count tokens.
     """
 
+    kinds: tuple[PartType, ...] = ("image",)
+
     def __init__(self, processor: Any, config: Any, rope_model: Any) -> None:
         self.image_processor = processor.image_processor
         self.video_processor = processor.video_processor
@@ -81,11 +83,11 @@ class InternVision:
         """Return 0, 1, 2, ..."""
         return text_positions(ids, axes=1)
 
-    def dummy_ids(self) -> IntArray:
+    def dummy_ids(self, kind: PartType = "image") -> IntArray:
         """Return start, the tokens of one tile, end."""
         return np.array([self._around_ids[0], *self.pad_ids * self._tile, self._around_ids[1]], dtype=np.int64)
 
-    def dummy_images(self) -> EncodedImages:
+    def dummy_images(self, kind: PartType = "image") -> EncodedImages:
         """Return one tile of zeros."""
         size = self.image_processor.size
         pixels = torch.zeros(1, 3, size["height"], size["width"])

@@ -22,6 +22,11 @@ from basereward.encoding.vision import (
 )
 from basereward.errors import RowError
 
+# Patches and their grids (time, rows, columns) as the backbone takes them.
+TENSORS: dict[PartType, tuple[str, str]] = {
+    "image": ("pixel_values", "image_grid_thw"),
+    "video": ("pixel_values_videos", "video_grid_thw"),
+}
 # What the processors assume of frames without a rate.
 DEFAULT_FPS = 24
 
@@ -34,6 +39,8 @@ class QwenVision:
         config: the backbone's configuration.
         rope_model: a backbone of this class without weights (meta device); only ``get_rope_index`` is called.
     """
+
+    kinds: tuple[PartType, ...] = ("image", "video")
 
     def __init__(self, processor: Any, config: Any, rope_model: Any) -> None:
         self.image_processor = processor.image_processor
@@ -68,7 +75,7 @@ class QwenVision:
         rope: dict[str, Any] = {}
         if images:
             done = self.image_processor(images=images, return_tensors="pt")
-            tensors |= {key: done[key] for key in ("pixel_values", "image_grid_thw")}
+            tensors |= {key: done[key] for key in TENSORS["image"]}
         if clips:
             tensors |= self._encode_clips(clips)
             rope["second_per_grid_ts"] = torch.tensor(
@@ -92,18 +99,19 @@ class QwenVision:
         """Return temporal, height and width positions; the continuation is that of one more text token."""
         return mrope_positions(self._rope_model, ids, images)
 
-    def dummy_ids(self) -> IntArray:
-        """Return start, one image token, end."""
-        return np.array([self._around[0], self.pad_ids[0], self._around[1]], dtype=np.int64)
+    def dummy_ids(self, kind: PartType = "image") -> IntArray:
+        """Return start, one pad token, end."""
+        return np.array([self._around[0], self.pad_ids[self.kinds.index(kind)], self._around[1]], dtype=np.int64)
 
-    def dummy_images(self) -> EncodedImages:
-        """Return one image of zeros that takes a single token."""
+    def dummy_images(self, kind: PartType = "image") -> EncodedImages:
+        """Return one image or video of zeros that takes a single token."""
         processor = self.image_processor
         width = 3 * processor.temporal_patch_size * processor.patch_size**2
-        grid = torch.tensor([[1, self._merge, self._merge]])
-        tensors = {"pixel_values": torch.zeros(self._merge**2, width), "image_grid_thw": grid}
-        rows = [{"pixel_values": self._merge**2, "image_grid_thw": 1}]
-        return EncodedImages(tensors, rows, [Expansion("image", self.placeholders["image"], (1,))])
+        pixels, grid = TENSORS[kind]
+        tensors = {pixels: torch.zeros(self._merge**2, width), grid: torch.tensor([[1, self._merge, self._merge]])}
+        expansion = Expansion(kind, self.placeholders[kind], (1,))
+        rope = {} if kind == "image" else {"second_per_grid_ts": torch.ones(1)}
+        return EncodedImages(tensors, [{pixels: self._merge**2, grid: 1}], [expansion], rope)
 
     def _encode_clips(self, clips: Sequence[Clip]) -> dict[str, Tensor]:
         with _refusing_sizes(min(len(clip.frames) for clip in clips)):
@@ -113,22 +121,20 @@ class QwenVision:
                 video_metadata=[_metadata(clip) for clip in clips],
                 return_tensors="pt",
             )
-        return {key: done[key] for key in ("pixel_values_videos", "video_grid_thw")}
+        return {key: done[key] for key in TENSORS["video"]}
 
     def _assemble(
         self, items: Sequence[Image.Image | Clip], tensors: dict[str, Tensor], rope: dict[str, Any]
     ) -> EncodedImages:
-        grids = {key: iter(tensors[key].tolist()) for key in ("image_grid_thw", "video_grid_thw") if key in tensors}
+        grids = {grid: iter(tensors[grid].tolist()) for _, grid in TENSORS.values() if grid in tensors}
         rows, expansions = [], []
         for item in items:
-            if isinstance(item, Clip):
-                grid = next(grids["video_grid_thw"])
-                rows.append({"pixel_values_videos": int(np.prod(grid)), "video_grid_thw": 1})
-                expansions.append(self._expand("video", grid, item.fps, len(item.frames)))
-            else:
-                grid = next(grids["image_grid_thw"])
-                rows.append({"pixel_values": int(np.prod(grid)), "image_grid_thw": 1})
-                expansions.append(self._expand("image", grid, None))
+            kind: PartType = "video" if isinstance(item, Clip) else "image"
+            name, grid_name = TENSORS[kind]
+            grid = next(grids[grid_name])
+            rows.append({name: int(np.prod(grid)), grid_name: 1})
+            fps, frames = (item.fps, len(item.frames)) if isinstance(item, Clip) else (None, 1)
+            expansions.append(self._expand(kind, grid, fps, frames))
         return EncodedImages(tensors, rows, expansions, rope)
 
     def _expand(self, kind: PartType, grid: Sequence[int], fps: float | None, frames: int = 1) -> Expansion:
@@ -164,7 +170,7 @@ def mrope_positions(rope_model: Any, ids: IntArray, images: EncodedImages | None
     config = rope_model.config
     extended = torch.from_numpy(np.append(ids, -1))[None]
     kinds = (extended == config.image_token_id).int() + 2 * (extended == config.video_token_id).int()
-    grids = {key: images.tensors.get(key) for key in ("image_grid_thw", "video_grid_thw")}
+    grids = {grid: images.tensors.get(grid) for _, grid in TENSORS.values()}
     positions, _ = rope_model.get_rope_index(extended, mm_token_type_ids=kinds, **grids, **images.rope)
     array = positions[:, 0].numpy()
     return Positions(np.ascontiguousarray(array[:, :-1]), int(array[0, -1]))

@@ -71,10 +71,12 @@ class VisionEncoding(Protocol):
     Attributes:
         placeholders: what the chat template writes for an image and for a video.
         pad_ids: the ids whose embeddings the backbone replaces by features.
+        kinds: what passes through the vision tower in a call of its own.
     """
 
     placeholders: Mapping[PartType, str]
     pad_ids: tuple[int, ...]
+    kinds: tuple[PartType, ...]
 
     @property
     def backend(self) -> str:
@@ -106,12 +108,12 @@ class VisionEncoding(Protocol):
         """Return what decides pixels and token counts, for cache keys."""
         ...
 
-    def dummy_ids(self) -> IntArray:
-        """Return the ids around one smallest image, for rows that would otherwise have none."""
+    def dummy_ids(self, kind: PartType = "image") -> IntArray:
+        """Return the ids around one smallest image or video, for rows that would otherwise have none."""
         ...
 
-    def dummy_images(self) -> EncodedImages:
-        """Return the smallest image, of zeros."""
+    def dummy_images(self, kind: PartType = "image") -> EncodedImages:
+        """Return the smallest image or video, of zeros."""
         ...
 
 

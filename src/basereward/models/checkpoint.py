@@ -21,6 +21,7 @@ from basereward.errors import CheckpointError, MissingFileError
 from basereward.models.adapters import adapter_name, is_adapter, load_adapter, save_adapter
 from basereward.models.backends import Backend
 from basereward.models.families import Family, family_of, weightless
+from basereward.models.foreign import FOREIGN_HEADS, find_foreign_head
 from basereward.models.head import Activation, RewardHead
 from basereward.models.reward_model import RewardModel
 
@@ -32,11 +33,12 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "reward_hea
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings:
-    """The shape of a reward head."""
+    """The shape of a reward head; only imported ones have a final bias."""
 
     layers: int = 2
     activation: Activation = "silu"
     width: int | None = None
+    final_bias: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def new_reward_model(
 
 
 def load_reward_model(path: str | Path, dtype: torch.dtype | None = None, backend: Backend = "auto") -> RewardModel:
-    """Load a trained reward model, whole or as adapter and head.
+    """Load a trained reward model: whole, as adapter and head, or with the linear head of another library.
 
     Raises:
         CheckpointError: backbone weights or the head are missing.
@@ -185,10 +187,13 @@ def load_reward_model(path: str | Path, dtype: torch.dtype | None = None, backen
     folder = resolve_folder(path)
     facts = _reward_section(folder)
     head_weights = _read_head(folder)
+    if not facts and not head_weights and (foreign := find_foreign_head(folder)):
+        facts = {"head": {"layers": 1, "activation": "none", "final_bias": foreign.bias is not None}}
+        head_weights = foreign.state_dict()
     if not facts or not head_weights:
         raise CheckpointError(
-            f"{folder} has no reward head ({HEAD_PREFIX}* and a 'reward' section in config.json). "
-            "To start from a bare backbone, train one: basereward train RECIPE."
+            f"{folder} has no reward head ({HEAD_PREFIX}* and a 'reward' section in config.json), and none of another "
+            f"library ({', '.join(FOREIGN_HEADS)}). To start from a bare backbone, train one: basereward train RECIPE."
         )
     if is_adapter(folder):
         backbone = load_adapter(folder, lambda base: load_backbone(base, dtype).model)
@@ -312,6 +317,7 @@ def reward_facts(model: RewardModel, data_hash: str | None = None) -> dict[str, 
             "layers": len(model.head.layers),
             "activation": model.head.activation,
             "width": model.head.width,
+            **({"final_bias": True} if model.head.layers[-1].bias is not None else {}),
         },
         "pooling": "last_token",
         "template_hash": template.hash,

@@ -26,7 +26,7 @@ FINAL_STD = 0.1
 class RewardHead(nn.Module):
     """``layers`` linear maps with an activation between them: hidden -> width -> ... -> 1.
 
-    The last layer has no bias, because Bradley-Terry does not see it. Autocast is off inside, and casting the model
+    A new last layer has no bias, because Bradley-Terry does not see it. Autocast is off inside, and casting the model
     leaves these weights alone, so the reward is fp32 in every precision mode.
 
     Args:
@@ -35,11 +35,19 @@ class RewardHead(nn.Module):
         activation: one of ``none, tanh, relu, gelu, silu``; the paper's best is ``silu``.
         width: size of the inner layers; ``hidden_size`` by default (the paper does not say). The attribute is
             the input size of the last layer.
+        final_bias: whether the last layer has a bias, as heads of other libraries may.
 
     Source: paper section 3.2, Table 2.
     """
 
-    def __init__(self, hidden_size: int, layers: int = 2, activation: str = "silu", width: int | None = None) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        layers: int = 2,
+        activation: str = "silu",
+        width: int | None = None,
+        final_bias: bool = False,
+    ) -> None:
         super().__init__()
         if not 1 <= layers <= MAX_LAYERS:
             raise RecipeError(f"Found {layers} head layers, expected 1 to {MAX_LAYERS}.")
@@ -48,11 +56,13 @@ class RewardHead(nn.Module):
         self.activation = activation
         sizes = [hidden_size] + [width or hidden_size] * (layers - 1)
         inner = [nn.Linear(before, after) for before, after in pairwise(sizes)]
-        last = nn.Linear(sizes[-1], 1, bias=False)
+        last = nn.Linear(sizes[-1], 1, bias=final_bias)
         self.layers = nn.ModuleList([*inner, last])
         self.width = sizes[-1]
         self.between = ACTIVATIONS[activation]()
         nn.init.normal_(last.weight, std=FINAL_STD * self.width**-0.5)
+        if final_bias:
+            nn.init.zeros_(last.bias)
 
     def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, " response"]:
         """Return one unbounded fp32 reward for every hidden state."""

@@ -46,7 +46,7 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
         raise ScoringError(f"Found backend {backend!r}, expected one of {', '.join(known)}.")
     folder = resolve_folder(spec)
     config = _read_config(folder)
-    precision, place = _dtype(dtype), _device(device)
+    precision, place = parse_dtype(dtype), parse_device(device)
     if "reward" in config:
         model = RewardModel.from_pretrained(folder, dtype=precision, device=place, backend=backend)  # type: ignore[arg-type]
         return LocalScorer(model, spec)
@@ -70,7 +70,12 @@ def _check_form(spec: str) -> None:
         raise MissingFileError(f"There is no folder {spec!r}.{hint} Expected {FORMS}.")
 
 
-def _dtype(name: str | None) -> "torch.dtype | None":
+def parse_dtype(name: str | None) -> "torch.dtype | None":
+    """Return the dtype of a name, or None for None.
+
+    Raises:
+        ScoringError: neither ``float32`` nor ``bfloat16``.
+    """
     import torch
 
     if name is not None and name not in DTYPES:
@@ -78,7 +83,12 @@ def _dtype(name: str | None) -> "torch.dtype | None":
     return getattr(torch, name) if name else None
 
 
-def _device(name: str | None) -> "torch.device | None":
+def parse_device(name: str | None) -> "torch.device | None":
+    """Return the device of a name, or None for None.
+
+    Raises:
+        ScoringError: no such device on this machine.
+    """
     import torch
 
     if name is None:
