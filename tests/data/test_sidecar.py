@@ -40,7 +40,7 @@ def rows(tmp_path):
 
 
 def same(one, other):
-    arrays = ("image_sizes", "offsets", "text_bytes")
+    arrays = ("image_sizes", "offsets", "video_sizes", "video_offsets", "text_bytes")
     return one.problems == other.problems and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
     )

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from basereward.encoding.vision import Expansion
+from basereward.encoding.media import Expansion
 from basereward.errors import RowError, TemplateError
 
 CONTROL = ("<|image_pad|>", "<|im_end|>", "<|im_start|>assistant\n", "<|vision_start|>", "<think>", "<tool_call>")

@@ -8,8 +8,8 @@ from transformers.models.qwen3_5 import Qwen3_5TextConfig
 
 from basereward.encoding.collate import collate
 from basereward.encoding.layout import TreeLayout
+from basereward.encoding.media import text_positions
 from basereward.encoding.template import EncodedGroup
-from basereward.encoding.vision import text_positions
 from basereward.errors import BackendError
 from basereward.models import attention
 from basereward.models.backends import choose_backend, last_hidden

@@ -10,10 +10,16 @@ from basereward.errors import MissingFileError
 from basereward.models.flops import measure_backbone
 from basereward.models.shapes import SHAPES, backbone_config
 
-# Without vocabulary head. Sources: the model cards; 7B: 8.29e9 less 152064 x 3584 of its lm_head.
+# Without vocabulary head. Sources: the model cards, less the lm_head where it is not tied (7B: 152064 x 3584).
 TOTALS = {
     "Qwen/Qwen2.5-VL-3B-Instruct": 3.75e9,
     "Qwen/Qwen2.5-VL-7B-Instruct": 7.75e9,
+    "Qwen/Qwen2-VL-2B-Instruct": 2.21e9,
+    "Qwen/Qwen2-VL-7B-Instruct": 7.75e9,
+    "Qwen/Qwen3-VL-4B-Instruct": 4.44e9,
+    "Qwen/Qwen3-VL-8B-Instruct": 8.15e9,
+    "OpenGVLab/InternVL3-1B-hf": 0.802e9,
+    "OpenGVLab/InternVL3-8B-hf": 7.40e9,
     "Qwen/Qwen2.5-7B-Instruct": 7.07e9,
     "Qwen/Qwen3-0.6B": 0.596e9,
     "Qwen/Qwen3-4B": 4.02e9,

@@ -14,8 +14,8 @@ import torch
 from basereward.encoding.packing import CostModel
 from basereward.models.reward_model import RewardModel
 from basereward.training.plan import run_sampler
+from basereward.training.prepare import prepare_pairs, prepare_template
 from basereward.training.recipe import Recipe, dump_recipe
-from basereward.training.run import prepare_pairs, prepare_template
 
 KILLED = 9
 # Seven pairs on two ranks in bins of at most 130 tokens: bins are unequal, and some are without an image.

@@ -12,7 +12,8 @@ from basereward.models.flops import measure_backbone
 from basereward.models.reward_model import RewardModel
 from basereward.models.shapes import backbone_config
 from basereward.training.plan import trained_parameters
-from basereward.training.run import prepare_model, train
+from basereward.training.prepare import prepare_model
+from basereward.training.run import train
 
 LORA = {"rank": 4, "alpha": 8}
 

@@ -13,8 +13,9 @@ from basereward.data.storage import write_rows
 from basereward.errors import DataError, TrainingError
 from basereward.lab.world import WorldConfig, draw_rows
 from basereward.models.reward_model import RewardModel
+from basereward.training.prepare import prepare_model
 from basereward.training.recipe import load_recipe
-from basereward.training.run import prepare_model, train
+from basereward.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:
     from basereward.errors import MissingFileError
     from basereward.models.shapes import backbone_config
     from basereward.training.plan import Work, make_plan
-    from basereward.training.run import prepare_pairs, prepare_template
+    from basereward.training.prepare import prepare_pairs, prepare_template
 
     config = backbone_config(recipe.model.backbone)
     try:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from basereward.data.schema import PartType
 from basereward.encoding.template import EncodedGroup
-from basereward.encoding.vision import EncodedImages, VisionEncoding
+from basereward.encoding.vision import VisionEncoding
 
 # One packed row ``[prompt | r1 | r2 | prompt | r1 | ...]`` as a dict, so that Trainer moves it between devices:
 #   input_ids       Int[1, token]
@@ -103,9 +103,7 @@ def take_images(batch: GroupBatch, items: Tensor | None = None) -> dict[str, Ten
 
 
 def _images(groups: Sequence[EncodedGroup]) -> GroupBatch:
-    found: list[tuple[int, EncodedImages]] = [
-        (n, group.images) for n, group in enumerate(groups) if group.images is not None
-    ]
+    found = [(number, group.images) for number, group in enumerate(groups) if group.images is not None]
     if not found:
         return {}
     parts = {key: [images.tensors[key] for _, images in found if key in images.tensors] for key in VISION_KEYS}

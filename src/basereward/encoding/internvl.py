@@ -10,15 +10,8 @@ from torch import Tensor
 
 from basereward.data.images import VideoSize
 from basereward.data.schema import PartType
-from basereward.encoding.vision import (
-    Clip,
-    EncodedImages,
-    Expansion,
-    IntArray,
-    Positions,
-    processor_backend,
-    text_positions,
-)
+from basereward.encoding.media import Clip, EncodedImages, Expansion, IntArray, Positions, text_positions
+from basereward.encoding.vision import processor_backend
 
 
 class InternVision:

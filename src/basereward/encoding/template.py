@@ -12,15 +12,8 @@ from tokenizers import Tokenizer
 
 from basereward.data.images import ImageLimits, VideoSize, load_frames, load_image
 from basereward.data.schema import Message, Messages, PartType, ResponseGroup, count_parts
-from basereward.encoding.vision import (
-    Clip,
-    EncodedImages,
-    Expansion,
-    IntArray,
-    Positions,
-    VisionEncoding,
-    text_positions,
-)
+from basereward.encoding.media import Clip, EncodedImages, Expansion, IntArray, Positions, text_positions
+from basereward.encoding.vision import VisionEncoding
 from basereward.errors import RowError, TemplateError
 
 # Private-use characters stand for a text part while the template is rendered around it.

@@ -173,8 +173,9 @@ def _write_qwen3_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
         "deepstack_visual_indexes": [0],
     }
     rope = {**_mrope(plan), "mrope_interleaved": True}
-    config = Qwen3VLConfig(**_qwen_parts(tokenizer, plan, rope), vision_config=vision)
-    config.text_config.head_dim = plan.text["hidden_size"] // plan.text["num_attention_heads"]
+    parts = _qwen_parts(tokenizer, plan, rope)
+    parts["text_config"]["head_dim"] = plan.text["hidden_size"] // plan.text["num_attention_heads"]
+    config = Qwen3VLConfig(**parts, vision_config=vision)
     _save(Qwen3VLForConditionalGeneration(config), folder)
     area = 32 * 32
     processor = Qwen3VLProcessor(

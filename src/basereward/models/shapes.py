@@ -21,6 +21,13 @@ _QWEN2_5_VL_VISION = {
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
 
+_QWEN3_VL_SMALL_VISION = {
+    "depth": 24,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "deepstack_visual_indexes": [5, 11, 17],
+}
+
 
 def _text(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, vocab: int) -> dict[str, Any]:
     return {
@@ -41,9 +48,35 @@ def _qwen2_5_vl(hidden: int, *rest: int) -> dict[str, Any]:
     }
 
 
+def _qwen2_vl(hidden: int, *rest: int) -> dict[str, Any]:
+    return {"model_type": "qwen2_vl", "text_config": _text(hidden, *rest), "vision_config": {"hidden_size": hidden}}
+
+
+def _qwen3_vl(vision: dict[str, Any], hidden: int, *rest: int) -> dict[str, Any]:
+    return {
+        "model_type": "qwen3_vl",
+        "text_config": {**_text(hidden, *rest), "head_dim": 128},
+        "vision_config": {**vision, "out_hidden_size": hidden},
+    }
+
+
+def _internvl(*text: int) -> dict[str, Any]:
+    return {
+        "model_type": "internvl",
+        "text_config": {"model_type": "qwen2", **_text(*text)},
+        "vision_config": {"attention_bias": True},
+    }
+
+
 SHAPES: dict[str, dict[str, Any]] = {
     "Qwen/Qwen2.5-VL-3B-Instruct": _qwen2_5_vl(2048, 11008, 36, 16, 2, 151936),
     "Qwen/Qwen2.5-VL-7B-Instruct": _qwen2_5_vl(3584, 18944, 28, 28, 4, 152064),
+    "Qwen/Qwen2-VL-2B-Instruct": _qwen2_vl(1536, 8960, 28, 12, 2, 151936),
+    "Qwen/Qwen2-VL-7B-Instruct": _qwen2_vl(3584, 18944, 28, 28, 4, 152064),
+    "Qwen/Qwen3-VL-4B-Instruct": _qwen3_vl(_QWEN3_VL_SMALL_VISION, 2560, 9728, 36, 32, 8, 151936),
+    "Qwen/Qwen3-VL-8B-Instruct": _qwen3_vl({}, 4096, 12288, 36, 32, 8, 151936),
+    "OpenGVLab/InternVL3-1B-hf": _internvl(896, 4864, 24, 14, 2, 151674),
+    "OpenGVLab/InternVL3-8B-hf": _internvl(3584, 18944, 28, 28, 4, 151674),
     "Qwen/Qwen2.5-7B-Instruct": {"model_type": "qwen2", **_text(3584, 18944, 28, 28, 4, 152064)},
     "Qwen/Qwen3-0.6B": {"model_type": "qwen3", "head_dim": 128, **_text(1024, 3072, 28, 16, 8, 151936)},
     "Qwen/Qwen3-4B": {"model_type": "qwen3", "head_dim": 128, **_text(2560, 9728, 36, 32, 8, 151936)},

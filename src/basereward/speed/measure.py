@@ -3,8 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,67 +13,12 @@ from basereward.errors import RecipeError
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.models.reward_model import RewardModel
 from basereward.speed.memory import peak_bytes
+from basereward.speed.report import Mode, SpeedReport, Spread, Timing
 from basereward.speed.workloads import Workload, build_model, encode_lengths, pack, separate
 
-Mode = Literal["train", "score"]
 UNPADDED = "plain_unpadded"
 PEAK_SIZE = 1024
 PEAK_SECONDS = 0.5
-
-
-class Spread(NamedTuple):
-    """Median, smallest and largest of several rounds."""
-
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One backend: rates are per second of wall time, ratios of CPU time round by round (device time on CUDA).
-
-    ``peak_fraction`` is the useful work per second over the machine's own matmul rate of the same run;
-    ``flop_ratio_to_plain_unpadded`` is how much less work this layout needs than separate, unpadded sequences.
-    """
-
-    backend: str
-    seconds: Spread
-    cpu_seconds: Spread
-    pairs_per_second: float
-    responses_per_second: float
-    tokens_per_second: float
-    unique_token_ratio: float
-    flops: float
-    cpu_ratio_to_plain: float | None
-    cpu_ratio_to_plain_unpadded: float | None
-    flop_ratio_to_plain_unpadded: float
-    peak_memory_bytes: int | None
-    peak_fraction: float
-    reward_difference: float
-
-
-@dataclass(frozen=True, slots=True)
-class SpeedReport:
-    """All backends on one workload, and what they ran on."""
-
-    mode: Mode
-    preset: str
-    workload: Workload
-    device: str
-    dtype: str
-    threads: int
-    repeats: int
-    matmul_flops_per_second: float
-    torch_version: str
-    results: list[Timing]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        content = asdict(self)
-        for timing, result in zip(self.results, content["results"], strict=True):
-            result["seconds"], result["cpu_seconds"] = timing.seconds._asdict(), timing.cpu_seconds._asdict()
-        return content
 
 
 class _Round(NamedTuple):

@@ -1,49 +1,32 @@
 """One training run, from a recipe to a run folder: load, measure, plan, train, save."""
 
-import hashlib
 import json
 import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments
 
-from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
-from basereward.encoding.lengths import Lengths, measure_lengths
-from basereward.encoding.template import Template
-from basereward.errors import DataError, TrainingError
-from basereward.models.adapters import LoraSettings, attach_lora, freeze_vision
-from basereward.models.checkpoint import HeadSettings, TemplateSettings, load_template, new_reward_model
+from basereward.errors import TrainingError
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
-from basereward.models.reward_model import RewardModel
 from basereward.training.callbacks import MetricsFile, ProgressBar
 from basereward.training.objectives import ObjectiveSettings
 from basereward.training.parallel import shard_model
 from basereward.training.plan import run_sampler
+from basereward.training.prepare import prepare_model, prepare_pairs, prepare_template, unwrapped_config
 from basereward.training.recipe import Recipe, dump_recipe
 from basereward.training.resume import CHECKPOINTS, checkpoint_step, clear_leftovers, cut_log, last_complete_checkpoint
 from basereward.training.sampler import PairSampler, plan_bins
 from basereward.training.trainer import RewardTrainer
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MeasuredPairs:
-    """Pairs that fit the model, their sizes, and what was dropped."""
-
-    pairs: PairDataset
-    lengths: Lengths
-    drops: dict[str, Any]
-    fingerprint: str
 
 
 class TrainResult(NamedTuple):
@@ -70,48 +53,6 @@ def train(
     """
     with _process_group(recipe):
         return _train(recipe, folder, resume, callbacks or [])
-
-
-def prepare_template(recipe: Recipe) -> Template:
-    """Load the template of a recipe's backbone with the recipe's limits."""
-    model = recipe.model
-    settings = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
-    return load_template(model.backbone, settings)
-
-
-def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: int | None = None) -> MeasuredPairs:
-    """Read, validate and measure pairs; what does not fit is dropped and counted.
-
-    Raises:
-        DataError: a bad row when the recipe is strict, or nothing is left.
-    """
-    data, workers = recipe.data, recipe.hardware.workers
-    loaded = load_pairs(paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers)
-    lengths = measure_lengths(loaded, template, workers)
-    _drop_unfit(loaded, lengths, data.strict)
-    usable = lengths.usable
-    if not usable:
-        raise DataError(f"No pair of {', '.join(paths)} is shorter than max_length {template.max_length}.")
-    fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
-    return MeasuredPairs(loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint)
-
-
-def prepare_model(recipe: Recipe) -> RewardModel:
-    """Build the reward model of a recipe: backbone, seeded head, freezing, adapters, checkpointing."""
-    model = recipe.model
-    set_seed(recipe.run.seed)
-    dtype = getattr(torch, model.frozen_dtype)
-    template = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
-    reward_model = new_reward_model(model.backbone, HeadSettings(**model.head.model_dump()), template, dtype=dtype)
-    if model.freeze_vision:
-        freeze_vision(reward_model)
-    if model.lora:
-        attach_lora(reward_model, LoraSettings(**model.lora.model_dump()))
-    if model.checkpointing:
-        reward_model.enable_checkpointing()
-    if model.compile:
-        reward_model.compile_text_model()
-    return reward_model
 
 
 def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCallback]) -> TrainResult:
@@ -199,11 +140,6 @@ def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> Tr
     )
 
 
-def unwrapped_config(model: RewardModel) -> Any:
-    """Return the backbone's configuration without the attention choice of this run."""
-    return type(model.config).from_dict(model.config.to_dict())
-
-
 def _open_folder(recipe: Recipe, folder: Path, resume: bool) -> Path | None:
     """Prepare the run folder on the first rank and return the checkpoint to resume from."""
     checkpoints = folder / CHECKPOINTS
@@ -216,15 +152,6 @@ def _open_folder(recipe: Recipe, folder: Path, resume: bool) -> Path | None:
         (folder / "recipe.yaml").write_text(dump_recipe(recipe))
         cut_log(folder / "metrics.jsonl", checkpoint_step(checkpoint) if checkpoint else -1)
     return checkpoint
-
-
-def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
-    for row in lengths.rows:
-        if row.problem is None:
-            continue
-        if strict:
-            raise DataError(f"{row.problem[0]}: {row.problem[1]}")
-        loaded.ledger.add(*row.problem)
 
 
 def _world_size() -> int:
