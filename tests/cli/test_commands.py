@@ -127,6 +127,24 @@ def test_an_interrupted_eval_goes_on(command, tiny):
     assert ended.json["results"][str(tiny.pairs)]["n"] == 24
 
 
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_the_demo_in_miniature(command, monkeypatch, tmp_path, as_json):
+    from basereward.lab import demo
+
+    monkeypatch.setattr(demo, "TRAIN_PAIRS", 48)
+    monkeypatch.setattr(demo, "TEST_PAIRS", 12)
+    ended = command("demo", "--out", "d", "--steps", 1, *["--json"] * as_json)
+    assert ended.code == 0
+    assert "drawing 48 pairs" in ended.err
+    assert is_tidy(ended.err)
+    result = json.loads((tmp_path / "d" / "result.json").read_text())
+    if as_json:
+        assert ended.json == result
+        return
+    assert ended.out.split()[:2] == ["accuracy", f"{result['accuracy']:.3f}"]
+    assert "page                  d/report.html" in ended.out
+
+
 def test_lab_and_report(command, tiny, tmp_path):
     ended = command("lab", "backbone", "bb", "--size", "test", "--family", "qwen3")
     assert (ended.code, ended.out, ended.err) == (0, "bb\n", "")

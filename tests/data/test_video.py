@@ -10,7 +10,6 @@ from basereward.data.pairs import load_pairs, pair_row
 from basereward.data.schema import Video, parse_pair
 from basereward.data.sidecar import Sidecar, measure
 from basereward.data.storage import read_rows, write_rows
-from basereward.encoding.lengths import measure_lengths
 
 
 @pytest.fixture(autouse=True)
@@ -92,26 +91,6 @@ def test_videos_survive_writing(file, suffix, tmp_path):
         [(1, 1.0)],
     ]
     assert again.sidecar.videos(0) == ((4, 64, 96), (3, 80, 56))
-
-
-def test_lengths_equal_encoding_without_opening_a_frame(file, backbone_of):
-    from basereward.models.checkpoint import load_template
-
-    loaded = load_pairs([file])
-    for family in ("qwen2_5_vl", "qwen3_vl", "internvl"):
-        template = load_template(backbone_of(family))
-        lengths = measure_lengths(loaded, template)
-        assert lengths.rows == measure_lengths(loaded, template).rows
-        refused = 1 if family == "qwen3_vl" else 0
-        assert len(lengths.usable) == 4 - refused
-        if refused:
-            assert lengths.rows[3].problem[0] == "video"
-        for place in lengths.usable:
-            (group,) = loaded.pairs[place].comparison().groups
-            (length,) = lengths.rows[place].groups
-            encoded = template.encode(group)
-            assert length.total == encoded.tokens
-            assert length.image_tokens == sum(encoded.images.token_counts if encoded.images else [])
 
 
 def test_videos_of_responses_go_to_groups_of_their_own():

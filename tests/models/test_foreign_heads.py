@@ -62,15 +62,7 @@ def by_hand(folder, batch, weight, bias):
 def test_rewards_equal_a_hand_computation(family, kind, foreign, text_groups, tmp_path):
     file = "value_head.safetensors" if "value" in kind else "model.safetensors"
     folder = foreign(family, HEADS[kind], file)
-    weights = load_file(folder / file)
-    weight, bias = (
-        ([weights.get(name) for name in (*HEADS[kind], None)][:2])
-        if len(HEADS[kind]) > 1
-        else (
-            weights[next(iter(HEADS[kind]))],
-            None,
-        )
-    )
+    weight, bias, *_ = [load_file(folder / file)[name] for name in HEADS[kind]] + [None]
     model = load_reward_model(folder).eval()
     assert len(model.head.layers) == 1
     assert (model.head.layers[0].bias is not None) == (bias is not None)

@@ -215,7 +215,7 @@ def test_one_frame(groups, family, model, film):
         lambda: model.template.encode(group),
         lambda: model.template.measure(group, [], [VideoSize(1, 64, 96)]),
     ):
-        with pytest.raises(RowError, match="1 frames") as caught:
+        with pytest.raises(RowError, match="refuses 1 frame ") as caught:
             call()
         assert caught.value.reason == "video"
 

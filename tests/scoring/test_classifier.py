@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from basereward.errors import CheckpointError, TemplateError
+from basereward.models import checkpoint
 from basereward.scoring.classifier import ClassifierScorer
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.spec import open_scorer
@@ -139,11 +140,12 @@ def test_a_tokenizer_without_a_chat_template_is_refused(changed):
         open_scorer(str(changed))
 
 
-def test_the_spec_opens_it_under_its_own_name(changed):
-    scorer = open_scorer(str(changed), dtype="bfloat16", device="cpu")
+def test_the_spec_opens_it_under_its_own_name(changed, monkeypatch):
+    monkeypatch.setattr(checkpoint, "resolve_folder", lambda spec: changed)
+    scorer = open_scorer("owner/name", dtype="bfloat16", device="cpu")
     assert isinstance(scorer, ClassifierScorer)
     assert not isinstance(scorer, LocalScorer)
-    assert scorer.name == str(changed)
+    assert scorer.name == "owner/name"
     assert scorer.model.dtype == torch.bfloat16
     config = json.loads((changed / "config.json").read_text())
     assert config["architectures"] == ["Qwen3ForSequenceClassification"]

@@ -135,5 +135,5 @@ def _load(path: Path) -> Lengths:
     groups: list[list[GroupLength]] = [[] for _ in range(int(stored["rows"]))]
     for place, prefix, image_tokens, *suffixes in stored["table"].tolist():
         groups[place].append(GroupLength(prefix, tuple(size for size in suffixes if size >= 0), image_tokens))
-    problems = json.loads(str(stored["problems"]))
-    return Lengths([PairLength(tuple(own), problems.get(str(place))) for place, own in enumerate(groups)])
+    problems = {int(place): tuple(problem) for place, problem in json.loads(str(stored["problems"])).items()}
+    return Lengths([PairLength(tuple(own), problems.get(place)) for place, own in enumerate(groups)])

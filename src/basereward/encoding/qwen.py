@@ -186,4 +186,5 @@ def _refusing_sizes(frames: int) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise RowError("video", f"A video of {frames} frames cannot be read: {error}.") from error
+        found = f"The video processor refuses {frames} frame{'s' * (frames != 1)}"
+        raise RowError("video", f"{found} ({error}); give more frames, or of another shape.") from error

@@ -1,0 +1,147 @@
+"""Where the files of a benchmark are: a folder under ``--data-root``, or a snapshot from the hub.
+
+Both have the layout of the hub repository, so that a downloaded copy is a data root; some benchmarks are also read in
+the form in which their text lies in a public git repository.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basereward.errors import DataError, MissingFileError
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HubRepository:
+    """A dataset repository: what to download, which revision, and under which licence.
+
+    ``revision`` is a commit, or None where none has been verified: then the newest is taken and recorded.
+    ``patterns`` limit what is downloaded.
+    """
+
+    id: str
+    licence: str
+    revision: str | None = None
+    patterns: tuple[str, ...] = ()
+
+    def command(self, folder: str | Path) -> str:
+        """Return the shell command that brings the files into ``folder``."""
+        revision = f" --revision {self.revision}" if self.revision else ""
+        include = "".join(f" --include '{pattern}'" for pattern in self.patterns)
+        return f"hf download {self.id} --repo-type dataset{revision}{include} --local-dir {folder}"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkFiles:
+    """The folder that holds a benchmark's files, and what to say when one is not there."""
+
+    folder: Path
+    repository: HubRepository
+
+    def find(self, *patterns: str) -> list[Path]:
+        """Return the sorted files of the first pattern (a glob) that has any.
+
+        Raises:
+            MissingFileError: no pattern has a file; names the file, the hub id and the command that brings it.
+        """
+        for pattern in patterns:
+            if found := sorted(path for path in self.folder.glob(pattern) if path.is_file()):
+                return found
+        raise MissingFileError(
+            f"There is no {' or '.join(patterns)} in {self.folder}. It is in the hub data set {self.repository.id}: "
+            f"{self.repository.command(self.folder)}"
+        )
+
+    def has(self, pattern: str) -> bool:
+        """Return whether a file matches the pattern."""
+        return any(path.is_file() for path in self.folder.glob(pattern))
+
+
+def open_files(folder: str, repository: HubRepository, data_root: Path | None) -> BenchmarkFiles:
+    """Return the files under ``data_root / folder``, or a hub snapshot if no root is given.
+
+    Raises:
+        MissingFileError: no such folder, or the snapshot cannot be downloaded.
+    """
+    if data_root is None:
+        return BenchmarkFiles(_download(folder, repository), repository)
+    place = data_root / folder
+    if not place.is_dir():
+        raise MissingFileError(
+            f"There is no folder {place}. Its files are in the hub data set {repository.id}: "
+            f"{repository.command(place)}"
+        )
+    return BenchmarkFiles(place, repository)
+
+
+def _download(folder: str, repository: HubRepository) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        path = snapshot_download(
+            repository.id,
+            repo_type="dataset",
+            revision=repository.revision,
+            allow_patterns=list(repository.patterns) or None,
+        )
+    except Exception as error:  # the client raises its own, httpx's and the system's errors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingFileError(
+            f"The hub data set {repository.id} cannot be downloaded ({reason}). Bring it with "
+            f"'{repository.command(Path('DATA') / folder)}' and give --data-root DATA."
+        ) from error
+    return Path(path)
+
+
+def read_records(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the records of a ``.jsonl``, ``.json`` (a list) or ``.parquet`` file.
+
+    Raises:
+        DataError: not such a file, or a record that is no object.
+    """
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path, columns)
+        return
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        # Not splitlines(), which also splits at characters that may stand inside a JSON string.
+        records = json.loads(text) if path.suffix == ".json" else map(json.loads, filter(str.strip, text.split("\n")))
+        for number, record in enumerate(records):
+            if not isinstance(record, dict):
+                raise DataError(f"{path}, record {number}: expected an object, found {str(record)[:60]}.")
+            yield record
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not JSON: {error}.") from error
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=64, columns=names):
+                yield from batch.to_pylist()
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is not a Parquet file: {error}.") from error
+
+
+def field(record: Raw, name: str, place: str) -> Any:
+    """Return a field of a record.
+
+    Raises:
+        DataError: the record has no such field, or null under it.
+    """
+    if record.get(name) is None:
+        raise DataError(f"{place} has no {name!r}; found the fields {', '.join(record)}.")
+    return record[name]
+
+
+def stored_image(image: Any, folder: Path) -> Any:
+    """Return a path relative to ``folder`` as one that can be opened; embedded images stay as they are."""
+    return str(folder / image) if isinstance(image, str) else image

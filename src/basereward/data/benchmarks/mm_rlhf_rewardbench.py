@@ -1,0 +1,76 @@
+"""MM-RLHF-RewardBench: 170 pairs over 46 prompts with an image or a video.
+
+Hub: ``yifanzhang114/MM-RLHF-RewardBench`` (licence: see the repository; no revision is pinned). A video is a folder of
+frames; as the official script does, 32 of them are taken at equal distances, here in the order of their names. The
+subset is the first of mcq, long, short, safety and video that occurs in the path. Rows of one id share a prompt.
+
+Source: MM-RLHF, ``mm_reward_bench.jsonl`` and its evaluation script.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from basereward.data.benchmarks.files import BenchmarkFiles, HubRepository, Raw, field, read_records, stored_image
+from basereward.data.benchmarks.items import BenchmarkRow, text_row
+from basereward.data.benchmarks.registry import Benchmark, BenchmarkPart
+from basereward.data.schema import Video
+from basereward.errors import DataError
+
+REPOSITORY = HubRepository("yifanzhang114/MM-RLHF-RewardBench", "see the repository")
+SUBSETS = ("mcq", "long", "short", "safety", "video")
+FRAMES = 32
+
+
+def read(opened: dict[str, BenchmarkFiles]) -> Iterator[BenchmarkRow]:
+    """Yield the rows of ``mm_reward_bench.jsonl``.
+
+    Raises:
+        MissingFileError: the file is not there.
+        DataError: a record without a prompt, a pair, and an image or video of a known subset.
+    """
+    [path] = opened["test"].find("mm_reward_bench.jsonl")
+    # The hub's archive keeps the media in images/, the paths in the file do not say so.
+    media = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
+    for number, record in enumerate(read_records(path)):
+        yield parse(record, f"{path}, record {number}", media)
+
+
+def parse(record: Raw, place: str, folder: Path) -> BenchmarkRow:
+    """Return one row.
+
+    Raises:
+        DataError: a field is missing, or the path names no known subset.
+    """
+    kind = "video" if record.get("video") else "image"
+    media = str(field(record, kind, place))
+    subset = next((name for name in SUBSETS if name in media), None)
+    if subset is None:
+        raise DataError(f"{place} shows {media!r}; expected a path with one of {', '.join(SUBSETS)} in it.")
+    return text_row(
+        field(record, "id", place),
+        subset,
+        field(record, "prompt", place),
+        [field(record, "chosen", place)],
+        [field(record, "rejected", place)],
+        images=[stored_image(media, folder)] if kind == "image" else [],
+        videos=[sampled_video(folder / media)] if kind == "video" else [],
+    )
+
+
+def sampled_video(folder: Path, frames: int = FRAMES) -> Video:
+    """Return ``frames`` files of a folder at equal distances; a folder that is not there stands as its only frame.
+
+    So the video fails with the folder's name when a model opens it, and only then.
+    """
+    names = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    if not names:
+        return Video((str(folder),))
+    places = np.linspace(0, len(names) - 1, min(frames, len(names))).astype(int)
+    return Video(tuple(str(names[place]) for place in places))
+
+
+BENCHMARK = Benchmark(
+    "mm_rlhf_rewardbench", "MM-RLHF-RewardBench", {"test": BenchmarkPart("mm_rlhf_rewardbench", REPOSITORY)}, read
+)

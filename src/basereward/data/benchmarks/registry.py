@@ -1,0 +1,77 @@
+"""All benchmarks by name, and those that third parties add."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from basereward.data.benchmarks.files import BenchmarkFiles, HubRepository, open_files
+from basereward.data.benchmarks.items import BenchmarkItem, BenchmarkRow, build_items
+from basereward.errors import DataError
+from basereward.registry import Registry
+
+# Gets the opened files of each part that is asked for, by the part's name.
+Read = Callable[[dict[str, BenchmarkFiles]], Iterable[BenchmarkRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkPart:
+    """A separately downloaded part of a benchmark: its folder under the data root and its hub repository."""
+
+    folder: str
+    repository: HubRepository
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """An evaluation set: its name, what it is, its parts, and how its rows are read.
+
+    Args:
+        parts: what can be loaded; protocols may ask for some of them. The first is the default.
+        read: the rows of the opened parts, in an order that does not depend on the machine.
+    """
+
+    name: str
+    title: str
+    parts: dict[str, BenchmarkPart]
+    read: Read
+
+    def load(
+        self, data_root: Path | None = None, parts: Iterable[str] = (), limit: int | None = None
+    ) -> list[BenchmarkItem]:
+        """Return the items of some parts, the default one if none is named.
+
+        Args:
+            data_root: folder whose subfolders hold the files; without it they come from the hub.
+            limit: only the first items.
+
+        Raises:
+            MissingFileError: a file is not there; names the hub id and the command that brings it.
+            DataError: an unreadable record, or none at all.
+        """
+        wanted = tuple(parts) or (next(iter(self.parts)),)
+        opened = {
+            part: open_files(self.parts[part].folder, self.parts[part].repository, data_root) for part in wanted
+        }
+        items = build_items(self.name, self.read(opened))
+        if not items:
+            folders = ", ".join(str(files.folder) for files in opened.values())
+            raise DataError(f"Benchmark {self.name} has no row in {folders}.")
+        return items[:limit]
+
+
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    {
+        name: f"basereward.data.benchmarks.{name}:BENCHMARK"
+        for name in (
+            "vl_rewardbench",
+            "mm_rlhf_rewardbench",
+            "rm_bench",
+            # "rewardbench",
+            # "multimodal_rewardbench",
+            # "rewardbench2",
+            # "judgebench",
+            # "videorewardbench",
+        )
+    },
+)

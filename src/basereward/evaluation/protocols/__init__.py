@@ -1,0 +1,1 @@
+"""How benchmarks turn scores into numbers: one module each, with the official grouping and formula as default."""

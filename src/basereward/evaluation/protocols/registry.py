@@ -1,0 +1,140 @@
+"""The protocols of each benchmark by name, and the summary that they give."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from basereward.errors import DataError
+from basereward.evaluation.protocols.formulas import (
+    Computed,
+    Metric,
+    accuracy_by_group,
+    check_ties,
+    count_tied,
+    scored,
+)
+from basereward.evaluation.records import RowRecord
+from basereward.registry import Registry
+from basereward.statistics import Ties, wilson_interval
+
+Compute = Callable[[Sequence[RowRecord], Ties], Computed]
+OFFICIAL = "official"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One way to turn the records of a benchmark into numbers.
+
+    Args:
+        name: what ``--protocol`` calls it.
+        text: grouping and formula in one line; it is printed with every result.
+        compute: metrics and groups of all records, failed ones included; pure.
+        parts: the parts of the benchmark that it needs; the default one if empty.
+        ties: the rule of the official script; strict unless it says otherwise.
+    """
+
+    name: str
+    text: str
+    compute: Compute
+    parts: tuple[str, ...] = ()
+    ties: Ties = "strict"
+
+
+Protocols = Registry[Protocol]
+PROTOCOLS: Registry[Protocols] = Registry(
+    "benchmark",
+    {
+        name: f"basereward.evaluation.protocols.{name}:PROTOCOLS"
+        for name in (
+            "vl_rewardbench",
+            "mm_rlhf_rewardbench",
+            "rm_bench",
+            # "rewardbench",
+            # "multimodal_rewardbench",
+            # "rewardbench2",
+            # "judgebench",
+            # "videorewardbench",
+        )
+    },
+)
+
+
+def protocols(*entries: Protocol) -> Protocols:
+    """Return a registry of protocols by their names."""
+    return Registry("protocol", {entry.name: entry for entry in entries})
+
+
+def _by_subset(records: Sequence[RowRecord], ties: Ties) -> Computed:
+    return accuracy_by_group(records, ties, lambda record: record.subset)
+
+
+# For a benchmark that brings none: the accuracy of rows, by subset.
+DEFAULT_PROTOCOLS = protocols(Protocol(OFFICIAL, "accuracy over rows, by subset", _by_subset))
+
+
+def summarize(
+    benchmark: str, protocol: Protocol, records: Sequence[RowRecord], ties: Ties | None = None
+) -> dict[str, Any]:
+    """Return ``{benchmark, n, protocol, metrics, groups, ties, failed, coverage}``.
+
+    Metrics are computed over the scored rows, ``accuracy_of_all`` divides by all of them. ``ties`` counts equal
+    scores of a correct and a rejected response.
+
+    Raises:
+        DataError: no records, a row twice, or an unknown rule for ties.
+    """
+    return _summarize(benchmark, protocol, records, ties)[0]
+
+
+def define(protocol: Protocol, records: Sequence[RowRecord], ties: Ties | None = None) -> dict[str, str]:
+    """Return one line for each metric of ``summarize`` that defines it.
+
+    Raises:
+        DataError: as ``summarize``.
+    """
+    return _summarize("", protocol, records, ties)[1]
+
+
+def _summarize(
+    benchmark: str, protocol: Protocol, records: Sequence[RowRecord], ties: Ties | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    if not records:
+        raise DataError("There are no records to summarize.")
+    if len({record.row for record in records}) < len(records):
+        raise DataError(f"A row of {benchmark} has several records; rows are keyed by their place in the file.")
+    rule = ties or protocol.ties
+    check_ties(rule)
+    ordered = sorted(records, key=lambda record: record.row)
+    usable = scored(ordered)
+    computed = protocol.compute(ordered, rule)
+    metrics = dict(computed.metrics)
+    definitions = dict(computed.definitions)
+    if rule != "half":
+        metrics["accuracy_ties_half"] = dict(protocol.compute(ordered, "half").metrics["accuracy"])
+        definitions["accuracy_ties_half"] = "accuracy with a tie as a shared point"
+    metrics["accuracy_of_all"] = _of_all(metrics["accuracy"], len(records))
+    definitions["accuracy_of_all"] = "points / all rows: a failed row counts as wrong"
+    summary = {
+        "benchmark": benchmark,
+        "n": len(records),
+        "protocol": f"{protocol.name}: {protocol.text}; ties {rule}",
+        "metrics": metrics,
+        "groups": computed.groups,
+        "ties": count_tied(usable),
+        "failed": len(records) - len(usable),
+        "coverage": len(usable) / len(records),
+    }
+    return summary, definitions
+
+
+def _of_all(accuracy: Metric, n: int) -> Metric:
+    value, usable = accuracy["value"], accuracy["n"] or 0
+    if value is not None and usable == n:
+        return dict(accuracy)
+    points = min(float(n), (value or 0.0) * usable)
+    return {"value": points / n, "n": n, **wilson_interval(points, n)._asdict()}
+
+
+def subset_summary(records: Sequence[RowRecord], ties: Ties) -> dict[str, dict[str, Any]]:
+    """Return ``{n, accuracy, low, high}`` of every subset of the file, whatever the protocol groups."""
+    return accuracy_by_group(records, ties, lambda record: record.subset).groups
