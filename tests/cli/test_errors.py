@@ -79,7 +79,7 @@ def test_an_error_is_one_line(command, names, line, words):
     [
         ("train", "Missing argument 'RECIPE'"),
         ("score baseline:longer", "Missing argument"),
-        ("eval baseline:longer", "Missing option '--data'"),
+        ("eval baseline:longer", "--data"),
         ("eval baseline:longer --data x --limit 0", "--limit"),
         ("tain", "No such command 'tain'"),
         ("demo --stps 3", "No such option"),

@@ -16,44 +16,128 @@ from basereward.cli.output import (
     say,
 )
 
+Results = dict[str, dict[str, Any]]
+BENCH_HELP = "Benchmark by name, or file.py:NAME; may be repeated."
+ROOT_HELP = "Folder of local copies of benchmarks; from the hub by default."
+SCORES_HELP = "File of scores made elsewhere, instead of MODEL; for one --bench."
+
 
 def evaluate(
-    model: str = typer.Argument(metavar="MODEL", help=MODEL_HELP),
-    data: list[str] = typer.Option(..., "--data", help="File of canonical pairs, folder or hub id; may be repeated."),
+    model: str | None = typer.Argument(None, metavar="[MODEL]", help=MODEL_HELP),
+    data: list[str] = typer.Option([], "--data", help="File of canonical pairs, folder or hub id; may be repeated."),
+    bench: list[str] = typer.Option([], "--bench", help=BENCH_HELP),
+    data_root: Path | None = typer.Option(None, help=ROOT_HELP),
+    protocol: str | None = typer.Option(None, help="Protocol of the benchmark; its official one by default."),
+    ties: str | None = typer.Option(None, help="strict, half or greater_or_equal; the protocol's by default."),
+    from_scores: Path | None = typer.Option(None, help=SCORES_HELP),
     out: Path | None = typer.Option(None, help="Result folder; runs/eval-MODEL by default."),
     references: bool = typer.Option(True, help="Also evaluate trivial baselines and the image-blind model."),
-    limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of each file."),
-    strict: bool = typer.Option(False, "--strict", help="Fail on the first bad row instead of counting it."),
+    limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of each file, items of a benchmark."),
+    strict: bool = typer.Option(False, "--strict", help="Fail on the first bad row of --data instead of counting it."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the records of an interrupted call."),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
     backend: str = typer.Option("auto", help=BACKEND_HELP),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Measure pair accuracy with intervals, beside trivial baselines.
+    """Measure accuracy on benchmarks or on your own pairs, with intervals, beside trivial baselines.
 
     Example: `basereward eval runs/demo/model --data pairs.jsonl`
+
+    Example: `basereward eval runs/demo/model --bench vl_rewardbench --protocol r1_reward`
     """
-    from basereward.evaluation.runner import evaluate_file
+    from basereward.evaluation.benchmarks import BenchmarkOptions
+
+    _check(model, data, bench, from_scores)
+    settings = {"dtype": dtype, "backend": backend}
+    options = BenchmarkOptions(
+        data_root,
+        protocol,
+        ties,  # type: ignore[arg-type]
+        references,
+        limit,
+        resume,
+        from_scores,
+        settings,
+    )
+    name = (model or from_scores.stem if from_scores else str(model)).strip("/").replace("/", "-").replace(":", "-")
+    root = out or Path("runs") / f"eval-{name}"
+    sets = _open_benchmarks(bench, protocol)
+    scorer = _open_scorer(model, dtype, device, backend)
+    on_data, folders = _evaluate_files(scorer, root, data, references, limit, strict, resume, settings)
+    on_bench, more = _evaluate_benchmarks(scorer, root, sets, options)
+    results, folders = {**on_data, **on_bench}, {**folders, **more}
+    for note in dict.fromkeys(note for result in results.values() for note in result["notes"]):
+        say(f"note: {note}")
+    if as_json:
+        _print_json(model or str(from_scores), folders, on_data, on_bench)
+        return
+    _print_tables(on_data)
+    _print_benchmarks(on_bench)
+    for folder in folders.values():
+        print(f"{folder / 'result.json'}")
+
+
+def _check(model: str | None, data: list[str], bench: list[str], from_scores: Path | None) -> None:
+    if not data and not bench:
+        raise typer.BadParameter("give --bench or --data, or both.")
+    if (model is None) == (from_scores is None):
+        raise typer.BadParameter("give either MODEL or --from-scores.")
+    if from_scores is not None and (data or len(bench) != 1):
+        raise typer.BadParameter("--from-scores goes with exactly one --bench.")
+
+
+def _open_benchmarks(bench: list[str], protocol: str | None) -> dict[str, Any]:
+    from basereward.evaluation.plugins import open_benchmark
+
+    sets = {spec: open_benchmark(spec) for spec in dict.fromkeys(bench)}
+    # A misspelt protocol is found before a model is loaded.
+    for chosen in sets.values():
+        chosen.protocol(protocol)
+    return sets
+
+
+def _open_scorer(model: str | None, dtype: str | None, device: str | None, backend: str) -> Any:
     from basereward.scoring.spec import open_scorer
 
-    folders = _folders(out or Path("runs") / f"eval-{model.strip('/').replace('/', '-').replace(':', '-')}", data)
-    scorer = open_scorer(model, dtype, device, backend)
-    settings = {"dtype": dtype, "backend": backend}
-    results: dict[str, dict[str, Any]] = {}
+    return None if model is None else open_scorer(model, dtype, device, backend)
+
+
+def _evaluate_files(
+    scorer: Any,
+    root: Path,
+    data: list[str],
+    references: bool,
+    limit: int | None,
+    strict: bool,
+    resume: bool,
+    settings: dict[str, Any],
+) -> tuple[Results, dict[str, Path]]:
+    if not data:
+        return {}, {}
+    from basereward.evaluation.runner import evaluate_file
+
+    results: Results = {}
+    folders = _folders(root, data)
     for path, folder in folders.items():
         with progress(folder.name) as bar:
             results[path] = evaluate_file(
                 scorer, path, folder, references, limit, strict, resume, bar.move, settings=settings
             )
-        for note in results[path]["notes"]:
-            say(f"note: {note}")
-    if as_json:
-        print_json({"model": model, "folders": {path: str(own) for path, own in folders.items()}, "results": results})
-        return
-    _print_tables(results)
-    for folder in folders.values():
-        print(f"{folder / 'result.json'}")
+    return results, folders
+
+
+def _evaluate_benchmarks(
+    scorer: Any, root: Path, sets: dict[str, Any], options: Any
+) -> tuple[Results, dict[str, Path]]:
+    from basereward.evaluation.benchmarks import evaluate_benchmark
+
+    results: Results = {}
+    folders = {spec: root / chosen.benchmark.name for spec, chosen in sets.items()}
+    for spec, chosen in sets.items():
+        with progress(spec) as bar:
+            results[spec] = evaluate_benchmark(scorer, chosen, folders[spec], options, bar.move)
+    return results, folders
 
 
 def _folders(root: Path, data: list[str]) -> dict[str, Path]:
@@ -68,16 +152,33 @@ def _folders(root: Path, data: list[str]) -> dict[str, Path]:
     return folders
 
 
-def _print_tables(results: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
+def _print_json(model: str, folders: dict[str, Path], on_data: Results, on_bench: Results) -> None:
+    """Print one benchmark's summary as it is; several results under their names."""
+    summaries = {name: result["evaluations"]["model"] for name, result in on_bench.items()}
+    if len(summaries) == 1 and not on_data:
+        print_json(next(iter(summaries.values())))
+        return
+    places = {name: str(folder) for name, folder in folders.items()}
+    print_json({"model": model, "folders": places, "results": {**on_data, **summaries}})
 
-    from basereward.evaluation.runner import IMAGE_BLIND
-    from basereward.reporting.tables import accuracy_table, source_table, to_rich
+
+def _console() -> Any:
+    from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         # Without a terminal rich takes 80 columns and cuts the headers.
-        console.width = 140
+        console.width = 160
+    return console
+
+
+def _print_tables(results: Results) -> None:
+    if not results:
+        return
+    from basereward.evaluation.runner import IMAGE_BLIND
+    from basereward.reporting.tables import accuracy_table, source_table, to_rich
+
+    console = _console()
     for path, result in results.items():
         console.print(to_rich(accuracy_table(result["evaluations"]), title=path))
         if len(result["evaluations"]["model"]["groups"]) > 1:
@@ -85,3 +186,17 @@ def _print_tables(results: dict[str, dict[str, Any]]) -> None:
             console.print(to_rich(source_table(shown), title=f"{path} by source"))
         for reason, count in {**result["dropped"], **result["failures"]}.items():
             console.print(f"{count} x {reason}")
+
+
+def _print_benchmarks(results: Results) -> None:
+    if not results:
+        return
+    from basereward.evaluation.benchmark_tables import footnotes, group_table, metric_table
+    from basereward.reporting.tables import Table, to_rich
+
+    console = _console()
+    for name, result in results.items():
+        console.print(to_rich(Table(*metric_table(result)), title=f"{name}: {result['scorer']}"))
+        console.print(to_rich(Table(*group_table(result)), title=f"{name} by group"))
+        for line in footnotes(result):
+            print(line)

@@ -1,6 +1,5 @@
 """Where the prompts and responses of a packed row stand, and the same row as separate sequences."""
 
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -25,24 +24,27 @@ class Tree(NamedTuple):
     responses: tuple[Span, ...]
 
 
-@dataclass(frozen=True)
 class TreeLayout:
-    """The trees of a packed row, in order, as host integers."""
+    """The trees of a packed row, in order, as host integers.
 
-    trees: tuple[Tree, ...]
-    sizes: tuple[int, ...] = field(init=False)
-    """Lengths of all spans in row order: each prompt, then its responses."""
-    _varlen: "VarlenIndex | None" = field(default=None, init=False, compare=False, repr=False)
+    A plain class: FSDP2 would take a dataclass apart to cast what it holds.
 
-    def __post_init__(self) -> None:
-        spans = [span for tree in self.trees for span in (tree.prefix, *tree.responses)]
-        object.__setattr__(self, "sizes", tuple(span.end - span.start for span in spans))
+    Args:
+        trees: every prompt with its responses.
+    """
+
+    def __init__(self, trees: tuple[Tree, ...]) -> None:
+        self.trees = trees
+        spans = [span for tree in trees for span in (tree.prefix, *tree.responses)]
+        # Lengths of all spans in row order: each prompt, then its responses.
+        self.sizes = tuple(span.end - span.start for span in spans)
+        self._varlen: VarlenIndex | None = None
 
     def varlen(self, device: torch.device) -> "VarlenIndex":
         """Return the row as variable-length queries and keys, built once for all layers."""
         if self._varlen is None or self._varlen.gather.device != device:
-            object.__setattr__(self, "_varlen", _index(self, device))
-        return self._varlen  # type: ignore[return-value]
+            self._varlen = _index(self, device)
+        return self._varlen
 
     @classmethod
     def of(cls, batch: GroupBatch) -> "TreeLayout":

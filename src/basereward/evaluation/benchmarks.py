@@ -62,7 +62,7 @@ def evaluate_benchmark(
     scorer: Scorer | None,
     chosen: EvaluationSet,
     folder: Path,
-    options: BenchmarkOptions = BenchmarkOptions(),  # noqa: B008 (frozen)
+    options: BenchmarkOptions = BenchmarkOptions(),
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Evaluate a benchmark; write ``records.jsonl`` and ``result.json`` and return the latter.
@@ -134,7 +134,10 @@ class RecordStore:
 
 
 def score_items(
-    scorer: Scorer, items: Sequence[BenchmarkItem], store: RecordStore | None = None, on_progress: Progress | None = None
+    scorer: Scorer,
+    items: Sequence[BenchmarkItem],
+    store: RecordStore | None = None,
+    on_progress: Progress | None = None,
 ) -> Iterator[RowRecord]:
     """Yield the records of all rows, item by item; what the store knows is not computed again.
 
@@ -146,9 +149,7 @@ def score_items(
         numbers = range(start, min(start + BATCH_GROUPS, len(items)))
         todo = [number for number in numbers if any(row.row not in known for row in items[number].rows)]
         scores = checked_scores(scorer, [items[number].group for number in todo]) if todo else []
-        fresh = {
-            number: item_records(items[number], number, own) for number, own in zip(todo, scores, strict=True)
-        }
+        fresh = {number: item_records(items[number], number, own) for number, own in zip(todo, scores, strict=True)}
         if store:
             store.add([record for number in todo for record in fresh[number]])
         for number in numbers:
@@ -170,16 +171,14 @@ def _result(
     others = {}
     if options.references:
         for baseline in map(BASELINES.get, BASELINES.names()):
-            others[baseline.name] = summarize(
-                benchmark.name, protocol, list(score_items(baseline, items)), ties
-            )
+            others[baseline.name] = summarize(benchmark.name, protocol, list(score_items(baseline, items)), ties)
     return {
         **summary,
         "scorer": name,
         "items": len(items),
         "responses": sum(len(item.group.responses) for item in items),
         "definitions": define(protocol, records, ties),
-        "subsets": subset_summary(records, ties or protocol.ties),
+        "subsets": subset_summary(protocol, records, ties),
         "failures": dict(Counter(record.failure for record in records if record.failure is not None)),
         "notes": _notes(chosen, protocol, items, options),
         "settings": dict(options.settings or {}),
@@ -192,9 +191,7 @@ def _result(
 def _parts(chosen: EvaluationSet, protocol: Protocol) -> dict[str, dict[str, str | None]]:
     parts = chosen.benchmark.parts
     wanted = protocol.parts or (next(iter(parts)),)
-    return {
-        name: {"hub_id": parts[name].repository.id, "revision": parts[name].repository.revision} for name in wanted
-    }
+    return {name: {"hub_id": parts[name].repository.id, "revision": parts[name].repository.revision} for name in wanted}
 
 
 def _notes(

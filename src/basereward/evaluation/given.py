@@ -60,7 +60,9 @@ def _record(line: Mapping[str, Any], row: ItemRow, number: int, place: str) -> R
     correct, rejected = _sides(line, len(row.correct), place)
     expected = (len(row.correct), len(row.rejected))
     if (len(correct), len(rejected)) != expected:
-        raise DataError(f"{place} has {len(correct)} and {len(rejected)} scores; expected {expected[0]}, {expected[1]}.")
+        raise DataError(
+            f"{place} has {len(correct)} and {len(rejected)} scores; expected {expected[0]}, {expected[1]}."
+        )
     sides = [[_number(value, place) for value in side] for side in (correct, rejected)]
     absent = any(value is None for side in sides for value in side)
     broken = any(value is not None and not math.isfinite(value) for side in sides for value in side)

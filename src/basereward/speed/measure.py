@@ -19,6 +19,8 @@ from basereward.speed.workloads import Workload, build_model, encode_lengths, pa
 UNPADDED = "plain_unpadded"
 PEAK_SIZE = 1024
 PEAK_SECONDS = 0.5
+# Dense bf16 operations a second, from the makers' data sheets.
+DATA_SHEET = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
 class _Round(NamedTuple):
@@ -72,7 +74,17 @@ def measure_speed(
     work = {name: factor * layout_flops(size, lengths, name) for name in backends}
     reference = factor * layout_flops(size, lengths, UNPADDED)
     results = [
-        _timing(name, rounds, work, reference, lengths, memory[name], peak, _difference(rewards, name))
+        _timing(
+            name,
+            rounds,
+            work,
+            reference,
+            lengths,
+            memory[name],
+            peak,
+            _difference(rewards, name),
+            data_sheet_rate(device, dtype),
+        )
         for name in backends
     ]
     threads = torch.get_num_threads()
@@ -103,6 +115,14 @@ def matmul_rate(dtype: torch.dtype, device: str) -> float:
         spent = _timed(lambda: left @ right, device)
         best = max(best, 2 * size**3 / max(spent.cpu, 1e-9))
     return best
+
+
+def data_sheet_rate(device: str, dtype: torch.dtype) -> float | None:
+    """Return the dense bf16 rate of a GPU in ``DATA_SHEET``, or None for other devices and precisions."""
+    if not device.startswith("cuda") or dtype != torch.bfloat16:
+        return None
+    name = torch.cuda.get_device_name()
+    return next((rate for part, rate in DATA_SHEET.items() if part in name), None)
 
 
 def _runner(
@@ -158,6 +178,7 @@ def _timing(
     memory: int | None,
     peak: float,
     difference: float,
+    sheet: float | None,
 ) -> Timing:
     own = rounds[name]
     seconds, cpu = _spread([turn.wall for turn in own]), _spread([turn.cpu for turn in own])
@@ -178,6 +199,7 @@ def _timing(
         flop_ratio_to_plain_unpadded=reference / work[name],
         peak_memory_bytes=memory,
         peak_fraction=work[name] / cpu.median / peak,
+        mfu=None if sheet is None else work[name] / seconds.median / sheet,
         reward_difference=difference,
     )
 

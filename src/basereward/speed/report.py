@@ -21,6 +21,7 @@ class Timing:
     """One backend: rates are per second of wall time, ratios of CPU time round by round (device time on CUDA).
 
     ``peak_fraction`` is the useful work per second over the machine's own matmul rate of the same run;
+    ``mfu`` is the same over the data sheet's rate of a known GPU;
     ``flop_ratio_to_plain_unpadded`` is how much less work this layout needs than separate, unpadded sequences.
     """
 
@@ -37,6 +38,7 @@ class Timing:
     flop_ratio_to_plain_unpadded: float
     peak_memory_bytes: int | None
     peak_fraction: float
+    mfu: float | None
     reward_difference: float
 
 

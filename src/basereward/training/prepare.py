@@ -8,6 +8,7 @@ import torch
 from transformers import set_seed
 
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
+from basereward.data.schema import PartType
 from basereward.encoding.lengths import Lengths, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError
@@ -19,12 +20,13 @@ from basereward.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class MeasuredPairs:
-    """Pairs that fit the model, their sizes, and what was dropped."""
+    """Pairs that fit the model, their sizes, what was dropped, and what they show besides text."""
 
     pairs: PairDataset
     lengths: Lengths
     drops: dict[str, Any]
     fingerprint: str
+    kinds: tuple[PartType, ...]
 
 
 def prepare_template(recipe: Recipe) -> Template:
@@ -48,7 +50,10 @@ def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: i
     if not usable:
         raise DataError(f"No pair of {', '.join(paths)} is shorter than max_length {template.max_length}.")
     fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
-    return MeasuredPairs(loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint)
+    kinds: tuple[PartType, ...] = ("image", "video") if len(loaded.sidecar.video_sizes) else ("image",)
+    return MeasuredPairs(
+        loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint, kinds
+    )
 
 
 def prepare_model(recipe: Recipe) -> RewardModel:

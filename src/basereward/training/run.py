@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
         ObjectiveSettings(**recipe.objective.model_dump()),
         eval_pairs=eval_pairs.pairs if eval_pairs else None,
         data_hash=train_pairs.fingerprint,
+        kinds=max((part.kinds for part in (train_pairs, eval_pairs) if part), key=len),
         callbacks=[MetricsFile(folder / "metrics.jsonl"), ProgressBar(), *callbacks],
     )
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -91,6 +93,7 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
         "microbatches": bins.grad_accum,
         "balance": bins.balance,
         "ranks": _world_size(),
+        "peak_memory_bytes": peak_memory(args.device),
         "backend": backend.backend,
         "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
@@ -100,6 +103,13 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
     if trainer.is_world_process_zero():
         (folder / "train.json").write_text(json.dumps(facts, indent=2) + "\n")
     return TrainResult(folder, folder / "model", facts)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most memory that this process has held: of the GPU, or resident on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> TrainingArguments:

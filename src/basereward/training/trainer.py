@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from basereward.data.schema import PreferencePair
+from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
 from basereward.models.checkpoint import read_weights, save_reward_model
 from basereward.models.reward_model import RewardModel
@@ -52,6 +52,8 @@ class RewardTrainer(Trainer):
         sampler: the order of the same pairs on this rank.
         settings: the loss.
         eval_pairs: pairs for evaluation during training.
+        data_hash: fingerprint of the training data, stored with the model.
+        kinds: what every row must show, as ``PreferenceCollator`` takes it.
     """
 
     model: Any
@@ -69,6 +71,7 @@ class RewardTrainer(Trainer):
         settings: ObjectiveSettings,
         eval_pairs: Sequence[PreferencePair] | None = None,
         data_hash: str | None = None,
+        kinds: Sequence[PartType] = ("image",),
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         if args.n_gpu > 1:
@@ -79,7 +82,7 @@ class RewardTrainer(Trainer):
         self.sampler = sampler
         self.settings = settings
         self.data_hash = data_hash
-        collator = PreferenceCollator(model.template)
+        collator = PreferenceCollator(model.template, kinds)
         super().__init__(model, args, collator, train_pairs, eval_pairs, callbacks=callbacks)  # type: ignore[arg-type]
         for printer in (PrinterCallback, ProgressCallback):
             self.remove_callback(printer)
@@ -186,6 +189,8 @@ class RewardTrainer(Trainer):
             "images_per_second": float(counts[1]) / seconds,
             "data_wait_share": self._waited / seconds,
         }
+        if self.args.device.type == "cuda":
+            metrics["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self._sums.zero_()
         self._counts.zero_()
         self._waited = 0.0

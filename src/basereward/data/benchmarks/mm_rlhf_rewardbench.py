@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from basereward.data.benchmarks.files import BenchmarkFiles, HubRepository, Raw, field, read_records, stored_image
+from basereward.data.benchmarks.files import BenchmarkFiles, HubRepository, Raw, field, read_records
 from basereward.data.benchmarks.items import BenchmarkRow, text_row
 from basereward.data.benchmarks.registry import Benchmark, BenchmarkPart
 from basereward.data.schema import Video
@@ -31,10 +31,8 @@ def read(opened: dict[str, BenchmarkFiles]) -> Iterator[BenchmarkRow]:
         DataError: a record without a prompt, a pair, and an image or video of a known subset.
     """
     [path] = opened["test"].find("mm_reward_bench.jsonl")
-    # The hub's archive keeps the media in images/, the paths in the file do not say so.
-    media = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
     for number, record in enumerate(read_records(path)):
-        yield parse(record, f"{path}, record {number}", media)
+        yield parse(record, f"{path}, record {number}", path.parent)
 
 
 def parse(record: Raw, place: str, folder: Path) -> BenchmarkRow:
@@ -48,15 +46,22 @@ def parse(record: Raw, place: str, folder: Path) -> BenchmarkRow:
     subset = next((name for name in SUBSETS if name in media), None)
     if subset is None:
         raise DataError(f"{place} shows {media!r}; expected a path with one of {', '.join(SUBSETS)} in it.")
+    file = locate_media(media, folder)
     return text_row(
         field(record, "id", place),
         subset,
         field(record, "prompt", place),
         [field(record, "chosen", place)],
         [field(record, "rejected", place)],
-        images=[stored_image(media, folder)] if kind == "image" else [],
-        videos=[sampled_video(folder / media)] if kind == "video" else [],
+        images=[str(file)] if kind == "image" else [],
+        videos=[sampled_video(file)] if kind == "video" else [],
     )
+
+
+def locate_media(name: str, folder: Path) -> Path:
+    """Return where a file or folder of frames is: beside the JSONL file, or in the hub's folder ``images``."""
+    places = [folder / name, folder / "images" / name, folder / "images" / Path(name).name]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def sampled_video(folder: Path, frames: int = FRAMES) -> Video:

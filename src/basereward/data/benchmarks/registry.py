@@ -49,9 +49,7 @@ class Benchmark:
             DataError: an unreadable record, or none at all.
         """
         wanted = tuple(parts) or (next(iter(self.parts)),)
-        opened = {
-            part: open_files(self.parts[part].folder, self.parts[part].repository, data_root) for part in wanted
-        }
+        opened = {part: open_files(self.parts[part].folder, self.parts[part].repository, data_root) for part in wanted}
         items = build_items(self.name, self.read(opened))
         if not items:
             folders = ", ".join(str(files.folder) for files in opened.values())
@@ -67,11 +65,11 @@ BENCHMARKS: Registry[Benchmark] = Registry(
             "vl_rewardbench",
             "mm_rlhf_rewardbench",
             "rm_bench",
-            # "rewardbench",
-            # "multimodal_rewardbench",
-            # "rewardbench2",
-            # "judgebench",
-            # "videorewardbench",
+            "rewardbench",
+            "multimodal_rewardbench",
+            "rewardbench2",
+            "judgebench",
+            "videorewardbench",
         )
     },
 )

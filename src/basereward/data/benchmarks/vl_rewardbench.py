@@ -21,13 +21,13 @@ COLUMNS = ("id", "query", "response", "image", "human_ranking")
 
 
 def read(opened: dict[str, BenchmarkFiles]) -> Iterator[BenchmarkRow]:
-    """Yield the rows of ``data.jsonl``, or of the hub's Parquet file.
+    """Yield the rows of the hub's Parquet file, which holds the images, or of ``data.jsonl``.
 
     Raises:
         MissingFileError: neither is there.
         DataError: a record without a ranking of two responses.
     """
-    paths = opened["test"].find("data.jsonl", "data.json", "data/test-*.parquet", "test-*.parquet")
+    paths = opened["test"].find("data/test-*.parquet", "data.jsonl", "data.json")
     for path in paths:
         for number, record in enumerate(read_records(path, COLUMNS)):
             yield parse(record, f"{path}, record {number}", path.parent)
@@ -56,6 +56,4 @@ def subset_of(identity: str) -> str:
     return re.split("[_-]", identity, maxsplit=1)[0]
 
 
-BENCHMARK = Benchmark(
-    "vl_rewardbench", "VL-RewardBench", {"test": BenchmarkPart("vl_rewardbench", REPOSITORY)}, read
-)
+BENCHMARK = Benchmark("vl_rewardbench", "VL-RewardBench", {"test": BenchmarkPart("vl_rewardbench", REPOSITORY)}, read)

@@ -8,10 +8,12 @@ from basereward.errors import DataError
 from basereward.evaluation.protocols.formulas import (
     Computed,
     Metric,
+    Value,
     accuracy_by_group,
     check_ties,
     count_tied,
     scored,
+    win_value,
 )
 from basereward.evaluation.records import RowRecord
 from basereward.registry import Registry
@@ -31,6 +33,7 @@ class Protocol:
         compute: metrics and groups of all records, failed ones included; pure.
         parts: the parts of the benchmark that it needs; the default one if empty.
         ties: the rule of the official script; strict unless it says otherwise.
+        value: the points of one row, for the accuracies of subsets.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Protocol:
     compute: Compute
     parts: tuple[str, ...] = ()
     ties: Ties = "strict"
+    value: Value = win_value
 
 
 Protocols = Registry[Protocol]
@@ -49,11 +53,11 @@ PROTOCOLS: Registry[Protocols] = Registry(
             "vl_rewardbench",
             "mm_rlhf_rewardbench",
             "rm_bench",
-            # "rewardbench",
-            # "multimodal_rewardbench",
-            # "rewardbench2",
-            # "judgebench",
-            # "videorewardbench",
+            "rewardbench",
+            "multimodal_rewardbench",
+            "rewardbench2",
+            "judgebench",
+            "videorewardbench",
         )
     },
 )
@@ -135,6 +139,9 @@ def _of_all(accuracy: Metric, n: int) -> Metric:
     return {"value": points / n, "n": n, **wilson_interval(points, n)._asdict()}
 
 
-def subset_summary(records: Sequence[RowRecord], ties: Ties) -> dict[str, dict[str, Any]]:
+def subset_summary(
+    protocol: Protocol, records: Sequence[RowRecord], ties: Ties | None = None
+) -> dict[str, dict[str, float | int | None]]:
     """Return ``{n, accuracy, low, high}`` of every subset of the file, whatever the protocol groups."""
-    return accuracy_by_group(records, ties, lambda record: record.subset).groups
+    rule = ties or protocol.ties
+    return accuracy_by_group(records, rule, lambda record: record.subset, value=protocol.value).groups

@@ -92,6 +92,11 @@ def _explain(level: str) -> str:
 
 
 PROTOCOLS = protocols(
-    Protocol(OFFICIAL, "3 x 3 style matrix by domain, then the mean over domains", compute),
-    Protocol("pooled", "3 x 3 style matrix over all items at once", compute_pooled),
+    Protocol(
+        OFFICIAL,
+        "3 x 3 style matrix by domain, then the mean over domains",
+        compute,
+        value=level_value("overall"),
+    ),
+    Protocol("pooled", "3 x 3 style matrix over all items at once", compute_pooled, value=level_value("overall")),
 )
