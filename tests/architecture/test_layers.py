@@ -26,7 +26,6 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # Third-party package -> the only place that may import it.
 ONLY_IN = {
     "matplotlib": "reporting/plots.py",
-    "jinja2": "reporting/",
     "trl": "rl/grpo.py",
     "ray": "scoring/bulk.py",
     "vllm": "models/vllm_plugin.py",

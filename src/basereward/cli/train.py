@@ -17,6 +17,7 @@ def train(
     plan: bool = typer.Option(False, "--plan", help="Print pairs, tokens, steps, memory and FLOPs; train nothing."),
     ranks: int = typer.Option(0, min=0, help="Ranks to plan for; those of this launch by default."),
     limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of each training file."),
+    strict: bool = typer.Option(False, "--strict", help="Fail on the first bad row instead of counting it."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Train a reward model on preference pairs.
@@ -27,7 +28,11 @@ def train(
     """
     from basereward.training.recipe import load_recipe
 
-    changes = [*(overrides or []), *([f"data.limit={limit}"] if limit else [])]
+    changes = [
+        *(overrides or []),
+        *([f"data.limit={limit}"] if limit else []),
+        *(["data.strict=true"] if strict else []),
+    ]
     loaded = load_recipe(recipe, changes)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if plan:

@@ -155,6 +155,8 @@ def pack_image(source: Any, folder: Path) -> dict[str, Any]:
         source = source.get("path")
     if isinstance(source, Mapping):
         data, path = source["bytes"], source.get("path")
+        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+            raise RowError("malformed", f"Expected image bytes or base64 under 'bytes', found {type(data).__name__}.")
         return {"bytes": decode_text(f"data:,{data}") if isinstance(data, str) else bytes(data), "path": path}
     if isinstance(source, Image.Image):
         file = BytesIO()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from jinja2.exceptions import TemplateError as JinjaError
 from tokenizers import Tokenizer
 
 from basereward.data.images import ImageLimits, VideoSize, load_frames, load_image
@@ -223,9 +224,12 @@ class Template:
         if self.vision is None:
             # Text templates render list content as nothing at all.
             plain = [{"role": message.role, "content": message.text} for message in messages]
-        return self.tokenizer.apply_chat_template(
-            plain, chat_template=self.chat_template, tokenize=False, add_generation_prompt=prompt
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                plain, chat_template=self.chat_template, tokenize=False, add_generation_prompt=prompt
+            )
+        except JinjaError as error:
+            raise TemplateError(f"The chat template refuses this conversation: {error}") from error
 
     def _encode_apart(
         self, messages: Messages, texts: list[str], expansions: Sequence[Expansion], prompt: bool

@@ -75,7 +75,8 @@ def resolve_folder(path: str | Path) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=WEIGHT_PATTERNS))
     except Exception as error:
-        raise MissingFileError(f"No folder {str(path)!r}, and the hub did not give it: {error}") from error
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingFileError(f"No folder {str(path)!r}, and the hub did not give it: {cause}") from error
 
 
 def load_backbone(path: str | Path, dtype: torch.dtype | None = None) -> LoadedBackbone:

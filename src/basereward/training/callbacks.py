@@ -34,6 +34,8 @@ class ProgressBar(TrainerCallback):
 
     # Above this share of the time, more loader processes would speed the run up.
     SLOW_DATA = 0.25
+    # Before this step the share is that of the loader's start.
+    SETTLED = 20
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -67,7 +69,8 @@ class ProgressBar(TrainerCallback):
         shown = {name: f"{logs[name]:.3f}" for name in ("loss", "accuracy", "eval_accuracy") if name in logs}
         if shown:
             self.bar.set_postfix(shown)
-        if logs.get("data_wait_share", 0.0) > self.SLOW_DATA and not self.has_warned:
+        is_slow = state.global_step >= self.SETTLED and logs.get("data_wait_share", 0.0) > self.SLOW_DATA
+        if is_slow and not self.has_warned:
             self.has_warned = True
             share = logs["data_wait_share"]
             self.bar.write(f"waiting for data {share:.0%} of the time: raise hardware.workers", file=sys.stderr)
