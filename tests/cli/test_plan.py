@@ -22,6 +22,7 @@ def test_the_paper(command):
     plan = ended.json
     assert (plan["data"], plan["pairs"], plan["steps"], plan["pairs_per_step"]) == ("assumed", 2_800_000, 21_875, 128)
     assert plan["parameters"] == pytest.approx(7.75e9, rel=0.002)
+    assert plan["parameters"] == plan["trained_parameters"]
     assert plan["memory"]["total"] < 80
     assert ended.err.startswith("note: ")
     assert ended.err.count("\n") == 1
@@ -45,3 +46,21 @@ def test_a_plan_without_data_and_assumption_is_refused(command):
     assert ended.code == 1
     assert ended.err.startswith("error: ")
     assert "Traceback" not in ended.err
+
+
+def test_the_limit_holds_for_assumed_pairs(command):
+    plan = command("train", RECIPES / "basereward-qwen2_5-vl-7b.yaml", "--plan", "--limit", 1280, "--json").json
+    assert (plan["pairs"], plan["steps"]) == (1280, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["optimizer.tokens_per_microbatch=1000"], ["1600 tokens", "tokens_per_microbatch 1000"]),
+        (["--ranks", 200], ["128 pairs", "200 ranks"]),
+    ],
+)
+def test_a_plan_that_could_not_run_is_refused_before_the_data_is_there(command, change, words):
+    ended = command("train", RECIPES / "basereward-qwen2_5-vl-7b.yaml", "--plan", *change)
+    assert ended.code == 1
+    assert all(word in ended.err for word in words)

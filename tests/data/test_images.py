@@ -51,6 +51,14 @@ def test_the_source_image_is_not_shared():
     assert image.tobytes() == picture().tobytes()
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_loaded_picture_is_not_turned_again(form):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    once = load_image(encoded(Image.new("RGB", (32, 16)), form, exif=exif))
+    assert once.size == load_image(once).size == image_size(once) == (16, 32)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied_to_pixels_and_size(orientation, form):

@@ -31,6 +31,8 @@ def test_part_with_none_filled_image_key_stays_a_text():
         ({"prompt": None}, "malformed"),
         ({"prompt": [{"role": "user"}]}, "malformed"),
         ({"chosen": [{"role": "assistant", "content": [{"type": "sound"}]}]}, "malformed"),
+        ({"chosen": [{"role": "assistant", "content": "Wait.", "tool_calls": [{"name": "f"}]}]}, "malformed"),
+        ({"chosen": [{"role": "assistant", "content": "So.", "reasoning_content": "Hm."}]}, "malformed"),
         ({"rejected": " \n"}, "empty_response"),
         ({"rejected": "Because."}, "equal_responses"),
         ({"prompt": IMAGE_PROMPT}, "placeholder_count"),

@@ -84,6 +84,8 @@ def test_selection_follows_the_rows(rows):
     assert [chosen.sizes(row) for row in range(3)] == [((5, 7),), ((5, 7), (8, 16)), ()]
     assert list(chosen.problems) == [2]
     assert len(sidecar.select([])) == 0
+    same_rows, other_rows = sidecar.select(np.array([4, 2, 3])), sidecar.select([4, 2, 1])
+    assert chosen.fingerprint == same_rows.fingerprint != other_rows.fingerprint
 
 
 def test_saved_sidecar_is_loaded_for_its_dataset_only(rows, tmp_path):
@@ -97,9 +99,10 @@ def test_saved_sidecar_is_loaded_for_its_dataset_only(rows, tmp_path):
         Sidecar.load(path, "other")
     with pytest.raises(MissingFileError, match=r"none\.npz"):
         Sidecar.load(tmp_path / "none.npz")
-    path.write_bytes(b"x")
-    with pytest.raises(DataError, match="no sidecar"):
-        Sidecar.load(path)
+    for broken in (b"x", path.read_bytes()[:-100]):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match="no sidecar"):
+            Sidecar.load(path)
 
 
 def test_repaired_rows_are_measured_again(rows, tmp_path):

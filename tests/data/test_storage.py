@@ -208,8 +208,9 @@ def test_bare_bytes_and_pil_images_are_placed_beside_the_jsonl(tmp_path):
 
 
 def test_parsed_pairs_can_be_written(tmp_path):
-    (pair,) = pairs(read_rows(write_lines(tmp_path / "a.jsonl", [text_row(group="7", margin=1)])))
+    (pair,) = pairs(read_rows(write_lines(tmp_path / "a.jsonl", [text_row(group="7", margin=1, scores=[4, 2.5])])))
     write_rows([pair_row(pair)], tmp_path / "b.jsonl")
+    assert pair.scores == (4.0, 2.5)
     assert pairs(read_rows(tmp_path / "b.jsonl")) == [pair]
 
 

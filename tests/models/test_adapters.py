@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from basereward.errors import CheckpointError
+from basereward.models import checkpoint
 from basereward.models.adapters import LoraSettings, adapter_name, attach_lora, is_adapter, merge_adapters
 from basereward.models.checkpoint import load_reward_model, new_reward_model, read_weights, save_reward_model
 
@@ -69,6 +70,16 @@ def test_saved_and_loaded(adapted, pool, rewards_of, tmp_path):
     read = read_weights(adapted, folder)
     assert {name for name in ours if "lora" in name or name.startswith("head.")} == set(read)
     assert all(torch.equal(weight, ours[name]) for name, weight in read.items())
+
+
+def test_an_adapter_names_the_hub_id_of_its_base(adapted, tmp_path, monkeypatch):
+    base = adapted.backbone.peft_config["default"].base_model_name_or_path
+    monkeypatch.setattr(checkpoint, "snapshot_download", lambda name, **options: base)
+    fresh = new_reward_model("owner/base@main")
+    attach_lora(fresh, LoraSettings(rank=2))
+    folder = save_reward_model(fresh, tmp_path)
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "owner/base@main"
+    assert load_reward_model(folder).is_adapted
 
 
 def test_merged_without_peft(adapted, pool, rewards_of, tmp_path):

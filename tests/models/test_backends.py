@@ -1,5 +1,7 @@
 """Every way of computing a batch gives the rewards of every sequence alone."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -11,7 +13,7 @@ from basereward.encoding.layout import TreeLayout
 from basereward.encoding.media import text_positions
 from basereward.encoding.template import EncodedGroup
 from basereward.errors import BackendError
-from basereward.models import attention
+from basereward.models import attention, guard
 from basereward.models.backends import choose_backend, last_hidden
 from basereward.models.guard import check_sharing, prove, settle_backend, twin_config
 
@@ -115,6 +117,14 @@ def test_the_guard_refuses_what_leaks(family):
         check_sharing(AutoConfig.for_model(family))
 
 
+@pytest.mark.parametrize("proof", [(0.0, math.nan), (math.nan, 0.0), (1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("backend", ["split", "varlen"])
+def test_the_guard_takes_no_nan_for_a_proof(proof, backend, monkeypatch):
+    monkeypatch.setattr(guard, "prove", lambda *args: guard.Proof(*proof))
+    with pytest.raises(BackendError, match="not exact"):
+        check_sharing(AutoConfig.for_model("qwen3"), backend)
+
+
 def test_varlen_needs_cuda_and_half_precision(vl_model):
     for device, dtype in (("cpu", torch.bfloat16), ("cuda", torch.float32)):
         with pytest.raises(BackendError, match="CUDA"):
@@ -122,8 +132,6 @@ def test_varlen_needs_cuda_and_half_precision(vl_model):
 
 
 def test_auto_falls_back_when_the_proof_fails(vl_model, monkeypatch):
-    from basereward.models import guard
-
     monkeypatch.setattr(guard, "TOLERANCE", 1e-12)
     assert settle_backend(vl_model, "auto").backend == vl_model.backend == "plain"
     with pytest.raises(BackendError, match="not exact"):

@@ -73,6 +73,11 @@ def test_lengths_are_drawn_by_seed_within_the_jitter():
     assert lengths[0].image_tokens == 1024
 
 
+def test_a_response_has_at_least_one_token():
+    lengths = Workload(response=2, jitter=1.0, groups=50).lengths()
+    assert {size for length in lengths for size in length.suffixes} == {1, 2, 3, 4}
+
+
 def test_peak_memory_sees_an_allocation():
     found = peak_bytes(lambda: torch.ones(64 * 2**20 // 4).sum(), "cpu")
     assert found is None or 60 * 2**20 <= found <= 120 * 2**20
@@ -83,6 +88,8 @@ def test_unknown_names_are_refused():
         measure_speed("train", "tinny", SMALL, NAMES)
     with pytest.raises(RecipeError, match="plain_unpadded"):
         measure_speed("train", "tiny", SMALL, ["flex"], repeats=1)
+    with pytest.raises(RecipeError, match="expand"):
+        measure_speed("train", "tiny", SMALL, ["expand"], repeats=1)
 
 
 def test_matmul_rate_is_plausible():

@@ -116,6 +116,19 @@ def test_resuming_a_finished_run_changes_nothing(
     check_equal(tmp_path / "run", whole)
 
 
+def test_a_run_resumed_at_its_last_step_takes_no_other(
+    make_recipe: Callable, read_state: Callable, tmp_path: Path
+) -> None:
+    """``max_steps`` ends the run inside an epoch, where Trainer alone would go on."""
+    recipe = make_recipe(optimizer={"max_steps": 2}, run={"save_every": 2})
+    folder = tmp_path / "run"
+    train(recipe, folder)
+    expected = read_state(folder / "model")
+    assert train(recipe, folder, resume=True).facts["steps"] == 2
+    state = read_state(folder / "model")
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
 def test_a_model_that_was_killed_while_written_does_not_load(recipe: Recipe, launch: Callable, tmp_path: Path) -> None:
     assert launch(recipe, tmp_path / "run", kill="in-final-save").codes == [KILLED]
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()

@@ -60,7 +60,7 @@ def evaluate(
         from_scores,
         settings,
     )
-    name = (model or from_scores.stem if from_scores else str(model)).strip("/").replace("/", "-").replace(":", "-")
+    name = (str(model) if from_scores is None else from_scores.stem).strip("/").replace("/", "-").replace(":", "-")
     root = out or Path("runs") / f"eval-{name}"
     sets = _open_benchmarks(bench, protocol)
     scorer = _open_scorer(model, dtype, device, backend)

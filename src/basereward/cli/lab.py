@@ -34,7 +34,7 @@ def world(
 @lab.command()
 def backbone(
     out: Path = typer.Argument(metavar="OUT", help="Target folder."),
-    family: str = typer.Option("qwen2_5_vl", help="qwen2_5_vl or qwen3."),
+    family: str = typer.Option("qwen2_5_vl", help="qwen2_vl, qwen2_5_vl, qwen3_vl, internvl or qwen3."),
     size: str = typer.Option("demo", help="demo or test."),
     seed: int = typer.Option(0, help="Seed of the weights."),
 ) -> None:

@@ -20,6 +20,16 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def console() -> Any:
+    """Return where tables are printed; without a terminal rich would take 80 columns and break them."""
+    from rich.console import Console
+
+    found = Console()
+    if not found.is_terminal:
+        found.width = 160
+    return found
+
+
 def say(text: str) -> None:
     """Tell the user what happens, on stderr."""
     print(text, file=sys.stderr, flush=True)

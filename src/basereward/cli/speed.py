@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json, progress
+from basereward.cli.output import JSON_OPTION, console, print_json, progress
 
 speed = typer.Typer(help="Time the backends side by side on this machine.", no_args_is_help=True)
 PRESET = typer.Option("tiny", help="Shape of the backbone, with random weights: tiny, 3b or 7b.")
@@ -145,27 +145,31 @@ def _measure(
 
 
 def _print_table(report: Any) -> None:
-    from rich.console import Console
-
     from basereward.reporting.tables import Table, to_rich
 
-    header = ("backend", "CPU s", "low to high", "vs plain", "vs unpadded", "work vs unpadded", "of peak", "peak MiB")
+    unit = "pairs/s" if report.mode == "train" else "responses/s"
+    seconds = "device s" if report.device.startswith("cuda") else "CPU s"
+    header: tuple[str, ...] = ("backend", unit, seconds, "low to high", "vs plain", "vs unpadded", "work vs unpadded")
+    header += ("of peak", "MFU", "peak MiB")
     rows: list[tuple[str, ...]] = [
         (
             result.backend,
+            f"{result.pairs_per_second if report.mode == 'train' else result.responses_per_second:.2f}",
             f"{result.cpu_seconds.median:.2f}",
             f"{result.cpu_seconds.low:.2f} to {result.cpu_seconds.high:.2f}",
             _times(result.cpu_ratio_to_plain),
             _times(result.cpu_ratio_to_plain_unpadded),
             _times(result.flop_ratio_to_plain_unpadded),
             f"{result.peak_fraction:.0%}",
+            "-" if result.mfu is None else f"{result.mfu:.0%}",
             "-" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 2**20:,.0f}",
         )
         for result in report.results
     ]
     work = report.workload
-    title = f"{report.mode}, {report.preset}, prompt {work.prompt}, response {work.response}, {report.threads} threads"
-    Console().print(to_rich(Table(header, rows), title=title))
+    lengths = f"prompt {work.prompt}, response {work.response}"
+    title = f"{report.mode}, {report.preset}, {lengths}, {report.device}, threads {report.threads}"
+    console().print(to_rich(Table(header, rows), title=title))
 
 
 def _times(ratio: float | None) -> str:

@@ -78,7 +78,10 @@ def load_image(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image
         with _readable(source, limits):
             image.load()
             upright = image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
-            return _to_rgb(upright)
+            pixels = _to_rgb(upright)
+            # An orientation left behind would turn the picture again where it is loaded once more.
+            pixels.info = {}
+            return pixels
 
 
 def image_size(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> ImageSize:

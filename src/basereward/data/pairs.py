@@ -60,7 +60,8 @@ def pair_row(pair: PreferencePair) -> dict[str, Any]:
     spoken = {name: [message.to_dict() for message in getattr(pair, name)] for name in ("prompt", "chosen", "rejected")}
     videos = [{"frames": list(video.frames), "fps": video.fps} for video in pair.videos]
     seen = {"images": list(pair.images), "videos": videos}
-    return {**pair.extra, "id": pair.id, "source": pair.source, **seen, **spoken, "margin": pair.margin}
+    rated = {"scores": list(pair.scores), "margin": pair.margin}
+    return {**pair.extra, "id": pair.id, "source": pair.source, **seen, **spoken, **rated}
 
 
 def count_sources(rows: datasets.Dataset) -> dict[str, int]:
@@ -111,9 +112,13 @@ def load_pairs(
 def _cached_sidecar(rows: datasets.Dataset, check: Check, workers: int, on_progress: Callable[[int], None]) -> Sidecar:
     path = cache_folder() / f"{rows._fingerprint}-{check}-{SIDECAR_VERSION}.npz"
     try:
-        # Rows that were fine are not opened again; one that was broken may have been repaired.
-        sidecar = remeasure(Sidecar.load(path, rows._fingerprint), rows)
+        stored = Sidecar.load(path, rows._fingerprint)
     except MissingFileError:
         sidecar = measure(rows, check, workers, on_progress)
+    else:
+        # Rows that were fine are not opened again; one that was broken may have been repaired.
+        sidecar = remeasure(stored, rows)
+        if sidecar.problems == stored.problems:
+            return sidecar
     sidecar.save(path)
     return sidecar

@@ -20,6 +20,8 @@ PAIR_KEYS = ("id", "source", "images", "videos", "prompt", "chosen", "rejected",
 REQUIRED_KEYS = ("prompt", "chosen", "rejected")
 # Similarity above which an extra column is taken for a misspelt one: 'image' (0.91), but not 'image_id' (0.71).
 MISSPELT = 0.85
+# Keys of a message that chat templates render and a Message does not hold.
+UNREAD_KEYS = ("tool_calls", "reasoning_content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class PreferencePair:
 
     ``images`` fill the image parts of prompt, chosen and rejected in this order; each is a path, bytes,
     a base64 string, a PIL image or ``{"bytes", "path"}``. ``videos`` fill the video parts in the same way.
-    ``margin`` is a target difference of rewards.
+    ``margin`` is a target difference of rewards; ``scores`` are ratings that the source gives, kept as they are.
     """
 
     id: str
@@ -112,6 +114,7 @@ class PreferencePair:
     margin: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     videos: tuple[Video, ...] = ()
+    scores: tuple[float, ...] = ()
 
     @property
     def is_multimodal(self) -> bool:
@@ -181,6 +184,9 @@ def parse_messages(value: Any, role: str) -> Messages:
 def _parse_message(message: Any) -> Message:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise RowError("malformed", f"Expected a message with 'role' and 'content', found {message!r}.")
+    unread = [key for key in UNREAD_KEYS if message.get(key)]
+    if unread:
+        raise RowError("malformed", f"A message has {', '.join(unread)}, which would be lost; write it as text parts.")
     content = message.get("content")
     if isinstance(content, str):
         return Message(message["role"], (Part("text", content),))
@@ -237,6 +243,7 @@ def parse_pair(row: Mapping[str, Any], fallback_id: str) -> PreferencePair:
         margin=row.get("margin"),
         extra=extra,
         videos=parse_videos(row.get("videos")),
+        scores=tuple(row.get("scores") or ()),
     )
     _check_pair(pair)
     return pair

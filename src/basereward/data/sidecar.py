@@ -1,5 +1,6 @@
 """What can be known of every row before training, measured in one pass: sizes of images, videos, texts; broken ones."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -8,6 +9,7 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zipfile import BadZipFile
 
 import datasets
 import numpy as np
@@ -63,11 +65,11 @@ class Sidecar:
         return tuple(VideoSize(*map(int, size)) for size in self.video_sizes[start:stop])
 
     def select(self, rows: Sequence[int] | np.ndarray) -> "Sidecar":
-        """Return the sidecar of these rows alone, in the order given."""
+        """Return the sidecar of these rows alone, in the order given; other rows give another fingerprint."""
         kept = np.asarray(rows, dtype=np.int64)
         problems = {new: self.problems[old] for new, old in enumerate(kept.tolist()) if old in self.problems}
         return Sidecar(
-            f"{self.fingerprint}[{len(kept)}]",
+            hashlib.sha256(self.fingerprint.encode() + kept.tobytes()).hexdigest()[:16],
             self.check,
             *_take(self.image_sizes, self.offsets, kept),
             *_take(self.video_sizes, self.video_offsets, kept),
@@ -97,7 +99,7 @@ class Sidecar:
             with np.load(path) as arrays:
                 about = json.loads(arrays["about"].tobytes())
                 measured = {name: arrays[name] for name in _ARRAYS}
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is no sidecar ({error}); delete it and measure again.") from error
         if fingerprint not in (None, about["fingerprint"]):
             found, expected = about["fingerprint"], fingerprint

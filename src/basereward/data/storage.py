@@ -180,9 +180,9 @@ def _load_hub(name: str, split: str) -> datasets.Dataset:
     try:
         return datasets.load_dataset(name, split=split)
     except (FileNotFoundError, ConnectionError) as error:
-        text = str(error).splitlines()[0]
+        cause = str(error).partition("\n")[0] or type(error).__name__
         raise MissingFileError(
-            f"{name} is no local file and the hub gave no dataset ({text}); expected {FORMS}."
+            f"{name} is no local file and the hub gave no dataset ({cause}); expected {FORMS}."
         ) from error
     except ValueError as error:
         raise DataError(f"The hub dataset {name} with split {split!r} cannot be loaded: {error}") from error

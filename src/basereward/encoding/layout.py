@@ -48,11 +48,11 @@ class TreeLayout:
 
     @classmethod
     def of(cls, batch: GroupBatch) -> "TreeLayout":
-        """Read the layout of a batch (one copy from the device)."""
-        members: list[list[Span]] = [[] for _ in batch["prefixes"]]
+        """Read the layout of a batch (two small copies from the device)."""
+        prefixes = batch["prefixes"].tolist()
+        members: list[list[Span]] = [[] for _ in prefixes]
         for group, start, end in batch["responses"].tolist():
             members[group].append(Span(start, end))
-        prefixes = batch["prefixes"].tolist()
         return cls(tuple(Tree(Span(*span), tuple(own)) for span, own in zip(prefixes, members, strict=True)))
 
 

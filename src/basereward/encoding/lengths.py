@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from basereward.data.images import VideoSize
+from basereward.data.images import VideoSize, replacing
 from basereward.data.pairs import LoadedPairs
 from basereward.data.schema import PreferencePair, Video
 from basereward.data.storage import cache_folder
@@ -125,15 +125,16 @@ def _save(path: Path, lengths: Lengths) -> None:
         for group in row.groups
     ]
     problems = json.dumps({place: row.problem for place, row in enumerate(lengths.rows) if row.problem})
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, table=np.array(table, dtype=np.int64).reshape(-1, 5), rows=len(lengths.rows), problems=problems)
-    temporary.replace(path)
+    array = np.array(table, dtype=np.int64).reshape(-1, 5)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, table=array, rows=len(lengths.rows), problems=problems)
 
 
 def _load(path: Path) -> Lengths:
-    stored = np.load(path)
-    groups: list[list[GroupLength]] = [[] for _ in range(int(stored["rows"]))]
-    for place, prefix, image_tokens, *suffixes in stored["table"].tolist():
+    with np.load(path) as stored:
+        rows, table, problems_json = int(stored["rows"]), stored["table"].tolist(), str(stored["problems"])
+    groups: list[list[GroupLength]] = [[] for _ in range(rows)]
+    for place, prefix, image_tokens, *suffixes in table:
         groups[place].append(GroupLength(prefix, tuple(size for size in suffixes if size >= 0), image_tokens))
-    problems = {int(place): tuple(problem) for place, problem in json.loads(str(stored["problems"])).items()}
+    problems = {int(place): tuple(problem) for place, problem in json.loads(problems_json).items()}
     return Lengths([PairLength(tuple(own), problems.get(place)) for place, own in enumerate(groups)])

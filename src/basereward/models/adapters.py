@@ -89,7 +89,8 @@ def adapter_name(stored: str) -> str:
 
 def save_adapter(backbone: Any, folder: Path, state_dict: Mapping[str, Tensor]) -> None:
     """Write adapter weights and configuration."""
-    backbone.save_pretrained(folder, state_dict=dict(state_dict))
+    # Embeddings are never adapted; by default PEFT would ask the hub whether they have grown.
+    backbone.save_pretrained(folder, state_dict=dict(state_dict), save_embedding_layers=False)
     readme = folder / "README.md"
     readme.unlink(missing_ok=True)
 

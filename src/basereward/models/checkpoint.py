@@ -105,6 +105,9 @@ def load_backbone(path: str | Path, dtype: torch.dtype | None = None) -> LoadedB
             f"({', '.join(missing[:4])}{', ...' * (len(missing) > 4)}); they would be random. "
             f"Expected the hub layout of {type(model).__name__}."
         )
+    if not Path(path).is_dir():
+        # Adapters store where their base came from; the folder of this machine's cache would be no use to another.
+        model.name_or_path = str(path)
     return LoadedBackbone(model, folder)
 
 

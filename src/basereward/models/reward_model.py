@@ -147,7 +147,8 @@ class RewardModel(nn.Module):
             responses: the texts to score.
 
         Raises:
-            RowError: an image cannot be read.
+            RowError: an image cannot be read, or a sequence is longer than the template's ``max_length``.
+            TemplateError: no responses, or the backbone cannot read the prompt.
         """
         messages = (
             messages_from_text(prompt, images=len(images))

@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from basereward.errors import MissingExtraError
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
 from basereward.evaluation.files import write_text
 from basereward.reporting import plots, tables
 from basereward.reporting.results import RunResults, read_run
@@ -69,7 +70,7 @@ def write_run_report(run_folder: Path) -> Path:
     Raises:
         MissingFileError: no such folder.
         DataError: the folder holds nothing to report, or a file is not what its name says.
-        MissingExtraError: matplotlib or jinja2 is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     results = read_run(run_folder)
     page = run_folder / REPORT
@@ -81,7 +82,7 @@ def render(results: RunResults) -> str:
     """Return the page of a run as HTML.
 
     Raises:
-        MissingExtraError: matplotlib or jinja2 is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     cards = list(_fitting(results.examples, results.folder))
     return _template().render(
@@ -96,11 +97,7 @@ def render(results: RunResults) -> str:
     )
 
 
-def _template() -> Any:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError("Reports need jinja2: pip install basereward[report]") from error
+def _template() -> Template:
     loader = PackageLoader("basereward.reporting")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

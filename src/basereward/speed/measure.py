@@ -17,6 +17,7 @@ from basereward.speed.report import Mode, SpeedReport, Spread, Timing
 from basereward.speed.workloads import Workload, build_model, encode_lengths, pack, separate
 
 UNPADDED = "plain_unpadded"
+BACKENDS = ("plain", UNPADDED, "split", "varlen", "expand", "auto")
 PEAK_SIZE = 1024
 PEAK_SECONDS = 0.5
 # Dense bf16 operations a second, from the makers' data sheets.
@@ -51,9 +52,10 @@ def measure_speed(
         backends: ``plain`` (padded), ``plain_unpadded`` (separate sequences in one row) and backends that share.
 
     Raises:
-        RecipeError: an unknown backend.
+        RecipeError: an unknown backend, or one without gradients to train with.
         UnknownNameError: an unknown preset.
     """
+    _check_backends(mode, backends)
     model = build_model(preset, dtype, device)
     if checkpointing:
         model.enable_checkpointing()
@@ -125,12 +127,17 @@ def data_sheet_rate(device: str, dtype: torch.dtype) -> float | None:
     return next((rate for part, rate in DATA_SHEET.items() if part in name), None)
 
 
+def _check_backends(mode: Mode, backends: list[str]) -> None:
+    """Find a wrong name before a large model is built."""
+    known = [name for name in BACKENDS if mode == "score" or name != "expand"]
+    for name in backends:
+        if name not in known:
+            raise RecipeError(f"Found backend {name!r}, expected for {mode}: {', '.join(known)}.")
+
+
 def _runner(
     mode: Mode, model: RewardModel, backend: str, groups: list[EncodedGroup], workload: Workload, device: str
 ) -> Callable[[], torch.Tensor]:
-    known = ("plain", UNPADDED, "split", "varlen", "expand", "auto")
-    if backend not in known:
-        raise RecipeError(f"Unknown backend {backend!r}; known: {', '.join(known)}.")
     shared = backend != UNPADDED
     pairs = [(at, at + 1) for at in range(0, workload.groups * workload.group, workload.group)]
     batch = pack(groups if shared else separate(groups), pairs, device)

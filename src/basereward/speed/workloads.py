@@ -94,7 +94,7 @@ class Workload:
     def lengths(self, seed: int = 0) -> list[GroupLength]:
         """Draw the lengths of the groups."""
         draw = np.random.default_rng(seed)
-        low, high = round(self.response * (1 - self.jitter)), round(self.response * (1 + self.jitter))
+        low, high = max(1, round(self.response * (1 - self.jitter))), round(self.response * (1 + self.jitter))
         return [
             GroupLength(self.prompt, tuple(draw.integers(low, high + 1, self.group).tolist()), self.image_side**2)
             for _ in range(self.groups)

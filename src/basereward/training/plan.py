@@ -71,7 +71,7 @@ class Plan:
             ("largest micro-batch", f"{self.largest_microbatch:,} tokens"),
             ("balance of ranks", f"{self.balance:.2f} (mean over largest load)"),
             ("steps", f"{self.steps:,} in {self.epochs} epochs"),
-            ("parameters", f"{self.parameters:,} ({self.trained_parameters:,} trained, the head included)"),
+            ("parameters", f"{self.parameters:,} with the head ({self.trained_parameters:,} trained)"),
             ("work per pair", f"{self.forward_flops_per_pair:.3g} FLOPs forward"),
             ("saved by sharing", f"{self.saved_flops_share:.0%} of the work of separate sequences"),
             ("work of the run", f"{self.train_flops:.3g} FLOPs (forward and backward)"),
@@ -100,7 +100,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
     lengths = work.lengths
     groups = _groups(recipe, lengths)
     tokens = lengths.tokens() if lengths else [groups[0].total]
-    pairs = len(tokens) if lengths else recipe.data.assumed.pairs  # type: ignore[union-attr]
+    pairs = len(tokens) if lengths else _assumed_pairs(recipe)
     optimizer = recipe.optimizer
     if lengths:
         sampler = run_sampler(recipe, lengths, size.cost_model(), ranks)
@@ -126,7 +126,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
         balance=bins.balance,
         steps=steps,
         epochs=optimizer.epochs,
-        parameters=size.total,
+        parameters=size.total + _head_parameters(recipe, size),
         trained_parameters=trained,
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
@@ -150,13 +150,16 @@ def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) 
 
 def trained_parameters(recipe: Recipe, size: BackboneSize) -> int:
     """Return how many parameters train, the head included; under LoRA the vision tower stands still as well."""
-    width = recipe.model.head.width or size.hidden
-    layers = recipe.model.head.layers
-    inner = [size.hidden] + [width] * (layers - 1)
-    head = sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
+    head = _head_parameters(recipe, size)
     if recipe.model.lora:
         return head + recipe.model.lora.rank * size.linear_edges
     return head + size.total - (size.vision_total if recipe.model.freeze_vision else 0)
+
+
+def _head_parameters(recipe: Recipe, size: BackboneSize) -> int:
+    width = recipe.model.head.width or size.hidden
+    inner = [size.hidden] + [width] * (recipe.model.head.layers - 1)
+    return sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
 
 
 def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
@@ -170,7 +173,21 @@ def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
     return [GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * 2, assumed.image_tokens)]
 
 
+def _assumed_pairs(recipe: Recipe) -> int:
+    data = recipe.data
+    pairs = data.assumed.pairs if data.assumed else 0
+    return min(pairs, data.limit * len(data.train)) if data.limit else pairs
+
+
 def _assumed_bins(pairs: int, ranks: int, tokens: int, cap: int | None) -> BinPlan:
+    if cap and tokens > cap:
+        raise TrainingError(
+            f"data.assumed has pairs of {tokens} tokens, more than tokens_per_microbatch {cap}; raise it."
+        )
+    if ranks > pairs:
+        raise TrainingError(
+            f"{pairs} pairs a step cannot fill {ranks} ranks; raise pairs_per_step or use fewer."
+        )
     own = -(-pairs // ranks)
     fitting = own if cap is None else max(1, cap // tokens)
     accumulation = -(-own // fitting)
@@ -182,7 +199,8 @@ def _memory(recipe: Recipe, size: BackboneSize, trained: int, tokens: int, ranks
     shards = 1
     if recipe.hardware.sharding == "fsdp2":
         shards = recipe.hardware.shard_size or ranks
-    frozen = max(size.total - trained, 0)
+    model = recipe.model
+    frozen = size.total if model.lora else size.vision_total if model.freeze_vision else 0
     compute = 2 if recipe.hardware.precision == "bf16" else 4
     weights = trained * 4 + frozen * (2 if recipe.model.frozen_dtype == "bfloat16" else 4)
     values = tokens * size.hidden * compute

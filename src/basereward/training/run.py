@@ -1,12 +1,12 @@
 """One training run, from a recipe to a run folder: load, measure, plan, train, save."""
 
 import json
-import logging
 import os
 import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ from basereward.training.resume import CHECKPOINTS, checkpoint_step, clear_lefto
 from basereward.training.sampler import PairSampler, plan_bins
 from basereward.training.trainer import RewardTrainer
 
-logger = logging.getLogger(__name__)
+# How long the other ranks wait while the first one opens and measures the data.
+PREPARATION_LIMIT = timedelta(days=1)
 
 
 class TrainResult(NamedTuple):
@@ -193,8 +194,13 @@ def _process_group(recipe: Recipe) -> Iterator[None]:
 @contextmanager
 def _first_rank_first() -> Iterator[None]:
     """Let the first rank read and cache the data before the others read the cache."""
-    if _world_size() > 1 and _rank() > 0:
-        dist.barrier()
+    if _world_size() == 1:
+        yield
+        return
+    # A collective of NCCL gives up after ten minutes, and millions of images take longer.
+    patient = dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT)
+    if _rank() > 0:
+        dist.barrier(patient)
     yield
-    if _world_size() > 1 and _rank() == 0:
-        dist.barrier()
+    if _rank() == 0:
+        dist.barrier(patient)

@@ -113,6 +113,11 @@ class RewardTrainer(Trainer):
         self._waited += time.perf_counter() - start
         return batches, self.sampler.effective_batch_size
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Train an epoch, unless a resumed run is at its last step already; Trainer would take one more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:

@@ -72,6 +72,8 @@ def expected_of(benchmark, protocol, rows, failed_ids):
     if benchmark == "rewardbench":
         kept = rows if protocol == "prior_sets" else [row for row in rows if row["subset"] not in references.PRIOR]
         return references.rewardbench(kept, protocol == "prior_sets")
+    if benchmark == "videorewardbench":
+        return references.multimodal_rewardbench(rows)
     return getattr(references, benchmark)(rows)
 
 
@@ -87,6 +89,7 @@ CASES = [
     ("multimodal_rewardbench", "official"),
     ("rewardbench2", "official"),
     ("judgebench", "official"),
+    ("videorewardbench", "official"),
 ]
 
 

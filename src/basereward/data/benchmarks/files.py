@@ -91,8 +91,8 @@ def _download(folder: str, repository: HubRepository) -> Path:
     except Exception as error:  # the client raises its own, httpx's and the system's errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingFileError(
-            f"The hub data set {repository.id} cannot be downloaded ({reason}). Bring it with "
-            f"'{repository.command(Path('DATA') / folder)}' and give --data-root DATA."
+            f"The hub data set {repository.id} cannot be downloaded ({reason}). Bring it and give --data-root "
+            f"DATA: {repository.command(Path('DATA') / folder)}"
         ) from error
     return Path(path)
 

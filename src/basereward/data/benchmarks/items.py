@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from basereward.data.schema import (
@@ -150,8 +151,6 @@ def _image_key(image: Any) -> str:
 
 def missing_images(items: Sequence[BenchmarkItem]) -> list[str]:
     """Return the image files of items that do not exist, each once."""
-    from pathlib import Path
-
     names = {
         str(image["path"] if isinstance(image, Mapping) else image)
         for item in items

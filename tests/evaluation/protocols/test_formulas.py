@@ -1,0 +1,147 @@
+"""Closed-form cases of the formulas: ties, intervals, names of partial means, missing rows."""
+
+import math
+
+import pytest
+
+from basereward.errors import DataError
+from basereward.evaluation.protocols.formulas import Stratum, combined_metric, mean_metric, scoped, win_value
+from basereward.evaluation.protocols.registry import DEFAULT_PROTOCOLS, PROTOCOLS, summarize
+from basereward.evaluation.records import RowRecord
+from basereward.statistics import wilson_interval
+
+
+def pair(row, chosen, rejected, subset="a", id=None, item=None):
+    """A record of one pair; None as a score is a failed row."""
+    failure = None if None not in (chosen, rejected) else "missing_score"
+    item = row if item is None else item
+    return RowRecord(row, id or str(row), subset, item, (chosen,), (rejected,), failure)
+
+
+def official(name):
+    """The official protocol of a benchmark."""
+    return PROTOCOLS.get(name).get("official")
+
+
+@pytest.mark.parametrize(
+    ("ties", "expected"), [("strict", (0.0, 0.0)), ("half", (1 / 2, 1 / 3)), ("greater_or_equal", (1.0, 1.0))]
+)
+def test_a_tie_counts_as_the_policy_says(ties, expected):
+    both = RowRecord(0, "0", "a", 0, (1.0,), (1.0,)), RowRecord(0, "0", "a", 0, (1.0,), (1.0, 1.0, 0.0))
+    assert tuple(win_value(record, ties) for record in both) == pytest.approx(expected)
+
+
+def test_summary_has_exactly_the_promised_keys_and_counts_failed_rows():
+    records = [pair(0, 2.0, 1.0), pair(1, 1.0, 1.0), pair(2, 0.0, 1.0), pair(3, None, 1.0)]
+    summary = summarize("mine", DEFAULT_PROTOCOLS.get("official"), records)
+    assert list(summary) == ["benchmark", "n", "protocol", "metrics", "groups", "ties", "failed", "coverage"]
+    assert (summary["n"], summary["ties"], summary["failed"], summary["coverage"]) == (4, 1, 1, 0.75)
+    values = {name: (metric["value"], metric["n"]) for name, metric in summary["metrics"].items()}
+    assert values == {
+        "accuracy": (pytest.approx(1 / 3), 3),
+        "accuracy_ties_half": (0.5, 3),
+        "accuracy_of_all": (0.25, 4),
+    }
+    low, high = wilson_interval(1, 3)
+    assert summary["metrics"]["accuracy"]["low"] == pytest.approx(low)
+    assert summary["groups"] == {"a": {"n": 3, "accuracy": pytest.approx(1 / 3), "low": low, "high": high}}
+
+
+def test_nothing_scored_gives_no_number():
+    summary = summarize("mine", DEFAULT_PROTOCOLS.get("official"), [pair(0, None, 1.0)])
+    assert summary["metrics"]["accuracy"] == {"value": None, "n": 0, "low": None, "high": None}
+    assert summary["metrics"]["accuracy_of_all"]["value"] == 0
+    assert summary["coverage"] == 0
+
+
+@pytest.mark.parametrize("name", PROTOCOLS.names())
+def test_every_protocol_bears_rows_of_which_none_is_scored(name):
+    for variant in PROTOCOLS.get(name).names():
+        record = RowRecord(0, "ref:1", "Ties", 0, (None,) * 3, (None,) * 3, "image_missing", "gone")
+        assert summarize(name, PROTOCOLS.get(name).get(variant), [record])["coverage"] == 0
+
+
+def test_the_same_row_twice_and_an_unknown_policy_are_errors():
+    protocol = DEFAULT_PROTOCOLS.get("official")
+    with pytest.raises(DataError, match="several records"):
+        summarize("mine", protocol, [pair(0, 1.0, 0.0), pair(0, 1.0, 0.0)])
+    with pytest.raises(DataError, match="rule for ties"):
+        summarize("mine", protocol, [pair(0, 1.0, 0.0)], "loose")
+    with pytest.raises(DataError, match="no records"):
+        summarize("mine", protocol, [])
+
+
+def test_repeated_ids_are_different_rows():
+    records = [pair(0, 1.0, 0.0, "mathverse", "mathverse_1"), pair(1, 0.0, 1.0, "mathverse", "mathverse_1")]
+    summary = summarize("vl_rewardbench", official("vl_rewardbench"), records)
+    assert summary["metrics"]["accuracy"]["n"] == 2
+    assert summary["groups"]["reasoning"]["accuracy"] == 0.5
+
+
+def test_acc_plus_leaves_an_id_with_a_failed_pair_out():
+    records = [
+        pair(0, 1.0, 0.0, "mcq", "x", 0),
+        pair(1, None, 0.0, "mcq", "x", 0),
+        pair(2, 1.0, 0.0, "mcq", "y", 1),
+        pair(3, 1.0, 1.0, "mcq", "z", 2),
+    ]
+    summary = summarize("mm_rlhf_rewardbench", official("mm_rlhf_rewardbench"), records)
+    assert (summary["metrics"]["acc_plus"]["value"], summary["metrics"]["acc_plus"]["n"]) == (0.5, 2)
+
+
+def test_a_mean_over_some_groups_says_which():
+    assert scoped("macro", ["a", "b"], ["a", "b"]) == "macro"
+    assert scoped("macro", ["b"], ["a", "b", "c"]) == "macro[b]"
+    records = [pair(0, 1.0, 0.0, "mcq")]
+    summary = summarize("multimodal_rewardbench", official("multimodal_rewardbench"), records)
+    assert "macro" not in summary["metrics"]
+
+
+def test_the_row_of_the_rm_bench_readme_is_the_mean_of_its_domains():
+    domains = (0.8424, 0.7266, 0.9359, 0.9065)
+    metric = combined_metric(Stratum([value], [number]) for number, value in enumerate(domains))
+    # 85.285: the README prints it cut off.
+    assert math.floor(10000 * metric["value"] + 1e-6) / 100 == 85.28
+
+
+def counted(*hits):
+    """Records of ``(subset, right, rows)``."""
+    records = []
+    for subset, right, rows in hits:
+        start = len(records)
+        records += [pair(start + place, float(place < right), 0.5, subset) for place in range(rows)]
+    return records
+
+
+def test_the_released_results_of_ixc_reproduce():
+    records = counted(("wildvision", 155, 183), ("RLAIF", 452, 749), ("mmmu", 200, 318))
+    summary = summarize("vl_rewardbench", official("vl_rewardbench"), records)
+    found = [round(100 * group["accuracy"], 3) for group in summary["groups"].values()]
+    assert found == [84.699, 60.347, 62.893]
+    assert round(100 * summary["metrics"]["accuracy"]["value"], 2) == 64.56
+    assert round(100 * summary["metrics"]["macro"]["value"], 3) == 69.313
+
+
+def test_the_sum_of_the_papers_categories_is_its_overall():
+    records = counted(("mathverse", 218, 318), ("hallucination", 413, 448), ("svit", 396, 484))
+    protocol = PROTOCOLS.get("vl_rewardbench").get("r1_reward")
+    summary = summarize("vl_rewardbench", protocol, records)
+    assert round(100 * summary["metrics"]["accuracy"]["value"], 2) == 82.16
+    assert round(100 * summary["groups"]["reasoning"]["accuracy"], 2) == 68.55
+
+
+def test_intervals_of_rows_that_share_prompts_are_wider_and_never_without_width():
+    alone = mean_metric(Stratum([1.0, 0.0] * 20, range(40)))
+    shared = mean_metric(Stratum([1.0] * 20 + [0.0] * 20, [number // 10 for number in range(40)]))
+    assert alone["value"] == shared["value"] == 0.5
+    assert shared["high"] - shared["low"] > alone["high"] - alone["low"]
+    certain = mean_metric(Stratum([1.0] * 40, [number // 10 for number in range(40)]))
+    assert (certain["low"], certain["high"]) == wilson_interval(4, 4)
+
+
+def test_a_weighted_mean_and_its_interval_use_the_weights():
+    parts = [Stratum([1.0, 0.0] * 10, range(20), 3.0), Stratum([1.0] * 5, range(5), 1.0)]
+    metric = combined_metric(parts)
+    assert metric["value"] == pytest.approx((3 * 0.5 + 1) / 4)
+    assert metric["n"] == 25
+    assert metric["low"] < metric["value"] < metric["high"]

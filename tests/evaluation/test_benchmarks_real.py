@@ -1,0 +1,146 @@
+"""The real files, where they lie beside the project: known counts, known baselines, and speed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from basereward.data.benchmarks.registry import BENCHMARKS
+from basereward.evaluation.benchmarks import BenchmarkOptions, evaluate_benchmark
+from basereward.evaluation.plugins import open_benchmark
+from basereward.scoring.baselines import BASELINES
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+real = pytest.mark.skipif(not DATA.is_dir(), reason=f"there is no real data in {DATA}")
+LARGE = """
+import json, sys, time
+from pathlib import Path
+from basereward.evaluation.benchmarks import BenchmarkOptions, evaluate_benchmark
+from basereward.evaluation.plugins import open_benchmark
+
+class Instant:
+    name = "instant"
+
+    def score(self, groups):
+        return [[float(hash(response.text) % 97) for response in group.responses] for group in groups]
+
+start = time.perf_counter()
+result = evaluate_benchmark(
+    Instant(), open_benchmark(sys.argv[1]), Path(sys.argv[2]) / "out", BenchmarkOptions(Path(sys.argv[2]))
+)
+import resource
+print(json.dumps({"n": result["n"], "seconds": time.perf_counter() - start,
+    "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "torch": "torch" in sys.modules}))
+"""
+
+
+def longer(name, folder, protocol=None, ties=None):
+    """The result of ``prefer longer`` on a real benchmark."""
+    options = BenchmarkOptions(DATA, protocol, ties)
+    return evaluate_benchmark(BASELINES.get("longer"), open_benchmark(name), folder, options)
+
+
+@real
+@pytest.mark.parametrize(
+    ("protocol", "counts"),
+    [("official", (183, 749, 318)), ("r1_reward", (484, 448, 318)), ("unifiedreward", (631, 301, 318))],
+)
+def test_vl_rewardbench_has_three_partitions(protocol, counts, tmp_path):
+    result = longer("vl_rewardbench", tmp_path, protocol)
+    assert {name: group["n"] for name, group in result["groups"].items()} == dict(
+        zip(("general", "hallucination", "reasoning"), counts, strict=True)
+    )
+    assert (result["n"], result["ties"], result["failed"]) == (1250, 11, 0)
+    assert round(100 * result["metrics"]["accuracy"]["value"], 2) == 42.64
+    assert round(100 * result["metrics"]["accuracy_ties_half"]["value"], 2) == 43.08
+
+
+@real
+def test_ties_as_half_is_also_a_policy(tmp_path):
+    result = longer("vl_rewardbench", tmp_path, ties="half")
+    assert round(100 * result["metrics"]["accuracy"]["value"], 2) == 43.08
+
+
+@real
+def test_rows_with_equal_ids_are_all_there():
+    items = BENCHMARKS.get("vl_rewardbench").load(DATA)
+    rows = [row for item in items for row in item.rows]
+    assert (len(rows), len({row.row for row in rows}), len({row.id for row in rows})) == (1250, 1250, 1225)
+
+
+@real
+def test_mm_rlhf_rewardbench_gives_acc_and_acc_plus(tmp_path):
+    result = longer("mm_rlhf_rewardbench", tmp_path)
+    metrics = result["metrics"]
+    assert round(100 * metrics["accuracy"]["value"], 2) == 71.76
+    assert round(100 * metrics["acc_plus"]["value"], 2) == 47.83
+    assert (metrics["accuracy"]["n"], metrics["acc_plus"]["n"]) == (170, 46)
+    assert {name: group["n"] for name, group in result["groups"].items()} == {
+        "mcq": 42,
+        "long": 37,
+        "short": 34,
+        "safety": 32,
+        "video": 25,
+    }
+    assert (result["items"], result["responses"]) == (46, 170)
+
+
+@real
+def test_rm_bench_reads_the_domains_that_are_there(tmp_path):
+    result = longer("rm_bench", tmp_path)
+    assert {name: group["n"] for name, group in result["groups"].items()} == {"chat": 129, "code": 228, "safety": 441}
+    assert result["metrics"]["overall[chat+code+safety]"]["n"] == result["n"] == 798
+    levels = [result["metrics"][f"{level}[chat+code+safety]"]["value"] for level in ("easy", "normal", "hard")]
+    # Style makes the easy cells easy for length, and the hard ones hard.
+    assert levels[0] > 0.8 > 0.5 > levels[1] > 0.2 > levels[2]
+    first = result["evaluations"]["baseline:first"]["metrics"]["overall[chat+code+safety]"]
+    assert first["low"] < 0.5 < first["high"]
+
+
+@real
+def test_the_llmbar_subsets_are_a_part_of_rewardbench(tmp_path):
+    (tmp_path / "rewardbench").mkdir()
+    rows = [json.loads(line) for line in (DATA / "llmbar" / "test.jsonl").read_text().split("\n") if line]
+    for row in rows:
+        row["subset"] = row.pop("source")
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "rewardbench" / "filtered.jsonl").write_text(text)
+    options = BenchmarkOptions(tmp_path)
+    result = evaluate_benchmark(BASELINES.get("longer"), open_benchmark("rewardbench"), tmp_path / "out", options)
+    assert {name: own["n"] for name, own in result["subsets"].items()} == {
+        "llmbar-adver-GPTInst": 92,
+        "llmbar-adver-GPTOut": 47,
+        "llmbar-adver-manual": 46,
+        "llmbar-adver-neighbor": 134,
+        "llmbar-natural": 100,
+    }
+    # The weights of these five are their numbers of rows.
+    metrics = result["metrics"]
+    assert metrics["overall[Chat Hard]"]["value"] == pytest.approx(metrics["accuracy"]["value"])
+    assert result["groups"]["Chat Hard"]["n"] == 419
+
+
+def large_benchmark(folder):
+    """A RewardBench of 5,000 invented rows with responses of ordinary length."""
+    place = folder / "rewardbench"
+    place.mkdir()
+    subsets = ("alpacaeval-easy", "mt-bench-hard", "donotanswer", "math-prm", "hep-go")
+    with (place / "filtered.jsonl").open("w") as file:
+        for number in range(5000):
+            row = {"id": number // 2, "prompt": f"Question {number}? " + "word " * 60, "subset": subsets[number % 5]}
+            answers = {"chosen": f"Answer {number} " * 100, "rejected": f"No answer {number} " * 100}
+            file.write(json.dumps({**row, **answers}) + "\n")
+
+
+def test_five_thousand_items_take_seconds(tmp_path):
+    large_benchmark(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-c", LARGE, "rewardbench", str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    facts = json.loads(ended.stdout)
+    assert facts["n"] == 5000
+    assert facts["seconds"] < 20
+    assert facts["bytes"] < 2**30
+    assert not facts["torch"]
