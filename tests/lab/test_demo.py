@@ -1,10 +1,11 @@
 """The demo: in miniature what it writes, and (slowly) that it learns to look."""
 
 import json
+import sys
 
 import pytest
 
-from basereward.errors import TrainingError
+from basereward.errors import MissingExtraError, TrainingError
 from basereward.evaluation.files import read_records
 from basereward.lab import demo
 
@@ -82,6 +83,13 @@ def test_the_recipe_is_the_papers_but_for_size(tmp_path):
     assert (recipe.objective.zero_coefficient, recipe.objective.length_normalization) == (0.0, False)
     assert recipe.optimizer.epochs * demo.TRAIN_PAIRS >= 600 * recipe.optimizer.pairs_per_step
     assert (recipe.run.seed, recipe.hardware.use_cpu) == (3, True)
+
+
+def test_what_the_page_needs_is_missed_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match="matplotlib"):
+        demo.run_demo(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

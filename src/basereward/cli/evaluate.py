@@ -23,7 +23,7 @@ SCORES_HELP = "File of scores made elsewhere, instead of MODEL; for one --bench.
 
 
 def evaluate(
-    model: str | None = typer.Argument(None, metavar="[MODEL]", help=MODEL_HELP),
+    model: str | None = typer.Argument(None, metavar="MODEL", help=MODEL_HELP),
     data: list[str] = typer.Option([], "--data", help="File of canonical pairs, folder or hub id; may be repeated."),
     bench: list[str] = typer.Option([], "--bench", help=BENCH_HELP),
     data_root: Path | None = typer.Option(None, help=ROOT_HELP),

@@ -20,6 +20,8 @@ from basereward.encoding.template import GroupLength, Template
 from basereward.errors import RowError
 
 BATCH = 256
+# Part of the name of a cached file; grows whenever the same data and template give other lengths.
+LENGTHS_VERSION = 1
 
 
 class PairLength(NamedTuple):
@@ -113,7 +115,7 @@ def measure_pair(
 
 def _key(loaded: LoadedPairs, template: Template) -> str:
     processor: Any = template.vision.describe() if template.vision else None
-    facts = [loaded.sidecar.fingerprint, len(loaded.pairs), template.hash, template.max_length, processor]
+    facts = [LENGTHS_VERSION, loaded.sidecar.fingerprint, template.hash, template.max_length, processor]
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:24]
 
 

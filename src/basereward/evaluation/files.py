@@ -6,6 +6,7 @@ are done, and the partial file goes away. ``records.partial.json`` beside it say
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from basereward.evaluation.pairs import PairEvaluation, PairRecord
 
 RECORDS, PARTIAL_RECORDS, RESULT = "records.jsonl", "records.partial.jsonl", "result.json"
 PARTIAL_IDENTITY = "records.partial.json"
+
+_FIELDS = {field.name for field in fields(PairRecord)}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -136,7 +139,9 @@ def read_records(folder: Path) -> list[PairRecord]:
 
 def _read(path: Path) -> list[PairRecord]:
     try:
-        return [PairRecord(**row) for row in read_jsonl(path)] if path.is_file() else []
+        rows = read_jsonl(path) if path.is_file() else []
+        # Records of a benchmark say more than those of a pair.
+        return [PairRecord(**{key: value for key, value in row.items() if key in _FIELDS}) for row in rows]
     except TypeError as error:
         raise DataError(f"{path} has a line that is not a record of a pair: {error}.") from error
 

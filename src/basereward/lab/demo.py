@@ -20,6 +20,7 @@ from basereward.lab.backbone import write_backbone
 from basereward.lab.world import draw_rows
 from basereward.models.reward_model import RewardModel
 from basereward.reporting.html import write_run_report
+from basereward.reporting.plots import require_matplotlib
 from basereward.scoring.local import LocalScorer
 from basereward.training.recipe import Recipe, parse_recipe
 from basereward.training.run import train
@@ -41,9 +42,11 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
         say: told what happens next.
 
     Raises:
+        MissingExtraError: matplotlib, which the page needs, is not installed.
         TrainingError: the folder already holds a run.
     """
     start = time.perf_counter()
+    require_matplotlib()
     if any((folder / name).exists() for name in ("result.json", "metrics.jsonl", "model")):
         raise TrainingError(f"{folder} already holds a run; choose another --out or delete it.")
     say(f"drawing {TRAIN_PAIRS:,} pairs to train on and {TEST_PAIRS} held-out pairs")

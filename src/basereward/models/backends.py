@@ -90,10 +90,14 @@ def last_hidden(backbone: Any, batch: GroupBatch, backend: str, axes: int) -> Fl
         return _plain(backbone, batch, axes)
     if backend == "expand":
         return _expand(backbone, batch, axes)
+    layout = TreeLayout.of(batch)
+    if backend == "varlen":
+        # Here and not in the first layer: a compiled model would trace the building, and compile anew for each layout.
+        layout.varlen(batch["input_ids"].device)
     output = backbone(
         input_ids=batch["input_ids"],
         position_ids=_positions(batch["position_ids"], axes),
-        tree_layout=TreeLayout.of(batch),
+        tree_layout=layout,
         use_cache=False,
         **take_images(batch),
     )

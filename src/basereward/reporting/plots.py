@@ -16,6 +16,18 @@ BLUE, ORANGE, GREY = "#3f7fbf", "#d0743c", "#8a8f98"
 INK, PAGE_INK = "#010203", "currentColor"
 
 
+def require_matplotlib() -> None:
+    """Fail before long work whose report would need it, rather than after.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("Plots need matplotlib: pip install basereward[report]") from error
+
+
 def training_curve(metrics: Sequence[Mapping[str, Any]], format: Format = "svg") -> bytes:
     """Draw the loss and the accuracies over the steps; lines may each hold a part of the keys.
 
@@ -97,11 +109,10 @@ def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float]
 
 
 def _figure(columns: int, width: float, height: float) -> "tuple[Figure, list[Axes]]":
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("Plots need matplotlib: pip install basereward[report]") from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]

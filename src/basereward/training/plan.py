@@ -185,9 +185,7 @@ def _assumed_bins(pairs: int, ranks: int, tokens: int, cap: int | None) -> BinPl
             f"data.assumed has pairs of {tokens} tokens, more than tokens_per_microbatch {cap}; raise it."
         )
     if ranks > pairs:
-        raise TrainingError(
-            f"{pairs} pairs a step cannot fill {ranks} ranks; raise pairs_per_step or use fewer."
-        )
+        raise TrainingError(f"{pairs} pairs a step cannot fill {ranks} ranks; raise pairs_per_step or use fewer.")
     own = -(-pairs // ranks)
     fitting = own if cap is None else max(1, cap // tokens)
     accumulation = -(-own // fitting)

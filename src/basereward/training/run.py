@@ -198,7 +198,7 @@ def _first_rank_first() -> Iterator[None]:
         yield
         return
     # A collective of NCCL gives up after ten minutes, and millions of images take longer.
-    patient = dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT)
+    patient: Any = dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT)
     if _rank() > 0:
         dist.barrier(patient)
     yield

@@ -19,7 +19,7 @@ Raw = Mapping[str, Any]
 class HubRepository:
     """A dataset repository: what to download, which revision, and under which licence.
 
-    ``revision`` is a commit, or None where none has been verified: then the newest is taken and recorded.
+    ``revision`` is a commit, or None where none has been verified: then the newest is taken.
     ``patterns`` limit what is downloaded.
     """
 
