@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModel, Qwen3NextConfig
 from transformers.models.qwen3_5 import Qwen3_5TextConfig
@@ -20,14 +21,17 @@ from basereward.models.guard import check_sharing, prove, settle_backend, twin_c
 LINEAR = [Qwen3NextConfig(num_hidden_layers=4), Qwen3_5TextConfig(num_hidden_layers=4)]
 
 
-def text_batch(seed=0):
+SHAPES = ((6, (3, 1, 4)), (9, (2,)), (5, (2, 2)))
+
+
+def text_batch(shapes=SHAPES, seed=0):
     draw = torch.Generator().manual_seed(seed)
 
     def tokens(count):
         return torch.randint(1, 100, (count,), generator=draw).numpy()
 
     groups = []
-    for prompt, sizes in ((6, (3, 1, 4)), (9, (2,)), (5, (2, 2))):
+    for prompt, sizes in shapes:
         ids = tokens(prompt)
         suffixes = tuple(tokens(size) for size in sizes)
         groups.append(EncodedGroup(ids, suffixes, text_positions(ids, 1), tuple(sizes)))
@@ -92,6 +96,18 @@ def test_varlen_asks_the_kernel_for_the_right_segments(vl_model, image_batch, mo
         backbone.set_attn_implementation({"text_config": attention.VARLEN, "vision_config": "sdpa"})
         varlen = last_hidden(backbone, image_batch, "varlen", axes=3)
     assert (varlen - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+def test_varlen_compiles_once_for_all_layouts(monkeypatch):
+    monkeypatch.setattr(attention, "varlen_attn", lambda query, key, *rest, **options: query + key.sum())
+    twin = AutoModel.from_config(twin_config(AutoConfig.for_model("qwen3"))).eval()
+    twin.set_attn_implementation(attention.VARLEN)
+    counter = CompileCounter()
+    twin.compile(backend=counter, dynamic=True)
+    with torch.no_grad():
+        for count in (3, 2, 5, 4):
+            last_hidden(twin, text_batch((SHAPES * 2)[:count]), "varlen", axes=1)
+    assert counter.frame_count == 1
 
 
 def test_varlen_index_in_closed_form():

@@ -1,10 +1,13 @@
 """What a user may write after MODEL, and what is said where it is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from basereward.errors import CheckpointError, MissingFileError, ScoringError, UnknownNameError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
@@ -57,6 +60,20 @@ def test_a_bare_backbone_is_refused_by_name(vl_backbone):
     with pytest.raises(CheckpointError, match=r"is a Qwen2_5_VLForConditionalGeneration.*basereward train") as caught:
         open_scorer(str(vl_backbone))
     assert str(vl_backbone) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["v_head.summary", "score"])
+def test_the_head_of_another_library_scores(vl_backbone, make_group, tmp_path, name):
+    folder = tmp_path / "foreign"
+    shutil.copytree(vl_backbone, folder)
+    config = json.loads((folder / "config.json").read_text())
+    width = config["text_config"]["hidden_size"]
+    save_file({f"{name}.weight": torch.ones(1, width)}, folder / "value_head.safetensors", {"format": "pt"})
+    if name == "score":
+        config["architectures"] = ["Qwen2_5_VLForSequenceClassification"]
+        (folder / "config.json").write_text(json.dumps(config))
+    scorer = open_scorer(str(folder), device="cpu")
+    assert all(isinstance(score, float) for score in scorer.score([make_group("Which?", ["a", "b"])])[0])
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -22,7 +22,8 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
 
     Args:
         spec: ``baseline:longer``, a folder, or a hub id (``owner/name``); the model may be a basereward
-            checkpoint or any one-label text ``*ForSequenceClassification``.
+            checkpoint, any one-label text ``*ForSequenceClassification``, or a known backbone with the linear head
+            of another library.
         dtype: ``float32`` or ``bfloat16``; by default as stored.
         device: by default CUDA if there is one.
         backend: one of ``models.backends.Backend``; ``auto`` computes each prompt once wherever that is exact.
@@ -38,6 +39,7 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
     _check_form(spec)
     from basereward.models.backends import Backend
     from basereward.models.checkpoint import resolve_folder
+    from basereward.models.foreign import FOREIGN_HEADS, find_foreign_head
     from basereward.models.reward_model import RewardModel
     from basereward.scoring.classifier import ClassifierScorer
     from basereward.scoring.local import LocalScorer
@@ -47,15 +49,17 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
     folder = resolve_folder(spec)
     config = _read_config(folder)
     precision, place = parse_dtype(dtype), parse_device(device)
-    if "reward" in config:
+    architectures = config.get("architectures") or []
+    is_classifier = any(name.endswith("ForSequenceClassification") for name in architectures)
+    if is_classifier and not {"reward", "vision_config"} & config.keys():
+        return ClassifierScorer(folder, precision, place, spec)
+    if "reward" in config or find_foreign_head(folder):
         model = RewardModel.from_pretrained(folder, dtype=precision, device=place, backend=backend)  # type: ignore[arg-type]
         return LocalScorer(model, spec)
-    architectures = config.get("architectures") or []
-    if any(name.endswith("ForSequenceClassification") for name in architectures):
-        return ClassifierScorer(folder, precision, place, spec)
     raise CheckpointError(
         f"{spec} is a {', '.join(architectures) or 'model without architectures'}, not a reward model: expected a "
-        "'reward' section in config.json, or *ForSequenceClassification with one label. To make a reward model of a "
+        f"'reward' section in config.json, *ForSequenceClassification with one label, or a linear head named "
+        f"{', '.join(FOREIGN_HEADS)}. To make a reward model of a "
         "backbone, train one: basereward train RECIPE."
     )
 
