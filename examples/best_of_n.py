@@ -1,6 +1,6 @@
 """Picks the best of several responses to one prompt with an image.
 
-    python examples/best_of_n.py runs/demo/model
+python examples/best_of_n.py runs/demo/model
 """
 
 import sys
