@@ -30,9 +30,11 @@ start = time.perf_counter()
 result = evaluate_benchmark(
     Instant(), open_benchmark(sys.argv[1]), Path(sys.argv[2]) / "out", BenchmarkOptions(Path(sys.argv[2]))
 )
-import resource
+# Not ru_maxrss, which on Linux starts from that of the process that launched this one.
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmHWM"].split()[0])
 print(json.dumps({"n": result["n"], "seconds": time.perf_counter() - start,
-    "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "torch": "torch" in sys.modules}))
+    "bytes": peak * 1024, "torch": "torch" in sys.modules}))
 """
 
 
@@ -134,6 +136,7 @@ def large_benchmark(folder):
             file.write(json.dumps({**row, **answers}) + "\n")
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_five_thousand_items_take_seconds(tmp_path):
     large_benchmark(tmp_path)
     ended = subprocess.run(

@@ -1,12 +1,14 @@
 """The whole way in miniature: draw a world, train the paper's Naive-RM on it, evaluate it, write the page."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tqdm.auto import tqdm
 
 from basereward.data.images import load_image
 from basereward.data.pairs import PairDataset, load_pairs
@@ -52,7 +54,7 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
     say(f"drawing {TRAIN_PAIRS:,} pairs to train on and {TEST_PAIRS} held-out pairs")
     data, test = folder / "data" / "train.parquet", folder / "data" / "test.parquet"
     data.parent.mkdir(parents=True, exist_ok=True)
-    write_rows(draw_rows(TRAIN_PAIRS, seed), data)
+    write_rows(tqdm(draw_rows(TRAIN_PAIRS, seed), "draw", TRAIN_PAIRS, file=sys.stderr, unit="pair"), data)
     write_rows(draw_rows(TEST_PAIRS, seed + 1_000_003), test)
     backbone = write_backbone(folder / "backbone", size="demo", seed=seed)
     say(f"training a Naive-RM on a tiny Qwen2.5-VL for {steps} steps")
@@ -60,7 +62,8 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
     say("evaluating on the held-out pairs, with the right images and with those of other pairs")
     scorer = LocalScorer(RewardModel.from_pretrained(run.model_folder, device="cpu"), "model")
     pairs = load_pairs([test]).pairs
-    evaluation = evaluate_pairs(scorer, pairs, benchmark="lab")
+    with tqdm(total=len(pairs), desc="evaluate", file=sys.stderr, unit="pair") as bar:
+        evaluation = evaluate_pairs(scorer, pairs, on_progress=lambda new, _: bar.update(len(new)), benchmark="lab")
     evaluations = {"model": evaluation.summary, **evaluate_references(scorer, pairs, "lab")}
     result = {
         "accuracy": accuracy_of(evaluations["model"]),

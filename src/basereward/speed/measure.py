@@ -77,6 +77,7 @@ def measure_speed(
     reference = factor * layout_flops(size, lengths, UNPADDED)
     results = [
         _timing(
+            mode,
             name,
             rounds,
             work,
@@ -177,6 +178,7 @@ def _timed(run: Callable[[], Any], device: str) -> _Round:
 
 
 def _timing(
+    mode: Mode,
     name: str,
     rounds: dict[str, list[_Round]],
     work: dict[str, float],
@@ -190,6 +192,7 @@ def _timing(
     own = rounds[name]
     seconds, cpu = _spread([turn.wall for turn in own]), _spread([turn.cpu for turn in own])
     responses = sum(len(length.suffixes) for length in lengths)
+    items = responses if mode == "score" else len(lengths)
     separate_tokens = sum(length.prefix * len(length.suffixes) + sum(length.suffixes) for length in lengths)
     unique = sum(length.total for length in lengths)
     return Timing(
@@ -198,6 +201,8 @@ def _timing(
         cpu_seconds=cpu,
         pairs_per_second=len(lengths) / seconds.median,
         responses_per_second=responses / seconds.median,
+        rate_wall=_spread([items / turn.wall for turn in own]),
+        rate_cpu=_spread([items / turn.cpu for turn in own]),
         tokens_per_second=separate_tokens / seconds.median,
         unique_token_ratio=unique / separate_tokens,
         flops=work[name],

@@ -20,6 +20,7 @@ class Spread(NamedTuple):
 class Timing:
     """One backend: rates are per second of wall time, ratios of CPU time round by round (device time on CUDA).
 
+    ``rate_wall`` and ``rate_cpu`` are pairs (training) or responses (scoring) a second of wall and of CPU time.
     ``peak_fraction`` is the useful work per second over the machine's own matmul rate of the same run;
     ``mfu`` is the same over the data sheet's rate of a known GPU;
     ``flop_ratio_to_plain_unpadded`` is how much less work this layout needs than separate, unpadded sequences.
@@ -30,6 +31,8 @@ class Timing:
     cpu_seconds: Spread
     pairs_per_second: float
     responses_per_second: float
+    rate_wall: Spread
+    rate_cpu: Spread
     tokens_per_second: float
     unique_token_ratio: float
     flops: float
@@ -61,5 +64,6 @@ class SpeedReport:
         """Return plain values for JSON."""
         content = asdict(self)
         for timing, result in zip(self.results, content["results"], strict=True):
-            result["seconds"], result["cpu_seconds"] = timing.seconds._asdict(), timing.cpu_seconds._asdict()
+            spreads = ("seconds", "cpu_seconds", "rate_wall", "rate_cpu")
+            result |= {name: getattr(timing, name)._asdict() for name in spreads}
         return content
