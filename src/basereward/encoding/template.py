@@ -338,7 +338,7 @@ def _with_sentinels(messages: Messages) -> list[Message]:
 
 
 def _without_added_tokens(tokenizer: Any) -> Tokenizer:
-    """Return the same tokenizer that knows no added token, so that ``<|im_end|>`` is eight characters of text."""
+    """Return the same tokenizer that knows no added token, so that ``<|im_end|>`` is text like any other."""
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     spec["added_tokens"] = []
     spec["post_processor"] = None

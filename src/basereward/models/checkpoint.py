@@ -27,7 +27,6 @@ from basereward.models.reward_model import RewardModel
 
 HEAD_PREFIX = "reward_head."
 WEIGHT_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "reward_head.safetensors")
 
 
@@ -43,7 +42,7 @@ class HeadSettings:
 
 @dataclass(frozen=True, slots=True)
 class TemplateSettings:
-    """How inputs are cut to size: pixel limits per image, longest sequence in tokens, image backend.
+    """Limits of the inputs: pixels of an image, tokens of the longest sequence, and the image backend.
 
     ``None`` keeps what the backbone's own processor says. ``image_backend`` is ``pil`` or ``torchvision``.
     """

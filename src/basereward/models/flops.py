@@ -63,6 +63,8 @@ class BackboneSize:
 def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
     """Build the backbone without storage and count it."""
     family = family_of(config)
+    # A copy forgets which attention the original runs with; counting needs none.
+    config = type(config).from_dict(config.to_dict())
     with torch.device("meta"):
         model: Any = AutoModel.from_config(config)
     text = config.get_text_config()

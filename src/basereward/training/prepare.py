@@ -74,11 +74,6 @@ def prepare_model(recipe: Recipe) -> RewardModel:
     return reward_model
 
 
-def unwrapped_config(model: RewardModel) -> Any:
-    """Return the backbone's configuration without the attention choice of this run."""
-    return type(model.config).from_dict(model.config.to_dict())
-
-
 def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
     for row in lengths.rows:
         if row.problem is None:

@@ -21,7 +21,7 @@ from basereward.training.callbacks import MetricsFile, ProgressBar
 from basereward.training.objectives import ObjectiveSettings
 from basereward.training.parallel import shard_model
 from basereward.training.plan import run_sampler
-from basereward.training.prepare import prepare_model, prepare_pairs, prepare_template, unwrapped_config
+from basereward.training.prepare import prepare_model, prepare_pairs, prepare_template
 from basereward.training.recipe import Recipe, dump_recipe
 from basereward.training.resume import CHECKPOINTS, checkpoint_step, clear_leftovers, cut_log, last_complete_checkpoint
 from basereward.training.sampler import PairSampler, plan_bins
@@ -65,7 +65,7 @@ def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCa
         train_pairs = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
         eval_pairs = prepare_pairs(recipe, template, recipe.data.validation) if recipe.data.validation else None
     model = prepare_model(recipe)
-    costs = measure_backbone(unwrapped_config(model)).cost_model()
+    costs = measure_backbone(model.config).cost_model()
     sampler = run_sampler(recipe, train_pairs.lengths, costs, _world_size())
     bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, recipe.optimizer.epochs)
     sampler.place(_rank(), bins.grad_accum)

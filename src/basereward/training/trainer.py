@@ -90,8 +90,9 @@ class RewardTrainer(Trainer):
         # Trainer then leaves wrapping, placement and gradient reduction to the sharded model.
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
         self._staging: str | None = None
-        self._sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64)
-        self._counts = torch.zeros(2, dtype=torch.float64)
+        # On the device, so that no micro-batch waits for a copy; they are read when a line is logged.
+        self._sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64, device=args.device)
+        self._counts = torch.zeros(2, dtype=torch.float64, device=args.device)
         self._waited = 0.0
         self._since = time.perf_counter()
         # In fp32 the proof on the twin is enough; in bf16 the first batch shows what rounding does.
@@ -129,11 +130,10 @@ class RewardTrainer(Trainer):
             self._compare_backends = False
         rewards = model(**structure)
         objective = preference_objective(rewards, **compared, settings=self.settings)
-        self._sums += metric_sums(objective.rewards).cpu()
-        images = 0
+        self._sums += metric_sums(objective.rewards)
+        self._counts[0] += inputs["input_ids"].numel()
         if "image_groups" in inputs:  # without the tiny image of a group that nobody asked for
-            images = int(torch.isin(inputs["image_groups"], inputs["responses"][:, 0]).sum())
-        self._counts += torch.tensor([inputs["input_ids"].numel(), images], dtype=torch.float64)
+            self._counts[1] += torch.isin(inputs["image_groups"], inputs["responses"][:, 0]).sum()
         return objective.total / num_items_in_batch * self.accelerator.num_processes
 
     @torch.no_grad()
@@ -203,11 +203,10 @@ class RewardTrainer(Trainer):
         return metrics
 
     def _all_reduce(self, values: Tensor) -> Tensor:
-        if not (dist.is_available() and dist.is_initialized()):
-            return values.clone()
-        moved = values.to(self.args.device)
-        dist.all_reduce(moved)
-        return moved.cpu()
+        values = values.clone()
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(values)
+        return values.cpu()
 
     @torch.no_grad()
     def evaluate(
@@ -219,7 +218,7 @@ class RewardTrainer(Trainer):
         size = max(1, self.sampler.effective_batch_size // (world * self.sampler.grad_accum))
         rounds = -(-len(pairs) // (size * world))
         self.model.eval()
-        sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64)
+        sums = torch.zeros_like(self._sums)
         for turn in range(rounds):
             start = (turn * world + rank) * size
             own = range(start, min(start + size, len(pairs)))
@@ -230,7 +229,7 @@ class RewardTrainer(Trainer):
                 objective = preference_objective(
                     rewards, **{key: batch[key] for key in PAIR_KEYS}, settings=self.settings
                 )
-                sums += metric_sums(objective.rewards).cpu()
+                sums += metric_sums(objective.rewards)
         metrics = {f"{metric_key_prefix}_{key}": value for key, value in metric_means(self._all_reduce(sums)).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from basereward.data.benchmarks.registry import BENCHMARKS
 from basereward.errors import DataError
 from basereward.evaluation.protocols.formulas import (
     Computed,
@@ -47,19 +48,7 @@ class Protocol:
 Protocols = Registry[Protocol]
 PROTOCOLS: Registry[Protocols] = Registry(
     "benchmark",
-    {
-        name: f"basereward.evaluation.protocols.{name}:PROTOCOLS"
-        for name in (
-            "vl_rewardbench",
-            "mm_rlhf_rewardbench",
-            "rm_bench",
-            "rewardbench",
-            "multimodal_rewardbench",
-            "rewardbench2",
-            "judgebench",
-            "videorewardbench",
-        )
-    },
+    {name: f"basereward.evaluation.protocols.{name}:PROTOCOLS" for name in BENCHMARKS.names()},
 )
 
 
