@@ -35,6 +35,13 @@ def test_one_small_gpu(command):
     assert plan["trained_parameters"] < 0.02 * plan["parameters"]
 
 
+@pytest.mark.parametrize(("recipe", "passes"), [("basereward-qwen2_5-vl-7b", 3), ("qwen2_5-vl-7b-lora-24gb", 2)])
+def test_adapters_spare_the_gradients_of_weights(command, recipe, passes):
+    plan = command("train", RECIPES / f"{recipe}.yaml", "--plan", "--json").json
+    forward = plan["forward_flops_per_pair"] * plan["steps"] * plan["pairs_per_step"]
+    assert plan["train_flops"] == pytest.approx(passes * forward)
+
+
 def test_the_plan_for_people(command):
     ended = command("train", RECIPES / "basereward-qwen2_5-vl-7b.yaml", "--plan", "--ranks", 64)
     for words in ("2,800,000 (assumed", "21,875", "64 ranks", "memory per rank"):

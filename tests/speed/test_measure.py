@@ -18,10 +18,10 @@ NAMES = ["plain", "plain_unpadded", "split"]
 SMALL = Workload(prompt=60, response=8, groups=2)
 
 
-@pytest.mark.parametrize("mode", ["train", "score"])
-def test_all_backends_compute_the_same_rewards(mode):
-    report = measure_speed(mode, "tiny", SMALL, NAMES, repeats=1)
-    assert [timing.backend for timing in report.results] == NAMES
+@pytest.mark.parametrize(("mode", "names"), [("train", NAMES), ("score", [*NAMES, "expand"])])
+def test_all_backends_compute_the_same_rewards(mode, names):
+    report = measure_speed(mode, "tiny", SMALL, names, repeats=1)
+    assert [timing.backend for timing in report.results] == names
     assert all(timing.reward_difference <= 1e-5 for timing in report.results)
     assert all(
         timing.cpu_seconds.low <= timing.cpu_seconds.median <= timing.cpu_seconds.high for timing in report.results

@@ -41,7 +41,8 @@ def train(
     Example: `basereward speed train --prompt 1200 --response 200 --repeats 5 --json`
     """
     options = {"prompt": prompt, "response": response, "jitter": jitter, "groups": groups, "with_image": not text_only}
-    _measure("train", preset, options, backends, repeats, threads, device, dtype, checkpointing, as_json)
+    settings = {"preset": preset, "repeats": repeats, "device": device, "checkpointing": checkpointing}
+    _measure("train", options, backends, dtype, threads, settings, as_json)
 
 
 @speed.command()
@@ -72,7 +73,8 @@ def score(
         "groups": groups,
         "with_image": not text_only,
     }
-    _measure("score", preset, options, backends, repeats, threads, device, dtype, False, as_json)
+    settings = {"preset": preset, "repeats": repeats, "device": device}
+    _measure("score", options, backends, dtype, threads, settings, as_json)
 
 
 @speed.command()
@@ -105,38 +107,27 @@ def loader(
 
 def _measure(
     mode: Any,
-    preset: str,
     options: dict[str, Any],
     backends: str,
-    repeats: int,
-    threads: int,
-    device: str,
     dtype: str,
-    checkpointing: bool,
+    threads: int,
+    settings: dict[str, Any],
     as_json: bool,
 ) -> None:
+    """Run and print: ``options`` are those of ``Workload``, ``settings`` those of ``measure_speed``."""
     import torch
 
     from basereward.scoring.spec import parse_device, parse_dtype
     from basereward.speed.measure import measure_speed
     from basereward.speed.workloads import Workload
 
-    parse_device(device)
+    parse_device(settings["device"])
     precision: Any = parse_dtype(dtype)
-
     torch.set_num_threads(threads)
     names = [name.strip() for name in backends.split(",")]
-    with progress("rounds", repeats) as bar:
+    with progress("rounds", settings["repeats"]) as bar:
         report = measure_speed(
-            mode,
-            preset,
-            Workload(**options),
-            names,
-            repeats,
-            device,
-            precision,
-            checkpointing,
-            on_round=bar.move,
+            mode, workload=Workload(**options), backends=names, dtype=precision, on_round=bar.move, **settings
         )
     if as_json:
         print_json(report.to_dict())

@@ -34,6 +34,19 @@ class _Task(NamedTuple):
     run: Callable[[], torch.Tensor]
 
 
+class _Run(NamedTuple):
+    """What the figures of all backends are taken from."""
+
+    mode: Mode
+    lengths: list[GroupLength]
+    rounds: dict[str, list[_Round]]
+    rewards: dict[str, torch.Tensor]
+    memory: dict[str, int | None]
+    size: BackboneSize
+    peak: float
+    sheet: float | None
+
+
 def measure_speed(
     mode: Mode,
     preset: str,
@@ -70,26 +83,9 @@ def measure_speed(
         for task in tasks:
             rounds[task.backend].append(_timed(task.run, device))
         on_round(turn + 1)
-    size = measure_backbone(model.config)
-    peak = matmul_rate(dtype, device)
-    factor = 3 if mode == "train" else 1
-    work = {name: factor * layout_flops(size, lengths, name) for name in backends}
-    reference = factor * layout_flops(size, lengths, UNPADDED)
-    results = [
-        _timing(
-            mode,
-            name,
-            rounds,
-            work,
-            reference,
-            lengths,
-            memory[name],
-            peak,
-            _difference(rewards, name),
-            data_sheet_rate(device, dtype),
-        )
-        for name in backends
-    ]
+    size, peak, sheet = measure_backbone(model.config), matmul_rate(dtype, device), data_sheet_rate(device, dtype)
+    run = _Run(mode, lengths, rounds, rewards, memory, size, peak, sheet)
+    results = [_timing(run, name) for name in backends]
     threads = torch.get_num_threads()
     kind = str(dtype).removeprefix("torch.")
     return SpeedReport(mode, preset, workload, device, kind, threads, repeats, peak, torch.__version__, results)
@@ -178,24 +174,14 @@ def _timed(run: Callable[[], Any], device: str) -> _Round:
     return _Round(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def _timing(
-    mode: Mode,
-    name: str,
-    rounds: dict[str, list[_Round]],
-    work: dict[str, float],
-    reference: float,
-    lengths: list[GroupLength],
-    memory: int | None,
-    peak: float,
-    difference: float,
-    sheet: float | None,
-) -> Timing:
-    own = rounds[name]
+def _timing(run: _Run, name: str) -> Timing:
+    own, lengths = run.rounds[name], run.lengths
     seconds, cpu = _spread([turn.wall for turn in own]), _spread([turn.cpu for turn in own])
+    factor = 3 if run.mode == "train" else 1
+    work, reference = (factor * layout_flops(run.size, lengths, layout) for layout in (name, UNPADDED))
     responses = sum(len(length.suffixes) for length in lengths)
-    items = responses if mode == "score" else len(lengths)
+    items = responses if run.mode == "score" else len(lengths)
     separate_tokens = sum(length.prefix * len(length.suffixes) + sum(length.suffixes) for length in lengths)
-    unique = sum(length.total for length in lengths)
     return Timing(
         backend=name,
         seconds=seconds,
@@ -205,15 +191,15 @@ def _timing(
         rate_wall=_spread([items / turn.wall for turn in own]),
         rate_cpu=_spread([items / turn.cpu for turn in own]),
         tokens_per_second=separate_tokens / seconds.median,
-        unique_token_ratio=unique / separate_tokens,
-        flops=work[name],
-        cpu_ratio_to_plain=_ratio(rounds, "plain", name),
-        cpu_ratio_to_plain_unpadded=_ratio(rounds, UNPADDED, name),
-        flop_ratio_to_plain_unpadded=reference / work[name],
-        peak_memory_bytes=memory,
-        peak_fraction=work[name] / cpu.median / peak,
-        mfu=None if sheet is None else work[name] / seconds.median / sheet,
-        reward_difference=difference,
+        unique_token_ratio=sum(length.total for length in lengths) / separate_tokens,
+        flops=work,
+        cpu_ratio_to_plain=_ratio(run.rounds, "plain", name),
+        cpu_ratio_to_plain_unpadded=_ratio(run.rounds, UNPADDED, name),
+        flop_ratio_to_plain_unpadded=reference / work,
+        peak_memory_bytes=run.memory[name],
+        peak_fraction=work / cpu.median / run.peak,
+        mfu=None if run.sheet is None else work / seconds.median / run.sheet,
+        reward_difference=_difference(run.rewards, name),
     )
 
 

@@ -70,7 +70,7 @@ class Plan:
             ("pairs per step", f"{self.pairs_per_step} = {self.ranks} ranks x {self.microbatches} micro-batches"),
             ("largest micro-batch", f"{self.largest_microbatch:,} tokens"),
             ("balance of ranks", f"{self.balance:.2f} (mean over largest load)"),
-            ("steps", f"{self.steps:,} in {self.epochs} epochs"),
+            ("steps", f"{self.steps:,} (epochs: {self.epochs})"),
             ("parameters", f"{self.parameters:,} with the head ({self.trained_parameters:,} trained)"),
             ("work per pair", f"{self.forward_flops_per_pair:.3g} FLOPs forward"),
             ("saved by sharing", f"{self.saved_flops_share:.0%} of the work of separate sequences"),
@@ -130,7 +130,8 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int =
         trained_parameters=trained,
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
-        train_flops=3 * forward * steps * optimizer.pairs_per_step,
+        # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
+        train_flops=(2 if recipe.model.lora else 3) * forward * steps * optimizer.pairs_per_step,
         memory=_memory(recipe, size, trained, bins.largest, ranks),
     )
 
