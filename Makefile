@@ -4,15 +4,16 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
+RAY_STAMP := .venv-ray/.installed
 
 # Waiting threads that spin make two processes on the same cores many times slower.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check tree clean
+.PHONY: help setup demo test test-slow test-ranks test-browser test-ray check tree clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(STAMP) ## make .venv and install the pinned dependencies into it
 
@@ -22,13 +23,25 @@ demo: $(STAMP) ## train, evaluate and report a tiny reward model
 test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
+test-slow: $(STAMP) ## run the tests that take more than a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m slow
+
+test-ranks: $(STAMP) ## run the tests of shards and replicas, which need the cores for themselves
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "ranks and not slow" tests/training
+
+test-browser: $(STAMP) ## run the tests of the server's page, which need Debian's chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rs tests/serving
+
+test-ray: $(RAY_STAMP) ## run the tests with Ray, in an environment of their own
+	BASEREWARD_TEST_RAY=1 OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -m "ray and not slow"
+
 check: $(STAMP) ## lint, format, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-tree: $(STAMP) ## write the annotated tree into README.md
+tree: $(STAMP) ## write the annotated tree into docs/architecture.md
 	$(BIN)/python scripts/tree.py --write
 
 clean: ## remove caches and build outputs
@@ -43,4 +56,10 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+$(RAY_STAMP): $(STAMP) requirements-ray.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-ray
+	$(BIN)/uv pip install --python .venv-ray/bin/python -r requirements.txt -r requirements-ray.txt
+	$(BIN)/uv pip install --python .venv-ray/bin/python --no-deps -e .
 	@touch $@

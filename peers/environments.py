@@ -14,8 +14,11 @@ class PeerError(RuntimeError):
     """A peer that cannot be installed or run; the message says why, on one line, and where to read more."""
 
 
-def interpreter(name: str | None) -> Path:
+def interpreter(name: str | None, *options: str) -> Path:
     """Return the Python of a peer, installing it on first use; ``None`` is the project's own.
+
+    Args:
+        options: of the installer, such as ``--no-deps`` where the pinned packages contradict what they say they need.
 
     Raises:
         PeerError: the packages cannot be installed here.
@@ -33,7 +36,7 @@ def interpreter(name: str | None) -> Path:
         make = [uv, "venv", "--clear", "--python", version] if uv else [sys.executable, "-m", "venv", "--clear"]
         install = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
         run([*make, str(folder)], folder.with_suffix(".log"))
-        run([*install, "-r", str(requirements)], folder.with_suffix(".log"))
+        run([*install, *options, "-r", str(requirements)], folder.with_suffix(".log"))
         stamp.write_text(wanted)
     return python
 

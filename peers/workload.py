@@ -27,8 +27,8 @@ from basereward.data.storage import write_rows
 from basereward.encoding.template import GroupLength, Template
 from basereward.lab.tokenizer import TEXT_TEMPLATE, VISION_TEMPLATE, train_tokenizer
 from basereward.lab.world import world_texts
-from basereward.models.checkpoint import load_template
 from basereward.models.flops import BackboneSize, measure_backbone
+from basereward.models.inputs import load_template
 from basereward.training.sampler import PairSampler
 
 HIDDEN = 512

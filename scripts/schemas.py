@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from basereward.evaluation.schema import SCHEMAS, json_schema
+from basereward.evaluation.result import SCHEMAS, json_schema
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 

@@ -1,4 +1,4 @@
-"""Print the annotated tree of src/basereward; with ``--write`` put it into README.md.
+"""Print the annotated tree of src/basereward; with ``--write`` put it into docs/architecture.md.
 
 python scripts/tree.py [--write]
 """
@@ -14,8 +14,8 @@ START, END = "<!-- tree -->", "<!-- /tree -->"
 # The rooms in the order in which data flows; what is not named comes last.
 ORDER = (
     *("errors.py", "registry.py", "configuration.py", "statistics.py"),
-    *("data", "encoding", "models", "training", "scoring"),
-    *("evaluation", "rl", "serving", "speed", "reporting", "lab", "cli"),
+    *("data", "sources", "benchmarks", "curation", "encoding", "models", "training", "scoring"),
+    *("evaluation", "rl", "serving", "reporting", "speed", "lab", "cli"),
 )
 
 
@@ -48,7 +48,7 @@ def draw_tree(package: Path) -> str:
 def replace_block(text: str, tree: str) -> str:
     """Return the text with the tree between its markers."""
     if text.count(START) != 1 or text.count(END) != 1:
-        raise SystemExit(f"README.md needs the markers {START} and {END}, once each.")
+        raise SystemExit(f"docs/architecture.md needs the markers {START} and {END}, once each.")
     before, rest = text.split(START)
     return f"{before}{START}\n```text\n{tree}\n```\n{END}{rest.split(END)[1]}"
 
@@ -63,8 +63,8 @@ def main() -> None:
     if "--write" not in sys.argv[1:]:
         print(tree)
         return
-    readme = ROOT / "README.md"
-    readme.write_text(replace_block(readme.read_text(encoding="utf-8"), tree), encoding="utf-8")
+    page = ROOT / "docs" / "architecture.md"
+    page.write_text(replace_block(page.read_text(encoding="utf-8"), tree), encoding="utf-8")
 
 
 if __name__ == "__main__":

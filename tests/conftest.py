@@ -12,6 +12,8 @@ import pytest
 
 from basereward.data.schema import Message, Part, Response, ResponseGroup
 
+pytest_plugins = ("tests.toy_source",)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def user_cache(tmp_path_factory):
@@ -44,7 +46,7 @@ def text_backbone(backbone_of):
 @pytest.fixture(scope="session")
 def vl_template(vl_backbone):
     """The template of the tiny Qwen2.5-VL; do not change it."""
-    from basereward.models.checkpoint import load_template
+    from basereward.models.inputs import load_template
 
     return load_template(vl_backbone)
 
@@ -52,7 +54,7 @@ def vl_template(vl_backbone):
 @pytest.fixture(scope="session")
 def text_template(text_backbone):
     """The template of the tiny Qwen3; do not change it."""
-    from basereward.models.checkpoint import load_template
+    from basereward.models.inputs import load_template
 
     return load_template(text_backbone)
 
@@ -99,12 +101,18 @@ def chat_server():
     """``chat_server(reply)``: the address of a chat endpoint on this machine, and the requests that it gets.
 
     ``reply(request)`` gives the text of the answer, or ``(status, value, headers)``; a request has ``path``,
-    ``headers``, ``body`` and ``text``, the text of the last message.
+    ``headers``, ``body`` and ``text``, the text of the last message, if it holds messages.
     """
     from contextlib import ExitStack
 
     with ExitStack() as stack:
         yield lambda reply: stack.enter_context(_serving(reply))
+
+
+@pytest.fixture(scope="session")
+def image_tokens():
+    """``image_tokens(images)``: the pad tokens of encoded images and videos; of None, none."""
+    return lambda images: sum(sum(own.counts) for own in images.expansions) if images else 0
 
 
 @contextmanager
@@ -114,7 +122,7 @@ def _serving(reply):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            content = body["messages"][-1]["content"]
+            content = body["messages"][-1]["content"] if "messages" in body else ""
             parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
             text = "".join(part["text"] for part in parts if part["type"] == "text")
             self.respond(SimpleNamespace(path=self.path, headers=self.headers, body=body, text=text, parts=parts))

@@ -2,22 +2,25 @@
 
 import itertools
 import math
+from functools import cache
 
 import numpy as np
 import pytest
 
+from basereward import statistics
 from basereward.errors import DataError
 from basereward.statistics import (
+    Interval,
     Stratum,
     attainable,
-    bootstrap_interval,
-    bootstrap_means,
-    count_ties,
     mcnemar,
-    pair_accuracy,
-    paired_bootstrap,
+    paired_difference,
+    stratified_interval,
+    student_quantile,
     wilson_interval,
 )
+
+REPEATS = 4000
 
 Z = 1.959963984540054
 
@@ -51,61 +54,6 @@ def test_the_ends_solve_the_score_equation(confidence: float) -> None:
 def test_wilson_refuses_what_is_no_share(arguments: tuple[float, ...]) -> None:
     with pytest.raises(DataError):
         wilson_interval(*arguments)  # type: ignore[arg-type]
-
-
-def test_each_rule_for_ties() -> None:
-    chosen, rejected = [2.0, 0.0, 1.0, 5.0], [1.0, 0.0, 3.0, 5.0]
-    assert pair_accuracy(chosen, rejected).value == 0.25
-    assert pair_accuracy(chosen, rejected, "half").value == 0.5
-    assert pair_accuracy(chosen, rejected, "greater_or_equal").value == 0.75
-    assert count_ties(chosen, rejected) == 2
-    low, high = wilson_interval(2.0, 4)
-    assert pair_accuracy(chosen, rejected, "half")[1:] == (4, low, high)
-
-
-def test_a_tie_is_an_equality_also_of_tiny_and_large_numbers() -> None:
-    assert count_ties([5e-324, 1e16], [0.0, 1e16]) == 1
-
-
-@pytest.mark.parametrize(
-    ("chosen", "rejected"),
-    [([], []), ([1.0], [1.0, 2.0]), ([math.nan], [0.0]), ([0.0], [math.inf]), ([[1.0]], [[0.0]])],
-)
-def test_bad_scores_are_errors(chosen: list, rejected: list) -> None:
-    with pytest.raises(DataError):
-        pair_accuracy(chosen, rejected)
-
-
-def test_an_unknown_rule_for_ties_is_an_error() -> None:
-    with pytest.raises(DataError, match="greater_or_equal"):
-        pair_accuracy([1.0], [0.0], "lenient")  # type: ignore[arg-type]
-
-
-def test_bootstrap_of_a_constant_is_that_constant() -> None:
-    assert bootstrap_interval([0.7] * 9) == pytest.approx((0.7, 0.7))
-
-
-def test_bootstrap_is_seeded_and_near_the_normal_interval() -> None:
-    values = [float(index % 4 == 0) for index in range(400)]
-    interval = bootstrap_interval(values, seed=1)
-    assert interval == bootstrap_interval(values, seed=1)
-    assert interval != bootstrap_interval(values, seed=2)
-    half = Z * math.sqrt(0.25 * 0.75 / 400)
-    assert interval == pytest.approx((0.25 - half, 0.25 + half), abs=0.006)
-
-
-def test_groups_widen_the_interval_by_their_size() -> None:
-    values = [float(index % 2) for index in range(50) for _ in range(8)]
-    groups = [str(index) for index in range(50) for _ in range(8)]
-    alone, grouped = bootstrap_interval(values), bootstrap_interval(values, groups)
-    ratio = (grouped.high - grouped.low) / (alone.high - alone.low)
-    assert ratio == pytest.approx(math.sqrt(8), rel=0.15)
-
-
-@pytest.mark.parametrize(("values", "groups"), [([], None), ([math.nan], None), ([1.0, 2.0], ["a"])])
-def test_bootstrap_refuses_bad_values(values: list[float], groups: list[str] | None) -> None:
-    with pytest.raises(DataError):
-        bootstrap_interval(values, groups)
 
 
 def test_a_printed_share_is_found_among_the_counts() -> None:
@@ -158,38 +106,119 @@ def test_mcnemar_counts_every_assignment_that_is_as_uneven():
         mcnemar(-1, 2)
 
 
-def test_the_bootstrap_of_two_clusters_is_that_of_all_draws():
-    # Clusters {0, 0, 1} and {1}: each pair of draws is as likely.
-    strata = [Stratum([0.0, 0.0, 1.0, 1.0], ["a", "a", "a", "b"])]
-    means, counts = np.unique(bootstrap_means(strata, samples=20_000).round(9), return_counts=True)
-    assert means == pytest.approx([1 / 3, 0.5, 1.0])
-    assert counts / 20_000 == pytest.approx([0.25, 0.5, 0.25], abs=0.015)
+@pytest.mark.parametrize(
+    ("degrees", "quantile"), [(1, 12.7062), (2, 4.30265), (3, 3.18245), (9, 2.26216), (10, 2.22814), (120, 1.97993)]
+)
+def test_student_has_its_tabulated_quantiles(degrees: int, quantile: float) -> None:
+    assert student_quantile(0.975, degrees) == pytest.approx(quantile, rel=2e-6)
+    assert student_quantile(0.975, 100_000) == pytest.approx(Z, rel=1e-4)
+    with pytest.raises(DataError):
+        student_quantile(0.975, 0)
 
 
-def test_strata_keep_their_weight_and_shared_clusters_are_drawn_together():
-    weighted = [Stratum([1.0] * 5, range(5), 3.0), Stratum([0.0] * 50, range(5, 55), 1.0)]
-    assert bootstrap_means(weighted, samples=10) == pytest.approx([0.75] * 10)
-    values = [0.0, 1.0] * 10
-    # Opposite values of the same clusters cancel only if both are drawn together.
-    opposite = [Stratum(values, range(20)), Stratum([-value for value in values], range(20))]
-    assert bootstrap_means(opposite, samples=50) == pytest.approx([0.0] * 50)
+def test_independent_values_have_wilsons_interval_at_the_t_quantile() -> None:
+    values = [float(index % 4 == 0) for index in range(400)]
+    found = stratified_interval([Stratum(values, range(400))])
+    quantile = student_quantile(0.975, 399)
+    shrink = 1 + quantile**2 / 400
+    center, half = (
+        (0.25 + quantile**2 / 800) / shrink,
+        quantile / shrink * math.sqrt(0.25 * 0.75 / 400 + quantile**2 / (4 * 400**2)),
+    )
+    # The linearised variance has 399 in place of 400.
+    assert found == pytest.approx((center - half, center + half), abs=1e-4)
 
 
-def test_p_is_the_share_of_sign_flips_that_go_as_far():
-    differences, clusters = [1.0, 0.0, 1.0, -1.0, 1.0, 1.0, 0.5], list("aabcdef")
+def test_equal_rows_of_a_prompt_count_once() -> None:
+    alone = stratified_interval([Stratum([float(index % 2) for index in range(50)], range(50))])
+    values, clusters = (
+        [float(index % 2) for index in range(50) for _ in range(8)],
+        [i for i in range(50) for _ in "8" * 8],
+    )
+    assert stratified_interval([Stratum(values, clusters)]) == pytest.approx(alone, abs=1e-9)
+
+
+def test_an_accuracy_of_one_keeps_a_width_by_its_prompts() -> None:
+    few = stratified_interval([Stratum([1.0] * 12, [place // 4 for place in range(12)])])
+    many = stratified_interval([Stratum([1.0] * 12, range(12))])
+    assert few.low < many.low < 0.8
+    assert few.high == many.high == 1.0
+    assert stratified_interval([Stratum([1.0, 1.0, 0.0], ["a"] * 3)]) == (0.0, 1.0)
+
+
+def test_widths_of_independent_strata_add_in_squares_and_shared_clusters_do_not() -> None:
+    values = [float(index % 2) for index in range(2000)]
+    one = stratified_interval([Stratum(values, range(2000))])
+    apart = stratified_interval([Stratum(values, range(2000)), Stratum(values, range(2000, 4000))])
+    shared = stratified_interval([Stratum(values, range(2000)), Stratum(values, range(2000))])
+    width = one.high - one.low
+    assert apart.high - apart.low == pytest.approx(width / math.sqrt(2), rel=1e-3)
+    assert shared.high - shared.low == pytest.approx(width, rel=1e-3)
+
+
+def test_p_is_the_share_of_sign_flips_that_go_as_far() -> None:
+    first, second = [1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.5], [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
     sums = np.array([1.0, 1.0, -1.0, 1.0, 1.0, 0.5])
     flips = np.array(list(itertools.product((1.0, -1.0), repeat=6))) @ sums
-    found = paired_bootstrap([Stratum(differences, clusters)], samples=20_000)
+    found = paired_difference([Stratum(first, list("aabcdef"))], [Stratum(second, list("aabcdef"))])
     assert found.value == pytest.approx(sums.sum() / 7)
-    assert found.p == pytest.approx(np.mean(np.abs(flips) >= sums.sum()), abs=0.012)
+    assert found.p == np.mean(np.abs(flips) >= sums.sum())
     assert found.low < found.value < found.high
-    assert found == paired_bootstrap([Stratum(differences, clusters)], samples=20_000)
+    many = [[float(place % 3 > 0) for place in range(30)], [float(place % 3 > 1) for place in range(30)]]
+    drawn = [paired_difference(*([Stratum(values, range(30))] for values in many)) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert 0 < drawn[0].p < 0.01
 
 
-def test_few_clusters_never_look_certain_and_no_difference_is_none():
-    agreeing = paired_bootstrap([Stratum([1.0] * 12, [place // 4 for place in range(12)])])
-    assert agreeing.p > 0.2
-    assert paired_bootstrap([Stratum([0.0] * 8, range(8))]) == (0.0, 0.0, 0.0, 1.0)
+def test_few_clusters_never_look_certain_and_no_difference_is_none() -> None:
+    clusters = [place // 4 for place in range(12)]
+    agreeing = paired_difference([Stratum([1.0] * 12, clusters)], [Stratum([0.0] * 12, clusters)])
+    assert agreeing.p == 0.25
+    assert agreeing.low < 0.6
+    values = [0.0, 1.0] * 4
+    assert paired_difference([Stratum(values, range(8))], [Stratum(values, range(8))]) == (0.0, 0.0, 0.0, 1.0)
     for wrong in ([], [Stratum([math.nan], [0])]):
         with pytest.raises(DataError):
-            paired_bootstrap(wrong)
+            paired_difference(wrong, wrong)
+    with pytest.raises(DataError, match="same rows"):
+        paired_difference([Stratum([1.0], [0])], [Stratum([1.0], [1])])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [10, 46, 170, 420])
+def test_intervals_cover_what_they_say(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Single means, means of four groups, and Acc+: coverage of 95 % intervals in a grid of means and correlations."""
+    monkeypatch.setattr(statistics, "student_quantile", cache(student_quantile))
+    rng = np.random.default_rng(count)
+    for mean, correlation in itertools.product((0.5, 0.8, 0.92), (0.0, 0.1, 0.3)):
+        hits = np.zeros(3)
+        for _ in range(REPEATS):
+            values, clusters = draw_clusters(rng, count, mean, correlation)
+            hits[0] += covers(stratified_interval([Stratum(values, clusters)]), mean)
+            sizes = [max(2, int(share * count)) for share in (0.4, 0.3, 0.2, 0.1)]
+            means = (mean, min(0.97, mean + 0.05), mean - 0.1, mean)
+            drawn = [draw_clusters(rng, *own, correlation) for own in zip(sizes, means, strict=True)]
+            strata = [Stratum(own[0], [(number, one) for one in own[1]]) for number, own in enumerate(drawn)]
+            hits[1] += covers(stratified_interval(strata), float(np.mean(means)))
+            whole = rng.random(count) < mean
+            hits[2] += covers(stratified_interval([Stratum(whole.astype(float), range(count))]), mean)
+        print(f"{count} clusters, mean {mean}, correlation {correlation}: mean, groups, Acc+", hits / REPEATS)
+        noise = 3 * math.sqrt(0.95 * 0.05 / REPEATS)
+        assert (hits / REPEATS >= 0.93 - noise).all(), (mean, correlation, hits / REPEATS)
+        # Groups of a mean have 4 to 18 of 46 prompts, too few for the upper bound.
+        bounded = hits[[0, 2]] if count < 170 else hits
+        assert count < 46 or (bounded / REPEATS <= 0.97 + noise).all(), (mean, correlation, hits / REPEATS)
+
+
+def covers(interval: Interval, truth: float) -> bool:
+    return interval.low <= truth <= interval.high
+
+
+def draw_clusters(
+    rng: np.random.Generator, count: int, mean: float, correlation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return zeros and ones of one to seven rows a cluster, whose shares are drawn from a beta distribution."""
+    spread = (1 - correlation) / correlation if correlation else 0.0
+    shares = rng.beta(mean * spread, (1 - mean) * spread, count) if correlation else np.full(count, mean)
+    clusters = np.repeat(np.arange(count), rng.integers(1, 8, count))
+    return (rng.random(len(clusters)) < shares[clusters]).astype(float), clusters

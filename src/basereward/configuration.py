@@ -36,6 +36,18 @@ def load_configuration(kind: type[S], file: Path, overrides: list[str] | None = 
     return parse_configuration(kind, content)
 
 
+def parse_overrides(kind: type[S], overrides: list[str]) -> S:
+    """Return the configuration that ``key=value`` pairs give alone.
+
+    Raises:
+        RecipeError: no ``=``, an unknown key or a value of the wrong kind.
+    """
+    content: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(content, override)
+    return parse_configuration(kind, content)
+
+
 def parse_configuration(kind: type[S], content: dict[str, Any]) -> S:
     """Check the content of a recipe.
 

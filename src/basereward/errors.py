@@ -2,7 +2,9 @@
 
 
 class BaseRewardError(Exception):
-    """Root of every error that basereward raises on purpose."""
+    """Root of every error that basereward raises on purpose; ``status`` is what a command ends with."""
+
+    status = 1
 
 
 class DataError(BaseRewardError, ValueError):
@@ -20,6 +22,10 @@ class RowError(DataError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class WorkError(DataError):
+    """An output cannot be written: another process holds it, it holds other work, or the disk is full."""
 
 
 class MissingFileError(BaseRewardError, FileNotFoundError):
@@ -53,8 +59,25 @@ class TrainingError(BaseRewardError, RuntimeError):
     """A run cannot start, or cannot go on without lying about its result."""
 
 
+class StoppedError(BaseRewardError):
+    """A signal stopped the work, which was saved first.
+
+    Args:
+        signal: its number; the status is 128 more, as shells say it.
+        message: what was saved, and how to go on.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 class ScoringError(BaseRewardError, RuntimeError):
     """A response could not be scored."""
+
+
+class RewardError(BaseRewardError, ValueError):
+    """Rollouts cannot be rewarded as they were given; a reward would say nothing about the answers."""
 
 
 class MissingExtraError(BaseRewardError, ImportError):

@@ -85,3 +85,29 @@ def test_a_registry_with_a_dead_entry_is_seen() -> None:
     [registry] = registries(module)
     with pytest.raises(AttributeError):
         registry.get("dead")
+
+
+def defined_twice(classes: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The class names that several places define, and these places."""
+    places: dict[str, list[str]] = {}
+    for place, names in classes.items():
+        for name in names:
+            places.setdefault(name, []).append(place)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def class_names(tree: ast.Module) -> list[str]:
+    """The names of all classes of a file, private and nested ones too."""
+    return [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def test_a_class_name_stands_once_in_the_package() -> None:
+    """One name, one thing."""
+    trees = {place: ast.parse((ROOT / place).read_text(encoding="utf-8")) for place in FILES}
+    assert defined_twice({place: class_names(tree) for place, tree in trees.items()}) == {}
+
+
+def test_a_class_name_that_stands_twice_is_seen() -> None:
+    code = "class A:\n    class B: pass\n"
+    classes = {"a": class_names(ast.parse(code)), "b": class_names(ast.parse("class B: pass\n"))}
+    assert defined_twice(classes) == {"B": ["a", "b"]}

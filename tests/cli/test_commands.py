@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from basereward import __version__
-from basereward.evaluation.files import read_records
+from basereward.evaluation.runs import read_evaluation
 
 NOISE = ("Writing model shards", "Loading weights", "Warning", "Traceback")
 
@@ -57,7 +57,9 @@ def test_a_plan_with_its_data_here_is_measured(command, tiny, tmp_path):
 def test_score_writes_the_rows_with_scores(command, tiny, tmp_path, model):
     spec = str(tiny.model) if model == "trained" else model
     ended = command("score", spec, tiny.pairs, "out.jsonl", "--json")
-    assert ended.json == {"model": spec, "out": "out.jsonl", "rows": 24, "failed": 0}
+    told = ended.json
+    assert told.pop("read_as")["format"] == "trl"
+    assert told == {"model": spec, "out": "out.jsonl", "rows": 24, "failed": 0}
     assert is_tidy(ended.err)
     scored = rows(tmp_path / "out.jsonl")
     assert [row["id"] for row in scored] == [row["id"] for row in rows(tiny.pairs)]
@@ -71,7 +73,7 @@ def test_eval_prints_tables_and_where_the_result_is(command, tiny, tmp_path):
     assert all(name in ended.out for name in ("model", "image_blind", "baseline:longer", "95 % interval", "lab/"))
     name = f"{tiny.folder.name}-pairs"
     assert f"result/{name}/result.json" in ended.out
-    assert len(read_records(tmp_path / "result" / name)) == 24
+    assert len(read_evaluation(tmp_path / "result" / name).records) == 24
     assert is_tidy(ended.err)
 
 
@@ -81,7 +83,8 @@ def test_eval_prints_one_json_object(command, tiny, tmp_path):
     assert (result["n"], result["scorer"]) == (10, "baseline:longer")
     folder = tmp_path / ended.json["folders"][str(tiny.pairs)]
     assert folder.parent == tmp_path / "runs" / "eval-baseline-longer"
-    assert json.loads((folder / "result.json").read_text())["metrics"] == result["metrics"]
+    written = json.loads((folder / "result.json").read_text())["protocols"]["official"]["model"]
+    assert written["metrics"] == result["metrics"]
 
 
 def test_equally_named_data_sets_have_folders_of_their_own(command, tiny, tmp_path):
@@ -103,26 +106,28 @@ def test_eval_of_failing_pairs_shows_dashes(command, tiny, tmp_path):
     recipe.write_text(tiny.recipe.read_text().replace("model: {", "model: {max_length: 60, "))
     assert command("train", recipe, "--out", "short", "optimizer.max_steps=1").code == 0
     ended = command("eval", "short/model", "--data", "long.jsonl")
-    assert ended.code == 0
+    assert ended.code == 1
     assert "2 x too_long" in ended.out
-    ended = command("eval", "short/model", "--data", "long.jsonl", "--json")
+    assert "All 2 rows of" in ended.err
+    ended = command("eval", "short/model", "--data", "long.jsonl", "--resume", "--json")
+    assert ended.code == 1
     assert ended.json["results"]["long.jsonl"]["coverage"] == 0
 
 
 def test_an_interrupted_eval_goes_on(command, tiny):
-    from basereward.evaluation.partial import RecordStore
+    from basereward.evaluation.store import Store
 
-    add = RecordStore.add
+    add = Store.add
 
     def stop(store, records):
         add(store, records)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecordStore, "add", stop)
+        patch.setattr(Store, "add", stop)
         assert command("eval", "baseline:longer", "--data", tiny.pairs).code != 0
     there = ("--data", tiny.pairs, "--out", "runs/eval-baseline-longer", "--resume")
-    assert "holds records of" in command("eval", "baseline:random", *there).err
+    assert "holds work with" in command("eval", "baseline:random", *there).err
     ended = command("eval", "baseline:longer", "--data", tiny.pairs, "--resume", "--json")
     assert ended.json["results"][str(tiny.pairs)]["n"] == 24
 

@@ -5,9 +5,11 @@ import json
 import pytest
 from PIL import Image
 
-from basereward.data.files import HubRepository, read_records
+from basereward.data.files import HubRepository
+from basereward.data.io import read_records
 from basereward.data.manifest import read_manifest
-from basereward.data.sources.registry import SOURCES, Source
+from basereward.data.source import Source
+from basereward.sources.registry import SOURCES
 
 RECIPE = "name: both\ninputs: [{source: questions, cap: 12}, {source: facts}]\n"
 
@@ -93,7 +95,7 @@ def test_a_file_is_converted_by_its_format(command, tmp_path):
         ("data convert fact --data-root raw", ["Unknown source 'fact'", "'facts'"]),
         ("data convert facts --data-root none", ["none/facts", "hf download someone/facts"]),
         ("data convert none.jsonl", ["There is no file none.jsonl"]),
-        ("data convert raw/facts/raw.jsonl", ["q, good, bad", "--format"]),
+        ("data convert raw/facts/raw.jsonl", ["q, good, bad", "--map"]),
         ("data convert raw/facts/raw.jsonl --format swif", ["'swif'", "'swift'"]),
         ("data mix none.yaml", ["none.yaml"]),
         ("data mix both.yaml", ["no converted questions in data/questions", "basereward data convert questions"]),

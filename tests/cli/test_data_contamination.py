@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from basereward.data.contamination.summary import Summary
+from basereward.data.overlap import OverlapSummary
 
-FIXTURES = Path(__file__).parents[1] / "data" / "benchmarks" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "benchmarks" / "fixtures"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_json_is_the_summary_and_its_files(leaked, command, tmp_path):
     assert (content.pop("drops"), content.pop("drop_list")) == (count, str(out))
     stored = json.loads(Path(content.pop("summary")).read_text())
     assert stored == content
-    assert Summary.from_dict(content).benchmarks["rewardbench"].found == {"same_pair": count}
+    assert OverlapSummary.from_dict(content).benchmarks["rewardbench"].found == {"same_pair": count}
     assert [json.loads(line)["row"] for line in out.read_text().splitlines()] == list(range(count))
     table = command("data", "contamination", path, *arguments).out
     assert "same_pair" in table
@@ -65,3 +65,20 @@ def test_a_model_trained_on_leaked_data_says_so_when_evaluated(command, tiny, le
     assert f"contamination overlap: {count} x same_pair" in ended.out
     ended = command("eval", tiny.model, *common, "--out", tmp_path / "other")
     assert "contamination unknown: Not all of the training data (pairs.jsonl)" in ended.out
+
+
+def test_a_kind_of_which_no_row_is_left_is_told(command, tmp_path):
+    """Every row of the benchmark has a stronger match than the one of the second pair."""
+    asked = "How do I bake a good loaf of bread at home with little time?"
+    answer = "Mix flour, water, salt and yeast, then bake it until the crust is dark and the loaf sounds hollow below."
+    pairs = [{"prompt": asked, "chosen": answer, "rejected": "Buy one."}]
+    (tmp_path / "bench.jsonl").write_text(json.dumps(pairs[0]))
+    pairs.append({"prompt": asked, "chosen": "Ask somebody else about it.", "rejected": "No."})
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    arguments = ("data", "contamination", "pairs.jsonl", "--bench", "bench.jsonl", "--workers", 1)
+    ended = command(*arguments)
+    assert ended.code == 0
+    lines = [line.split() for line in ended.out.splitlines() if line.startswith("bench.jsonl ")]
+    assert lines == [["bench.jsonl", "1", "same_pair", "1", "1"], ["bench.jsonl", "1", "same_question", "0", "1"]]
+    found = command(*arguments, "--json").json["benchmarks"]["bench.jsonl"]
+    assert (found["found"], found["found_rows"]) == ({"same_pair": 1, "same_question": 1}, {"same_pair": 1})

@@ -1,6 +1,6 @@
 """``basereward data list`` says of every source where it is and what became of it in the paper."""
 
-from basereward.data.sources.registry import SOURCES
+from basereward.sources.registry import SOURCES
 
 KEYS = {
     *("name", "title", "hub_id", "revision", "licence", "modality"),

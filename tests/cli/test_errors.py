@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 
 import pytest
 
 from basereward.cli import main as cli
+from basereward.errors import StoppedError
+from basereward.scoring import files
 
 PAIR = {"prompt": "?", "chosen": "yes", "rejected": "no"}
 # Arguments with names of fixtures in braces, and words of the message.
@@ -24,7 +27,7 @@ CASES = {
     "missing model": ("score ./none {pairs} out.jsonl", ["./none"]),
     "bare backbone": ("score {backbone} {pairs} out.jsonl", ["Qwen2_5_VLForConditionalGeneration", "basereward train"]),
     "unknown baseline": ("score baseline:lnger {pairs} out.jsonl", ["lnger", "'longer'"]),
-    "address": ("score http://localhost:8000 {pairs} out.jsonl", ["web address", "folder"]),
+    "address": ("score http://127.0.0.1:9 {pairs} out.jsonl", ["cannot be asked", "basereward serve"]),
     "missing file": ("score baseline:longer none.jsonl out.jsonl", ["none.jsonl"]),
     "wrong format": ("score baseline:longer {pairs} out.csv", ["'out.csv'", ".jsonl or .parquet"]),
     "wrong dtype": ("score {model} {pairs} out.jsonl --dtype fp8", ["fp8", "bfloat16"]),
@@ -35,7 +38,7 @@ CASES = {
     "eval bare backbone": ("eval {backbone} --data {pairs}", ["not a reward model"]),
     "eval missing data": ("eval baseline:longer --data none.jsonl", ["none.jsonl does not exist"]),
     "eval bad rows": ("eval baseline:longer --data bad.jsonl", ["None of 1 rows", "empty_response 1"]),
-    "eval misspelt column": ("eval baseline:longer --data misspelt.jsonl", ["'image'", "'images'"]),
+    "eval misspelt column": ("eval baseline:longer --data misspelt.jsonl", ["'imges'", "'images'"]),
     "merge whole": ("merge {model} new", ["no adapters"]),
     "merge into": ("merge {model} {run}", ["not empty"]),
     "report": ("report none", ["none"]),
@@ -52,7 +55,7 @@ CASES = {
 @pytest.fixture
 def names(tiny, vl_backbone, tmp_path):
     (tmp_path / "bad.jsonl").write_text(json.dumps({**PAIR, "chosen": ""}))
-    (tmp_path / "misspelt.jsonl").write_text(json.dumps({**PAIR, "image": []}))
+    (tmp_path / "misspelt.jsonl").write_text(json.dumps({**PAIR, "imges": []}))
     return {**tiny._asdict(), "backbone": vl_backbone}
 
 
@@ -90,6 +93,50 @@ def test_a_wrong_call_is_explained_with_code_two(command, line, words):
     ended = command(*line.split())
     assert (ended.code, ended.out) == (2, "")
     assert words in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_a_file_of_which_nothing_could_be_scored_ends_with_status_one_and_the_commonest_reason(command, tmp_path):
+    rows = [{**PAIR, "chosen": ""}, {**PAIR, "prompt": [], "images": ["a.png"]}, {**PAIR, "chosen": ""}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ended = command("score", "baseline:longer", "in.jsonl", "out.jsonl", "--json")
+    assert (ended.code, ended.out) == (1, "")
+    assert "error: None of 3 rows could be scored; most often: empty_response: " in ended.err
+    assert "(2 of empty_response)" in ended.err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, PAIR]))
+    assert command("score", "baseline:longer", "in.jsonl", "out.jsonl").code == 0
+    (tmp_path / "in.jsonl").write_text("")
+    assert command("score", "baseline:longer", "in.jsonl", "out.jsonl").code == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_with_its_status_and_frees_the_output(command, tmp_path, monkeypatch, number, status):
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(PAIR) + "\n" for _ in range(200)))
+    score_rows, calls = files.score_rows, iter(range(9))
+
+    def stop(*arguments):
+        if next(calls) == 1:
+            os.kill(os.getpid(), number)
+        return score_rows(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "score_rows", stop)
+        ended = command("score", "baseline:longer", "in.jsonl", "out.jsonl")
+    assert ended.code == status
+    assert "Traceback" not in ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl.partial"]
+    assert command("score", "baseline:longer", "in.jsonl", "out.jsonl").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_a_stopped_run_ends_with_the_status_of_its_signal_and_says_how_to_go_on(command, monkeypatch):
+    def stopped():
+        raise StoppedError(signal.SIGTERM, "SIGTERM ended the run. Go on: basereward train x")
+
+    monkeypatch.setattr(cli, "app", stopped)
+    ended = command("train")
+    assert (ended.code, ended.out) == (143, "")
+    assert ended.err == "stopped: SIGTERM ended the run. Go on: basereward train x\n"
 
 
 def test_nothing_is_left_behind_by_a_call_that_fails(command, tiny, tmp_path):

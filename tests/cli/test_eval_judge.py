@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-FIXTURES = Path(__file__).parents[1] / "data" / "benchmarks" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "benchmarks" / "fixtures"
 BENCH = ("--bench", "judgebench", "--data-root", FIXTURES)
-SUMMARY = ["benchmark", "n", "protocol", "metrics", "groups", "ties", "failed", "coverage"]
+SUMMARY = [
+    *("benchmark", "protocol", "n", "failed", "coverage", "ties", "metrics", "groups", "definitions", "notes"),
+]
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch):
-    """The key of the environment."""
+def key(monkeypatch, tmp_path):
+    """The key of the environment, and a cache of its own: servers of two tests may have the same address."""
     monkeypatch.setenv("BASEREWARD_JUDGE_KEY", "sekret-key")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
 
 
 def rate(ended, name):
@@ -25,7 +28,8 @@ def test_a_judge_behind_an_endpoint_is_measured_in_both_orders(command, chat_ser
     server = chat_server(lambda request: "Response 1 is it.\nVerdict: 1")
     ended = command("eval", f"judge:{server.url}#m", *BENCH, "--json")
     assert (ended.code, list(ended.json)) == (0, SUMMARY)
-    assert (rate(ended, "accuracy"), rate(ended, "order_consistency"), rate(ended, "first_position_rate")) == (
+    assert ended.json["protocol"]["judge"]["name"] == "both_orders"
+    assert (rate(ended, "pair_accuracy"), rate(ended, "order_consistency"), rate(ended, "first_position_rate")) == (
         0.5,
         0.0,
         1.0,
@@ -62,7 +66,7 @@ def test_the_prompt_is_chosen(command, chat_server):
 
 
 def test_a_run_that_lost_its_server_goes_on(command, chat_server, monkeypatch):
-    monkeypatch.setattr("basereward.evaluation.partial.BATCH_ITEMS", 1)
+    monkeypatch.setattr("basereward.evaluation.asking.BATCH_ITEMS", 1)
     replies = []
 
     def answer(request):
@@ -82,14 +86,35 @@ def test_a_run_that_lost_its_server_goes_on(command, chat_server, monkeypatch):
     assert sum(request.body is not None for request in server.requests[before:]) == 4
 
 
+def test_a_finished_judge_asks_nothing_again_but_without_the_cache(command, chat_server):
+    server = chat_server(lambda request: "Verdict: 1")
+    call = ("eval", f"judge:{server.url}#m", *BENCH, "--no-references", "--json")
+
+    def asked():
+        return sum(request.body is not None for request in server.requests)
+
+    first = command(*call, "--out", "a").json
+    sent = asked()
+    assert (command(*call, "--out", "b").json, asked()) == (first, sent)
+    assert (command(*call, "--out", "c", "--no-cache").json, asked()) == (first, 2 * sent)
+
+
+def test_options_reach_the_server(command, chat_server):
+    server = chat_server(lambda request: "Verdict: 1")
+    option = ("--judge-option", "max_completion_tokens=50,temperature=1")
+    assert command("eval", f"judge:{server.url}#m", *BENCH, *option, "--json").code == 0
+    assert (server.requests[-1].body["max_completion_tokens"], server.requests[-1].body["temperature"]) == (50, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("judge:nowhere", "--data", "pairs.jsonl"), "a judge is evaluated with --bench"),
         (("judge:nowhere", *map(str, BENCH)), "No folder 'nowhere'"),
         (("judge:http://127.0.0.1:1/v1", *map(str, BENCH)), "judge:http://HOST:PORT/v1#MODEL"),
         (("judge:nowhere", *map(str, BENCH), "--judge-prompt", "bracket"), "Did you mean 'brackets'"),
         (("baseline:longer", *map(str, BENCH), "--judge-prompt", "brackets"), "go with a judge"),
+        (("baseline:longer", *map(str, BENCH), "--judge-option", "seed=1"), "go with a judge"),
+        (("judge:nowhere", *map(str, BENCH), "--judge-option", "time=1"), "Did you mean 'timeout'"),
     ],
 )
 def test_errors_say_what_to_do(arguments, message, command):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from basereward.models import checkpoint
+from basereward.models import hub
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -14,7 +14,7 @@ def offline(monkeypatch):
     def refuse(*args, **kwargs):
         raise ConnectionError("no route to the hub\nplease check your connection")
 
-    monkeypatch.setattr(checkpoint, "snapshot_download", refuse)
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
 
 
 def test_the_paper(command):

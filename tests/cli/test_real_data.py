@@ -41,7 +41,8 @@ def test_eval_prints_a_table_for_each_benchmark(command, run):
     assert ended.out.count("image_blind") == 1
     results = [json.loads(Path("result", name, "result.json").read_text()) for name in ("nlvr-test", "llmbar-test")]
     assert [result["n"] for result in results] == [8, 8]
-    assert [result["coverage"] for result in results] == [1.0, 1.0]
+    models = [result["protocols"]["official"]["model"] for result in results]
+    assert [model["coverage"] for model in models] == [1.0, 1.0]
 
 
 def test_a_baseline_goes_through_whole_files(command):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FIXTURES = Path(__file__).parents[1] / "data" / "benchmarks" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "benchmarks" / "fixtures"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_two_runs_are_compared(command, evaluated):
 
 def test_runs_that_cannot_be_compared_say_why(command, evaluated):
     evaluated("longer", "vl_rewardbench")
-    evaluated("shorter", "vl_rewardbench", options=("--protocol", "r1_reward"))
+    evaluated("shorter", "vl_rewardbench", options=("--ties", "half"))
     ended = command("report", "longer", "shorter")
     assert (ended.code, ended.out) == (1, "")
     assert "error: " in ended.err
@@ -55,11 +55,33 @@ def test_runs_that_cannot_be_compared_say_why(command, evaluated):
     assert not Path("longer/comparison.html").exists()
 
 
-def test_runs_of_pairs_get_a_page_each(command):
+def test_runs_of_pairs_are_compared_too(command):
     Path("pairs.jsonl").write_text(json.dumps({"prompt": "Why?", "chosen": "Because it is.", "rejected": "No."}) + "\n")
     for baseline in ("longer", "shorter"):
         assert command("eval", f"baseline:{baseline}", "--data", "pairs.jsonl", "--out", baseline).code == 0
-    ended = command("report", "longer", "shorter")
-    assert {"longer/report.html", "shorter/report.html"} <= set(ended.out.splitlines())
-    assert command("report", "longer", "shorter", "--out", "x").code != 0
+    ended = command("report", "longer", "shorter", "--json")
+    [compared] = ended.json["comparisons"].values()
+    assert compared["counts"]["only_first"] == 1
     assert command("report", "longer", "--format", "pdf").code != 0
+
+
+def test_more_than_two_runs_are_rows_of_one_table(command, evaluated):
+    for baseline in ("longer", "shorter", "random"):
+        evaluated(baseline, "vl_rewardbench", "judgebench")
+    ended = command("report", "longer", "shorter", "random", "--format", "latex", "--out", "tables")
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1] == "tables/models.tex"
+    for text in ("baseline:random", "vl_rewardbench, r1_reward", "judgebench, official", "published in"):
+        assert text in ended.out
+    found = command("report", "longer", "shorter", "random", "--json").json
+    assert found["files"] == ["longer/models.html"]
+    assert len(found["tables"]["judgebench, official"]["rows"]) == 3 + 5
+
+
+def test_folders_of_an_older_version_say_what_to_do(command):
+    Path("old").mkdir()
+    Path("old/result.json").write_text(json.dumps({"benchmark": "rm_bench", "scorer": "x", "evaluations": {}}))
+    ended = command("report", "old")
+    assert (ended.code, ended.out) == (1, "")
+    assert "older version" in ended.err
+    assert "--overwrite" in ended.err

@@ -69,6 +69,13 @@ def test_exif_orientation_is_applied_to_pixels_and_size(orientation, form):
     data = encoded(stored, form, exif=exif)
     loaded = load_image(data)
     assert loaded.size == image_size(data) == ((32, 16) if orientation < 5 else (16, 32))
+    for opened in (
+        Image.open(BytesIO(data)),
+        Image.open(BytesIO(data)).copy(),
+        Image.open(BytesIO(data)).convert("RGB"),
+    ):
+        assert load_image(opened).tobytes() == loaded.tobytes()
+        assert image_size(opened) == loaded.size
     corner = {1: "top left", 2: "top right", 3: "bottom right", 4: "bottom left"}
     corner |= {5: "top left", 6: "top right", 7: "bottom right", 8: "bottom left"}
     x = 2 if "left" in corner[orientation] else loaded.width - 3
@@ -112,6 +119,32 @@ def test_16_bit_grey_keeps_its_range():
     image = Image.fromarray(np.array([[0, 32896], [65535, 257]], dtype=np.uint16))
     values = np.asarray(load_image(encoded(image)))[..., 0]
     assert values.tolist() == [[0, 128], [255, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "found"),
+    [
+        ([[0, 255]], np.uint16, "from 0 to 255"),
+        ([[12, 1023]], np.uint16, "from 12 to 1023"),
+        ([[0, 4095]], np.uint16, "from 0 to 4095"),
+        ([[0, 255]], np.int32, "from 0 to 255"),
+        ([[-1, 30000]], np.int32, "from -1 to 30000"),
+        ([[0, 65536]], np.int32, "from 0 to 65536"),
+    ],
+)
+def test_grey_of_another_range_than_16_bits_is_refused_with_what_was_found(values, kind, found):
+    image = Image.fromarray(np.repeat(np.repeat(np.array(values, dtype=kind), 4, 0), 4, 1))
+    pictures = [image] if kind == np.int32 else [image, encoded(image), {"bytes": encoded(image, "TIFF"), "path": None}]
+    for picture in pictures:
+        with pytest.raises(RowError, match=found) as caught:
+            load_image(picture)
+        assert caught.value.reason == "image_unreadable"
+
+
+@pytest.mark.parametrize("highest", [0, 4096, 65535])
+def test_grey_of_16_bits_is_read(highest):
+    image = Image.fromarray(np.full((4, 4), highest, dtype=np.uint16))
+    assert load_image(image).getpixel((1, 1)) == (highest // 257,) * 3
 
 
 def test_float_pixels_are_refused():

@@ -2,7 +2,6 @@
 
 import json
 
-import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +13,7 @@ from basereward.errors import DataError, MissingFileError
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
 
 
 def write_set(folder, images_of_rows):

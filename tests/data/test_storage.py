@@ -1,27 +1,25 @@
 """Canonical rows on disk: what is read, kept, refused, and what a round trip preserves."""
 
 import json
-from datetime import date
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from basereward.curation.fingerprints.features import compute_features
+from basereward.data.cache import user_cache
 from basereward.data.images import load_image
-from basereward.data.pairs import pair_row
-from basereward.data.schema import parse_pair
-from basereward.data.storage import (
-    cache_folder,
-    concatenate,
-    iterate_rows,
-    pair_features,
-    read_rows,
-    stored_features,
-    unpack_row,
-    write_rows,
-)
+from basereward.data.pairs import load_pairs, pair_row
+from basereward.data.parsing import parse_pair
+from basereward.data.places import iterate_rows
+from basereward.data.rows import pair_features, stored_features
+from basereward.data.storage import concatenate, read_rows, unpack_row, write_rows
 from basereward.errors import DataError, MissingFileError, RowError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -29,7 +27,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
 
 
 def write_lines(path, rows):
@@ -116,13 +114,13 @@ def test_json_list_bom_blank_lines_and_limit(tmp_path):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (json.dumps(text_row()) + '\n{"id": ', "line 2: not valid JSON"),
-        (json.dumps(text_row()) + "\n7\n", "line 2: found a int"),
-        ("[{}]", "A list of rows is a .json file"),
-        ("\n", "holds no rows"),
+        (json.dumps(text_row()) + '\n{"id": ', "line 2 is not JSON"),
+        (json.dumps(text_row()) + "\n7\n", "line 2: expected an object, found int"),
+        ("[{}]", "A list of records is a .json file"),
+        ("\n", "holds no records"),
         (json.dumps({"prompt": "a", "choosen": "b", "rejected": "c"}), "'choosen'.*'chosen'"),
-        (json.dumps(text_row()) + "\n" + json.dumps(text_row(image="a.png")), "row 1.*'image'.*'images'"),
-        (json.dumps({"id": "a", "prompt": "b"}), "Missing column chosen, rejected"),
+        (json.dumps(text_row()) + "\n" + json.dumps(text_row(imges=["a.png"])), "unknown column 'imges'.*'images'"),
+        (json.dumps({"id": "a", "prompt": "b"}), "has no chosen, rejected"),
     ],
 )
 def test_unreadable_file_is_an_error_that_leaves_no_cache(tmp_path, content, found):
@@ -130,7 +128,7 @@ def test_unreadable_file_is_an_error_that_leaves_no_cache(tmp_path, content, fou
     path.write_text(content)
     with pytest.raises(DataError, match=found):
         read_rows(path)
-    assert list(cache_folder().iterdir()) == []
+    assert list((user_cache() / "rows").glob("*")) == []
 
 
 def test_missing_path_is_named_with_the_accepted_forms(tmp_path):
@@ -146,13 +144,13 @@ def test_missing_path_is_named_with_the_accepted_forms(tmp_path):
 
 
 def test_malformed_rows_stay_in_place_and_say_why(tmp_path):
-    rows = [text_row(prompt=5), text_row(1), text_row(2, images="a.png"), text_row(3, margin="high")]
+    rows = [text_row(prompt=5), text_row(1), text_row(2, images=5), text_row(3, margin="high")]
     rows += [text_row(4, margin=float("nan")), text_row(5, chosen="\ud800"), text_row(6)]
     stored = list(iterate_rows(read_rows(write_lines(tmp_path / "a.jsonl", rows))))
     assert [row["id"] for row in stored] == [f"t{number}" if number else "t0" for number in range(7)]
     good = [row["id"] for row in stored if row["read_error"] is None]
     assert good == ["t1", "t6"]
-    with pytest.raises(RowError, match="list under 'images'") as caught:
+    with pytest.raises(RowError, match="images as paths") as caught:
         unpack_row(stored[2])
     assert caught.value.reason == "malformed"
 
@@ -215,7 +213,7 @@ def test_parsed_pairs_can_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-@pytest.mark.parametrize("bad", [text_row(prompt=None), image_row("/none/a.png"), text_row(blob=b"x")])
+@pytest.mark.parametrize("bad", [text_row(prompt=None), image_row("/none/a.png"), text_row(blob=object())])
 def test_failed_write_leaves_the_old_file_alone(tmp_path, suffix, bad):
     target = tmp_path / f"a{suffix}"
     write_rows([text_row()], target)
@@ -238,6 +236,43 @@ def test_written_parquet_opens_its_images_in_plain_datasets(tmp_path):
     assert plain.features == pair_features(decode=True)
     assert plain[0]["images"][0].size == (5, 3)
     assert json.loads(plain[0]["extra_json"]) == {"group": "7"}
+
+
+def test_all_types_of_columns_are_read(tmp_path):
+    extras = {
+        "facts": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        "blob": pa.array([b"\x00\xff"]),
+        "price": pa.array([Decimal("1.10")]),
+        "at": pa.array([time(3, 4)]),
+        "day": pa.array([date(2025, 1, 2)]),
+        "when": pa.array([datetime(2025, 1, 2, 3, 4)], pa.timestamp("us")),
+        "took": pa.array([timedelta(seconds=90)], pa.duration("us")),
+        "scores": pa.array([[Decimal("4.5"), Decimal("1.0")]]),
+    }
+    plain = {name: pa.array([value]) for name, value in text_row().items()}
+    pq.write_table(pa.table({**plain, **extras}), tmp_path / "a.parquet")
+    (pair,) = pairs(read_rows(tmp_path / "a.parquet"))
+    assert pair.extra == {
+        "facts": {"a": 1},
+        "blob": "AP8=",
+        "price": "1.10",
+        "at": "03:04:00",
+        "day": "2025-01-02",
+        "when": "2025-01-02T03:04:00",
+        "took": "0:01:30",
+    }
+    assert pair.scores == (4.5, 1.0)
+
+
+def test_the_one_cache_holds_all_that_can_be_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / ".cache"))
+    path = write_lines(tmp_path / "a.jsonl", [text_row(), text_row(1)])
+    load_pairs([path])
+    compute_features(read_rows(path))
+    assert sorted(one.name for one in user_cache().iterdir()) == ["features", "rows", "sidecars"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl", "cache"]
 
 
 def test_folder_of_shards_reads_the_split_in_order(tmp_path):
@@ -307,3 +342,16 @@ def test_real_files_are_read_whole(name, rows):
     raw = json.loads(path.read_text().splitlines()[0])
     assert raw.keys() <= found[0].keys()
     assert all(Path(image["path"]).is_file() for record in found for image in record["images"])
+
+
+@pytest.mark.parametrize("extra", ["{broken", "[1]", "7"])
+def test_extra_columns_that_are_no_object_make_a_malformed_row(tmp_path, extra):
+    write_rows([text_row(0), text_row(1)], tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    place = table.column_names.index("extra_json")
+    pq.write_table(table.set_column(place, table.schema.field(place), pa.array([None, extra])), tmp_path / "b.parquet")
+    stored = read_rows(tmp_path / "b.parquet")
+    assert compute_features(stored).reason.tolist()[0] == 0
+    with pytest.raises(RowError, match="extra_json holds"):
+        unpack_row(list(iterate_rows(stored))[1])
+    assert compute_features(stored).reason.tolist()[1] != 0

@@ -5,7 +5,6 @@ import pickle
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import pytest
 from PIL import Image
 
@@ -21,7 +20,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
 
 
 def write_lines(path, rows):
@@ -47,7 +46,11 @@ def mixed(tmp_path):
     noise.save(tmp_path / "film.gif", save_all=True, append_images=[Image.new("L", (64, 64))])
     Image.new("L", (1, 1)).save(tmp_path / "dot.png")
     pictures = [image_row("good", "good.png"), image_row("cut", "cut.png"), image_row("film", "film.gif")]
-    pictures += [image_row("dot", "dot.png"), image_row("none", "none.png"), text_row("extra", images=["good.png"])]
+    pictures += [
+        image_row("dot", "dot.png"),
+        image_row("none", "none.png"),
+        text_row("extra", images=["good.png", "good.png"]),
+    ]
     texts = [text_row("fine", group="7"), text_row("equal", rejected="Because."), text_row("empty", chosen="")]
     texts += [text_row("broken", prompt=[{"content": 1}]), text_row("video", videos=[{"frames": [], "fps": 2}])]
     return [write_lines(tmp_path / "pictures.jsonl", pictures), write_lines(tmp_path / "texts.jsonl", texts)]

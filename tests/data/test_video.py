@@ -2,19 +2,19 @@
 
 import json
 
-import datasets
 import pytest
 from PIL import Image
 
 from basereward.data.pairs import load_pairs, pair_row
-from basereward.data.schema import Video, parse_pair
+from basereward.data.parsing import parse_pair
+from basereward.data.schema import Video
 from basereward.data.sidecar import Sidecar, measure
 from basereward.data.storage import read_rows, write_rows
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -64,11 +64,11 @@ def test_answer_lengths_count_what_follows_the_generation_prompt(kind, request, 
 
 
 def test_answer_lengths_do_not_depend_on_the_other_responses(make_group):
-    """Plain text joins tokens with its surroundings, text with control strings does not: the two share little."""
+    """Nor do the ids of the prompt: text is encoded in one way, whatever control strings stand elsewhere."""
     template = Template(train_tokenizer(["a\n\nb", "a\n\n\nb"], TEXT_TEMPLATE))
     prompt, answers = "\n\nWhat color?", ["red", "<think>hm</think> red", "\n\nred"]
     together = template.encode(make_group(prompt, answers))
-    assert len(together.prefix) < 6
+    assert len(together.prefix) >= len(template.conversation_ids(make_group(prompt, answers).prompt, prompt=True))
     alone = [template.encode(make_group(prompt, [text])).answer_lengths[0] for text in answers]
     assert list(together.answer_lengths) == alone
 

@@ -2,18 +2,17 @@
 
 import json
 
-import datasets
 import pytest
 from PIL import Image
 
 from basereward.data.pairs import load_pairs
 from basereward.encoding.lengths import measure_lengths
-from basereward.models.checkpoint import load_template
+from basereward.models.inputs import load_template
 
 
 @pytest.fixture
 def pairs(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
     names = [f"{place}.png" for place in range(5)]
     for name in names:
         Image.new("RGB", (64, 96)).save(tmp_path / name)
@@ -36,7 +35,7 @@ def pairs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
-def test_lengths_equal_encoding(family, pairs, backbone_of):
+def test_lengths_equal_encoding(family, pairs, backbone_of, image_tokens):
     template = load_template(backbone_of(family))
     lengths = measure_lengths(pairs, template)
     assert measure_lengths(pairs, template).rows == lengths.rows
@@ -48,4 +47,4 @@ def test_lengths_equal_encoding(family, pairs, backbone_of):
         (length,) = lengths.rows[place].groups
         encoded = template.encode(group)
         assert (length.prefix, length.suffixes) == (len(encoded.prefix), tuple(map(len, encoded.suffixes)))
-        assert length.image_tokens == sum(encoded.images.token_counts if encoded.images else [])
+        assert length.image_tokens == image_tokens(encoded.images)

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from basereward.encoding.packing import CostModel, balanced_bins
+from basereward.encoding.packing import CostModel, balanced_bins, fill_rows
 from basereward.encoding.template import GroupLength
 
 
@@ -66,3 +66,18 @@ def test_sharing_a_prompt_is_cheaper_than_computing_it_twice():
     model = CostModel(attention=0.01, image=1.0)
     alone = [GroupLength(100, (size,), 50) for size in (20, 30)]
     assert model.of(GroupLength(100, (20, 30), 50)) < sum(map(model.of, alone))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"),
+    [
+        ([], []),
+        ([5], [[0]]),
+        ([50], [[0]]),
+        ([3, 9, 4, 2], [[3, 0, 2], [1]]),
+        ([4, 4, 4], [[0, 1], [2]]),
+        ([30, 1, 20], [[1], [2], [0]]),
+    ],
+)
+def test_rows_are_filled_by_similar_size_up_to_the_cap(sizes, rows):
+    assert fill_rows(sizes, 10) == rows

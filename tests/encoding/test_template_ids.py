@@ -1,33 +1,17 @@
 """Our ids are those of ``apply_chat_template`` on the whole conversation, for templates of real models."""
 
 import copy
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from basereward.encoding.template import Template
 from basereward.errors import TemplateError
+from basereward.models.inputs import load_template
 
 NATIVE_VISION = ("qwen2_5_vl", "qwen3_vl")
 NATIVE_TEXT = ("qwen2_5", "qwen3", "qwen3_instruct_2507", "llama3", "llama3_1", "llama3_2", "phi3", "deepseekv3")
 CONTROL = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end|>", "<|user|>", "<|assistant|>"]
-
-
-@pytest.fixture(scope="module")
-def read_jinja():
-    spec = find_spec("trl")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("trl, which ships the templates of real models, is not installed")
-    folder = Path(spec.submodule_search_locations[0]) / "chat_templates"
-
-    def read(name):
-        path = folder / f"{name}.jinja"
-        if not path.exists():
-            pytest.skip(f"this trl has no {name}.jinja")
-        return path.read_text(encoding="utf-8")
-
-    return read
 
 
 @pytest.fixture(scope="module")
@@ -112,24 +96,37 @@ def test_ids_with_images_equal_the_processor(name, vision_template, say, picture
     assert template.conversation_ids(messages, expansions).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("writes_first", [False, True])
+@pytest.mark.parametrize("prompt", [False, True])
+def test_the_first_token_stands_where_the_processor_puts_it(writes_first, prompt, backbone_of, say, picture):
+    """The tokenizer of a Llama text model puts a token before every text, unless the template wrote it already."""
+    loaded = load_template(backbone_of("internvl"))
+    processor = copy.deepcopy(loaded.processor)
+    tokenizer = processor.tokenizer
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    first = ("<s>", tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[first])
+    processor.chat_template = "{{ bos_token }}" * writes_first + processor.chat_template
+    template = Template(processor, loaded.vision)
+    images = [picture(56, 56), picture(100, 40)]
+    messages = (say("user", "First ", None, " then ", None, "?"), say("assistant", "Red <think>."))[: 2 - prompt]
+    plain = [message.to_dict() for message in messages]
+    shown = iter(images)
+    for part in plain[0]["content"]:
+        if part["type"] == "image":
+            part["image"] = next(shown)
+    expected = processor.apply_chat_template(plain, tokenize=True, return_dict=True, add_generation_prompt=prompt)
+    ids = template.conversation_ids(messages, template.vision.encode(images).expansions, prompt=prompt).tolist()
+    assert ids == expected["input_ids"][0]
+    assert ids.count(tokenizer.bos_token_id) == 1
+    assert ids[0] == tokenizer.bos_token_id
+
+
 def test_list_content_that_a_text_template_renders_empty_is_not_lost(flat_template, conversations):
     template, messages = flat_template("qwen3"), conversations["one turn"]
     as_lists = [message.to_dict() for message in messages]
     assert messages[0].text not in template.tokenizer.apply_chat_template(as_lists, tokenize=False)
     assert messages[0].text in template.tokenizer.decode(template.conversation_ids(messages))
-
-
-def test_a_thought_is_text_of_the_response(flat_template, say):
-    """Qwen3's template cuts thoughts out of answers and strips them; a thought that was answered is scored whole."""
-    template = flat_template("qwen3")
-    messages = (
-        say("user", "1 + 1?"),
-        say("assistant", "<think>\nlong thought\n</think>\n\nTwo."),
-        say("user", "Sure?"),
-        say("assistant", "<think>another\n\n</think>Yes."),
-    )
-    text = template.tokenizer.decode(template.conversation_ids(messages))
-    assert all(message.text in text for message in messages)
 
 
 @pytest.mark.parametrize("text", ["Fine.", "<think>hm</think>"])
@@ -139,6 +136,16 @@ def test_a_template_that_loses_text_is_refused(text_template, say, text):
     messages = (say("system", "Only this is lost."), say("user", text))
     with pytest.raises(TemplateError, match="loses"):
         Template(tokenizer).conversation_ids(messages)
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ 'a' + messages }}", "{{ raise_exception('no') }}", "{{ messages[9].content.x }}"]
+)
+def test_a_template_that_fails_refuses_the_conversation(source, text_template, say):
+    tokenizer = copy.deepcopy(text_template.tokenizer)
+    tokenizer.chat_template = source
+    with pytest.raises(TemplateError, match="refuses this conversation"):
+        Template(tokenizer).conversation_ids((say("user", "q"), say("assistant", "a")))
 
 
 def test_a_backbone_without_a_chat_template_is_refused(text_template):

@@ -44,7 +44,7 @@ def test_token_counts_equal_the_processor(size, vl_template, processor, picture)
     image = picture(*size)
     ids = processor(text=["<|image_pad|>"], images=[image], return_tensors="pt")["input_ids"][0]
     assert vl_template.vision.expand_image(*size).counts == (len(ids),)
-    assert vl_template.vision.encode([image]).token_counts == [len(ids)]
+    assert vl_template.vision.encode([image]).expansions[0].counts == (len(ids),)
 
 
 @pytest.mark.parametrize("kind", ["no image", "one image", "two images"])
@@ -62,13 +62,13 @@ def test_ids_and_pixels_equal_the_processor(kind, groups, vl_template, processor
 
 
 @pytest.mark.parametrize("kind", ["no image", "one image", "two images"])
-def test_measuring_equals_encoding(kind, groups, vl_template):
+def test_measuring_equals_encoding(kind, groups, vl_template, image_tokens):
     group = groups[kind]
     encoded = vl_template.encode(group)
     measured = vl_template.measure(group, [image.size for image in group.images])
     assert measured.prefix == len(encoded.prefix)
     assert measured.suffixes == tuple(map(len, encoded.suffixes))
-    assert measured.image_tokens == sum(encoded.images.token_counts if encoded.images else [])
+    assert measured.image_tokens == image_tokens(encoded.images)
     assert measured.total == encoded.tokens
 
 

@@ -9,43 +9,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from basereward.data.benchmarks.registry import BENCHMARKS
-from basereward.evaluation.benchmark_folder import BenchmarkOptions
-from basereward.evaluation.benchmarks import evaluate_benchmark
-from basereward.evaluation.plugins import open_benchmark
+from basereward.benchmarks.registry import BENCHMARKS
 from basereward.scoring.baselines import BASELINES
+from tests.evaluation.conftest import run
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason=f"there is no real data in {DATA}")
 LARGE = """
 import json, sys, time
 from pathlib import Path
-from basereward.evaluation.benchmark_folder import BenchmarkOptions
-from basereward.evaluation.benchmarks import evaluate_benchmark
-from basereward.evaluation.plugins import open_benchmark
+from basereward.benchmarks.plugins import open_benchmark
+from basereward.data.outcomes import About, Score
+from basereward.evaluation.opened import read_benchmark
+from basereward.evaluation.runner import evaluate
 
 class Instant:
-    name = "instant"
+    about = About("instant", sees_images=True)
 
     def score(self, groups):
-        return [[float(hash(response.text) % 97) for response in group.responses] for group in groups]
+        return [[Score(float(hash(response.text) % 97)) for response in group.responses] for group in groups]
 
-start = time.perf_counter()
-result = evaluate_benchmark(
-    Instant(), open_benchmark(sys.argv[1]), Path(sys.argv[2]) / "out", BenchmarkOptions(Path(sys.argv[2]))
-)
+start = time.process_time()
+place = Path(sys.argv[2])
+result = evaluate(Instant(), read_benchmark(open_benchmark(sys.argv[1]), place), place / "out")
 # Not ru_maxrss, which on Linux starts from that of the process that launched this one.
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 peak = int(status["VmHWM"].split()[0])
-print(json.dumps({"n": result["n"], "seconds": time.perf_counter() - start,
+print(json.dumps({"n": result.n, "seconds": time.process_time() - start,
     "bytes": peak * 1024, "torch": "torch" in sys.modules}))
 """
 
 
 def longer(name, folder, protocol=None, ties=None):
     """The result of ``prefer longer`` on a real benchmark."""
-    options = BenchmarkOptions(DATA, protocol, ties)
-    return evaluate_benchmark(BASELINES.get("longer"), open_benchmark(name), folder, options)
+    return run(BASELINES.get("longer"), name, folder, protocol, root=DATA, ties=ties)
 
 
 @real
@@ -55,18 +52,19 @@ def longer(name, folder, protocol=None, ties=None):
 )
 def test_vl_rewardbench_has_three_partitions(protocol, counts, tmp_path):
     result = longer("vl_rewardbench", tmp_path, protocol)
-    assert {name: group["n"] for name, group in result["groups"].items()} == dict(
+    model = result.main.model
+    assert {name: group.n for name, group in model.groups.items()} == dict(
         zip(("general", "hallucination", "reasoning"), counts, strict=True)
     )
-    assert (result["n"], result["ties"], result["failed"]) == (1250, 11, 0)
-    assert round(100 * result["metrics"]["accuracy"]["value"], 2) == 42.64
-    assert round(100 * result["metrics"]["accuracy_ties_half"]["value"], 2) == 43.08
+    assert (model.n, model.ties, model.failed) == (1250, 11, 0)
+    assert round(100 * model.metrics["accuracy"].value, 2) == 42.64
+    assert round(100 * model.metrics["accuracy_ties_half"].value, 2) == 43.08
 
 
 @real
 def test_ties_as_half_is_also_a_policy(tmp_path):
     result = longer("vl_rewardbench", tmp_path, ties="half")
-    assert round(100 * result["metrics"]["accuracy"]["value"], 2) == 43.08
+    assert round(100 * result.main.model.metrics["accuracy"].value, 2) == 43.08
 
 
 @real
@@ -79,30 +77,31 @@ def test_rows_with_equal_ids_are_all_there():
 @real
 def test_mm_rlhf_rewardbench_gives_acc_and_acc_plus(tmp_path):
     result = longer("mm_rlhf_rewardbench", tmp_path)
-    metrics = result["metrics"]
-    assert round(100 * metrics["accuracy"]["value"], 2) == 71.76
-    assert round(100 * metrics["acc_plus"]["value"], 2) == 47.83
-    assert (metrics["accuracy"]["n"], metrics["acc_plus"]["n"]) == (170, 46)
-    assert {name: group["n"] for name, group in result["groups"].items()} == {
+    metrics = result.main.model.metrics
+    assert round(100 * metrics["accuracy"].value, 2) == 71.76
+    assert round(100 * metrics["acc_plus"].value, 2) == 47.83
+    assert (metrics["accuracy"].n, metrics["acc_plus"].n) == (170, 46)
+    assert {name: group.n for name, group in result.main.model.groups.items()} == {
         "mcq": 42,
         "long": 37,
         "short": 34,
         "safety": 32,
         "video": 25,
     }
-    assert (result["items"], result["responses"]) == (46, 170)
+    assert (result.items, result.responses) == (46, 170)
 
 
 @real
 def test_rm_bench_reads_the_domains_that_are_there(tmp_path):
     result = longer("rm_bench", tmp_path)
-    assert {name: group["n"] for name, group in result["groups"].items()} == {"chat": 129, "code": 228, "safety": 441}
-    assert result["metrics"]["overall[chat+code+safety]"]["n"] == result["n"] == 798
-    levels = [result["metrics"][f"{level}[chat+code+safety]"]["value"] for level in ("easy", "normal", "hard")]
+    model = result.main.model
+    assert {name: group.n for name, group in model.groups.items()} == {"chat": 129, "code": 228, "safety": 441}
+    assert model.metrics["overall[chat+code+safety]"].n == result.n == 798
+    levels = [model.metrics[f"{level}[chat+code+safety]"].value for level in ("easy", "normal", "hard")]
     # Style makes the easy cells easy for length, and the hard ones hard.
     assert levels[0] > 0.8 > 0.5 > levels[1] > 0.2 > levels[2]
-    first = result["evaluations"]["baseline:first"]["metrics"]["overall[chat+code+safety]"]
-    assert first["low"] < 0.5 < first["high"]
+    first = result.main.references["baseline:first"].metrics["overall[chat+code+safety]"]
+    assert first.low < 0.5 < first.high
 
 
 @real
@@ -113,9 +112,8 @@ def test_the_llmbar_subsets_are_a_part_of_rewardbench(tmp_path):
         row["subset"] = row.pop("source")
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "rewardbench" / "filtered.jsonl").write_text(text)
-    options = BenchmarkOptions(tmp_path)
-    result = evaluate_benchmark(BASELINES.get("longer"), open_benchmark("rewardbench"), tmp_path / "out", options)
-    assert {name: own["n"] for name, own in result["subsets"].items()} == {
+    result = run(BASELINES.get("longer"), "rewardbench", tmp_path / "out", root=tmp_path)
+    assert {name: own.n for name, own in result.main.subsets.items()} == {
         "llmbar-adver-GPTInst": 92,
         "llmbar-adver-GPTOut": 47,
         "llmbar-adver-manual": 46,
@@ -123,9 +121,9 @@ def test_the_llmbar_subsets_are_a_part_of_rewardbench(tmp_path):
         "llmbar-natural": 100,
     }
     # The weights of these five are their numbers of rows.
-    metrics = result["metrics"]
-    assert metrics["overall[Chat Hard]"]["value"] == pytest.approx(metrics["accuracy"]["value"])
-    assert result["groups"]["Chat Hard"]["n"] == 419
+    metrics = result.main.model.metrics
+    assert metrics["overall[Chat Hard]"].value == pytest.approx(metrics["accuracy"].value)
+    assert result.main.model.groups["Chat Hard"].n == 419
 
 
 def large_benchmark(folder):

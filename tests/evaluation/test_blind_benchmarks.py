@@ -4,26 +4,22 @@ import json
 
 import pytest
 
-from basereward.data.benchmarks.items import text_row
-from basereward.data.benchmarks.registry import Benchmark, BenchmarkPart
+from basereward.benchmarks.benchmark import Benchmark, BenchmarkPart
+from basereward.benchmarks.items import text_row
 from basereward.data.digests import image_digest
 from basereward.data.files import HubRepository
-from basereward.errors import DataError, ScoringError
-from basereward.evaluation.benchmark_folder import BenchmarkOptions
-from basereward.evaluation.benchmarks import evaluate_benchmark
-from basereward.evaluation.plugins import EvaluationSet
+from basereward.data.outcomes import About, Failure, Score
+from basereward.errors import ScoringError, WorkError
 from basereward.scoring.baselines import BASELINES
-from basereward.scoring.interface import Failure
+from tests.evaluation.conftest import run
 
 
 class Looking:
     """Right if the response names the image's hash; an image that is not there fails."""
 
-    name = "looking"
-
     def __init__(self, calls=None, **identity):
         self.left = calls
-        self.identity = identity or None
+        self.about = About("looking", sees_images=True, identity=identity or None)
 
     def score(self, groups):
         if self.left == 0:
@@ -36,7 +32,7 @@ class Looking:
         digests = [image_digest(image) for image in group.images]
         if None in digests:
             return Failure("image_missing", "gone")
-        return float(text in digests) if digests else float(text == "right")
+        return Score(float(text in digests if digests else text == "right"))
 
 
 @pytest.fixture
@@ -54,63 +50,60 @@ def shown(tmp_path):
                 good = image_digest(paths[0]) or "right" if paths else "right"
                 yield text_row(str(number), "s", f"What is {number}?", [good], ["nothing"], paths)
 
-        return EvaluationSet(
-            Benchmark("shown", "Shown", {"test": BenchmarkPart("shown", HubRepository("me/shown", "MIT"))}, read)
-        )
+        return Benchmark("shown", "Shown", {"test": BenchmarkPart("shown", HubRepository("me/shown", "MIT"))}, read)
 
     return make
 
 
 def accuracy(summary):
-    return summary["metrics"]["accuracy"]["value"], summary["n"]
+    return summary.metrics["accuracy"].value, summary.n
 
 
 def test_a_model_that_looks_falls_without_the_right_images(shown, tmp_path):
     calls = []
     chosen = shown([["a"], ["b"], ["c"], []])
-    options = BenchmarkOptions(tmp_path / "data")
-    result = evaluate_benchmark(Looking(), chosen, tmp_path / "out", options, lambda *count: calls.append(count))
-    evaluations = result["evaluations"]
+    watch = {"root": tmp_path / "data", "on_progress": lambda *count: calls.append(count)}
+    result = run(Looking(), chosen, tmp_path / "out", **watch)
+    evaluations = result.main.summaries
     assert list(evaluations)[:2] == ["model", "image_blind"]
     assert accuracy(evaluations["model"]) == (1.0, 4)
     # The row of text alone is still right.
     assert accuracy(evaluations["image_blind"]) == (0.25, 4)
-    assert result["notes"] == []
-    assert calls == [(4, 4), (8, 8)]
+    assert result.notes == []
+    assert calls == [(4, 8), (8, 8)]
 
 
 def test_items_that_cannot_be_exchanged_are_left_out_and_counted(shown, tmp_path):
     chosen = shown([["a"], ["b"], ["c", "d"], ["gone"]])
-    result = evaluate_benchmark(Looking(), chosen, tmp_path / "out", BenchmarkOptions(tmp_path / "data"))
-    assert accuracy(result["evaluations"]["image_blind"]) == (0.0, 2)
-    notes = " ".join(result["notes"])
+    result = run(Looking(), chosen, tmp_path / "out", root=tmp_path / "data")
+    assert accuracy(result.main.references["image_blind"]) == (0.0, 2)
+    notes = " ".join(result.notes)
     assert "1 items with a failed row are not in the image-blind accuracy" in notes
     assert "1 of 3 prompts with images or videos are not in the image-blind accuracy" in notes
 
 
 @pytest.mark.parametrize("images", [[[], []], [["a"], []], [["gone"], []]])
 def test_without_images_to_exchange_there_is_no_such_number(shown, tmp_path, images):
-    result = evaluate_benchmark(Looking(), shown(images), tmp_path / "out", BenchmarkOptions(tmp_path / "data"))
-    assert "image_blind" not in result["evaluations"]
+    result = run(Looking(), shown(images), tmp_path / "out", root=tmp_path / "data")
+    assert "image_blind" not in result.main.references
 
 
 def test_who_sees_nothing_is_not_tested_for_looking(shown, tmp_path):
-    options = BenchmarkOptions(tmp_path / "data")
-    result = evaluate_benchmark(BASELINES.get("longer"), shown([["a"], ["b"]]), tmp_path / "out", options)
-    assert "image_blind" not in result["evaluations"]
-    quiet = BenchmarkOptions(tmp_path / "data", references=False)
-    result = evaluate_benchmark(Looking(), shown([["a"], ["b"]]), tmp_path / "quiet", quiet)
-    assert list(result["evaluations"]) == ["model"]
+    place = {"root": tmp_path / "data"}
+    result = run(BASELINES.get("longer"), shown([["a"], ["b"]]), tmp_path / "out", **place)
+    assert "image_blind" not in result.main.references
+    result = run(Looking(), shown([["a"], ["b"]]), tmp_path / "quiet", **place, references=False)
+    assert result.main.references == {}
 
 
 def test_records_of_other_weights_are_not_resumed(shown, tmp_path, monkeypatch):
-    monkeypatch.setattr("basereward.evaluation.partial.BATCH_ITEMS", 1)
+    monkeypatch.setattr("basereward.evaluation.asking.BATCH_ITEMS", 1)
     chosen = shown([["a"], ["b"], ["c"]])
-    options = BenchmarkOptions(tmp_path / "data", resume=True)
+    place = {"root": tmp_path / "data", "resume": True}
     with pytest.raises(ScoringError):
-        evaluate_benchmark(Looking(calls=1, weights="old"), chosen, tmp_path / "out", options)
-    with pytest.raises(DataError, match="another folder"):
-        evaluate_benchmark(Looking(weights="new"), chosen, tmp_path / "out", options)
-    result = evaluate_benchmark(Looking(weights="old"), chosen, tmp_path / "out", options)
-    assert result["identity"] == {"weights": "old"}
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["seeds"] == {"bootstrap": 0, "image_blind": 0}
+        run(Looking(calls=1, weights="old"), chosen, tmp_path / "out", **place)
+    with pytest.raises(WorkError, match=r"weights\.weights 'old', not 'new'"):
+        run(Looking(weights="new"), chosen, tmp_path / "out", **place)
+    result = run(Looking(weights="old"), chosen, tmp_path / "out", **place)
+    assert result.identity == {"weights": "old"}
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["seeds"] == {"sign_flips": 0, "image_blind": 0}

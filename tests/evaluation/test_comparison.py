@@ -1,29 +1,26 @@
 """Two runs of one benchmark: paired differences, counts that add up, failed rows, runs that cannot be compared."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from basereward.data.benchmarks.registry import BENCHMARKS
+from basereward.benchmarks.protocol import DEFAULT_PROTOCOLS
+from basereward.benchmarks.records import RowRecord
+from basereward.benchmarks.registry import BENCHMARKS
+from basereward.benchmarks.summary import summarize
 from basereward.errors import DataError, MissingFileError
-from basereward.evaluation.benchmark_folder import BenchmarkOptions
-from basereward.evaluation.benchmark_runs import BenchmarkRun, formula_of, read_benchmark_run
-from basereward.evaluation.benchmarks import evaluate_benchmark
-from basereward.evaluation.comparison import compare_runs
-from basereward.evaluation.judging import evaluate_judge
-from basereward.evaluation.plugins import open_benchmark
-from basereward.evaluation.protocols.registry import PROTOCOLS, summarize
-from basereward.evaluation.records import RowRecord
+from basereward.evaluation.comparison import compare_runs, find_formula
+from basereward.evaluation.result import ProtocolResult, Result, TrainingOverlap, UsedData
+from basereward.evaluation.runs import EvaluationRun, read_evaluation
 from basereward.scoring.baselines import BASELINES
-from basereward.scoring.interface import Verdict
+from tests.evaluation.conftest import Rule, always, longer, run
 
-FIXTURES = Path(__file__).parents[1] / "data" / "benchmarks" / "fixtures"
+BENCHMARK = "mm_rlhf_rewardbench"
 
 
-def make_run(name, margins, rows_a_prompt=2, **changes):
-    """A run whose rows have these margins (None: failed)."""
+def make_run(name, margins, rows_a_prompt=2, benchmark=BENCHMARK, protocol=None, sha256="a" * 64, limit=None):
+    """A run whose rows have these margins (None: failed); ``protocol`` changes fields of the one that it names."""
     number = rows_a_prompt
     records = tuple(
         RowRecord(row, f"id{row // number}", "mcq", row // number, (None,), (0.0,), "image_missing", "gone")
@@ -31,18 +28,32 @@ def make_run(name, margins, rows_a_prompt=2, **changes):
         else RowRecord(row, f"id{row // number}", "mcq", row // number, (float(margin),), (0.0,))
         for row, margin in enumerate(margins)
     )
-    benchmark = "mm_rlhf_rewardbench"
-    result = {
-        **summarize(benchmark, PROTOCOLS.get(benchmark).get("official"), records),
-        "scorer": name,
-        "data": {"sha256": "abc", "parts": {}, "limit": None},
-    }
-    return BenchmarkRun(Path(name), {**result, **changes}, records)
+    summary = summarize(benchmark, BENCHMARKS.get(BENCHMARK).protocol("official"), records)
+    used = summary.protocol.model_copy(update=protocol or {})
+    summary = summary.model_copy(update={"protocol": used})
+    result = Result(
+        benchmark=benchmark,
+        scorer=name,
+        n=len(records),
+        items=len(records),
+        responses=2 * len(records),
+        data=UsedData(sha256=sha256, parts={}, limit=limit, part_of=None, dropped={}),
+        protocols={used.key: ProtocolResult(model=summary, references={}, subsets={}, clean=None)},
+        judgements=None,
+        failures={},
+        notes=[],
+        contamination=TrainingOverlap(status="unknown"),
+        settings={},
+        identity=None,
+        seeds={},
+        versions={},
+    )
+    return EvaluationRun(Path(name), result, records)
 
 
 def test_equal_runs_do_not_differ():
-    run = make_run("a", [1, -1, 0, 2])
-    found = compare_runs(run, run)
+    own = make_run("a", [1, -1, 0, 2])
+    found = compare_runs(own, own)
     assert found.changed == ()
     assert found.mcnemar_p == 1
     assert all(own[2:6] == (0, 0, 0, 1) for own in (*found.metrics.values(), *found.groups.values()))
@@ -99,52 +110,73 @@ def test_rows_of_one_prompt_are_not_taken_as_independent():
 
 @pytest.mark.parametrize("name", BENCHMARKS.names())
 def test_every_metric_of_every_protocol_differs_by_what_the_results_differ(name, tmp_path):
-    for variant in PROTOCOLS.get(name).names():
+    for variant in BENCHMARKS.get(name).protocols.names():
         runs = []
         for baseline in ("longer", "random"):
             folder = tmp_path / variant / baseline
-            options = BenchmarkOptions(FIXTURES, variant, references=False)
-            evaluate_benchmark(BASELINES.get(baseline), open_benchmark(name), folder, options)
-            runs.append(read_benchmark_run(folder))
+            run(BASELINES.get(baseline), name, folder, variant, references=False)
+            runs.append(read_evaluation(folder))
         found = compare_runs(*runs)
+        models = [own.result.main.model for own in runs]
         for metric, own in found.metrics.items():
-            expected = [run.result["metrics"][metric] for run in runs]
-            assert (own.first, own.second) == pytest.approx([one["value"] for one in expected])
-            assert own.difference == pytest.approx(expected[0]["value"] - expected[1]["value"])
-            assert own.n == expected[0]["n"]
-        assert set(found.groups) == {
-            group for group, own in runs[0].result["groups"].items() if own["accuracy"] is not None
-        }
+            expected = [model.metrics[metric] for model in models]
+            assert (own.first, own.second) == pytest.approx([one.value for one in expected])
+            assert own.difference == pytest.approx(expected[0].value - expected[1].value)
+            assert own.n == expected[0].n
+        assert set(found.groups) == {group for group, own in models[0].groups.items() if own.value is not None}
         assert json.loads(json.dumps(found.to_dict()))["counts"]["failed_both"] == 0
 
 
-def test_judges_are_compared_in_both_orders(tmp_path):
-    class Rule:
-        def __init__(self, name, choose):
-            self.name, self.choose = name, choose
-
-        def compare(self, questions):
-            return [Verdict(self.choose(one.first[0].text, one.second[0].text), "") for one in questions]
-
-    longer = Rule("judge:longer", lambda first, second: "first" if len(first) > len(second) else "second")
-    always = Rule("judge:always", lambda first, second: "first")
+def judge_runs(name, folder):
     runs = []
-    for judge in (longer, always):
-        options = BenchmarkOptions(FIXTURES, references=False)
-        evaluate_judge(judge, open_benchmark("vl_rewardbench"), tmp_path / judge.name, options)
-        runs.append(read_benchmark_run(tmp_path / judge.name))
+    for judge in (Rule(longer, name="judge:longer"), Rule(always(0), name="judge:always")):
+        run(judge, name, folder / judge.about.name, references=False)
+        runs.append(read_evaluation(folder / judge.about.name))
+    return runs
+
+
+def test_judges_are_compared_in_both_orders(tmp_path):
+    runs = judge_runs("mm_rlhf_rewardbench", tmp_path)
     accuracy = compare_runs(*runs).metrics["accuracy"]
-    assert accuracy.first == runs[0].result["metrics"]["accuracy"]["value"]
+    assert accuracy.first == runs[0].result.main.model.metrics["accuracy"].value
     # Who always names the first one is right in one of the two orders.
     assert accuracy.second == 0.5
+
+
+@pytest.mark.parametrize("name", ["vl_rewardbench", "judgebench", "multimodal_rewardbench"])
+def test_judges_are_compared_by_the_official_rule(name, tmp_path):
+    runs = judge_runs(name, tmp_path)
+    found = compare_runs(*runs)
+    assert "judge " in found.protocol
+    accuracies = [own.result.main.model.metrics["accuracy"].value for own in runs]
+    assert found.metrics["accuracy"][:2] == pytest.approx(accuracies)
+
+
+def test_the_categories_of_changed_rows_are_those_of_the_protocol(tmp_path):
+    for baseline in ("longer", "shorter"):
+        run(BASELINES.get(baseline), "vl_rewardbench", tmp_path / baseline, "r1_reward")
+    found = compare_runs(*(read_evaluation(tmp_path / baseline) for baseline in ("longer", "shorter")))
+    assert {row.id: row.group for row in found.changed} == {
+        "wildvision-battle-901": "general",
+        "RLAIF-V-902": "general",
+    }
+
+
+def test_runs_that_both_have_a_protocol_are_compared_under_that_of_the_first(tmp_path):
+    for place, protocol in (("a", "r1_reward"), ("b", "official")):
+        run(BASELINES.get("longer"), "vl_rewardbench", tmp_path / place, protocol)
+    first, second = (read_evaluation(tmp_path / place) for place in "ab")
+    assert compare_runs(first, second).protocol.startswith("r1_reward: ")
+    assert compare_runs(second, first).protocol.startswith("official: ")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": {"sha256": "xyz", "limit": None}}, "data sha256: 'abc' against 'xyz'"),
-        ({"data": {"sha256": "abc", "limit": 4}}, "limit: None against 4"),
-        ({"protocol": "other: x; ties half"}, "protocol: .* against 'other"),
+        ({"sha256": "f" * 64}, "data sha256: 'aaa.*' against 'fff"),
+        ({"limit": 4}, "limit: None against 4"),
+        ({"protocol": {"ties": "half"}}, "protocol: '.*; ties strict' against '.*; ties half'"),
+        ({"protocol": {"name": "other"}}, "protocol: 'official: .*' against 'other: "),
         ({"benchmark": "rm_bench"}, "benchmark: 'mm_rlhf_rewardbench' against 'rm_bench'"),
     ],
 )
@@ -161,35 +193,39 @@ def test_other_rows_or_none_scored_by_both_are_refused():
 
 
 def test_a_protocol_that_is_gone_or_changed_is_refused():
-    for text, message in (("old: x; ties strict", "old"), ("official: x; ties strict", "Evaluate again")):
-        run = make_run("a", [1, 1], protocol=text)
+    for changes, message in (({"name": "old"}, "old"), ({"text": "x"}, "Evaluate again")):
+        own = make_run("a", [1, 1], protocol=changes)
         with pytest.raises(DataError, match=message):
-            compare_runs(run, run)
-    own = make_run(
-        "a", [1], protocol="official: accuracy over rows, by subset; ties half"
-    )  # of a benchmark of the user
-    assert formula_of(dataclasses.replace(own, result={**own.result, "benchmark": "mine"})).ties == "half"
+            compare_runs(own, own)
+    # Of a benchmark of the user.
+    text = DEFAULT_PROTOCOLS.get("official").text
+    own = make_run("a", [1], benchmark="mine", protocol={"text": text, "ties": "half"})
+    assert find_formula("mine", own.result.main.model.protocol, "a").protocol == DEFAULT_PROTOCOLS.get("official")
 
 
 @pytest.mark.parametrize(("kept", "message"), [(-1, "has 2 records, but result.json is of 3 rows"), (-9, "not JSON")])
 def test_records_that_were_cut_off_are_refused(kept, message, tmp_path):
-    options = BenchmarkOptions(FIXTURES, references=False, limit=3)
-    evaluate_benchmark(BASELINES.get("longer"), open_benchmark("vl_rewardbench"), tmp_path, options)
+    run(BASELINES.get("longer"), "vl_rewardbench", tmp_path, limit=3, references=False)
     path = tmp_path / "records.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) if kept == -1 else "".join(lines)[:kept])
     with pytest.raises(DataError, match=message):
-        read_benchmark_run(tmp_path)
+        read_evaluation(tmp_path)
 
 
 def test_a_protocol_that_only_a_file_knows_is_named():
-    runs = [make_run(name, [1, -1], benchmark="mine", protocol="own: of mine; ties strict") for name in "ab"]
-    with pytest.raises(DataError, match=r"'own: of mine', a protocol of the file that brought mine.*entry points"):
+    changes = {"name": "own", "text": "of mine"}
+    runs = [make_run(name, [1, -1], benchmark="mine", protocol=changes) for name in "ab"]
+    with pytest.raises(DataError, match=r"'own', a protocol of the file that brought mine.*entry points"):
         compare_runs(*runs)
 
 
-def test_a_folder_without_a_benchmark_is_refused(tmp_path):
+def test_a_folder_without_a_benchmark_or_of_an_older_version_is_refused(tmp_path):
     with pytest.raises(MissingFileError, match="absent"):
-        read_benchmark_run(tmp_path / "absent")
+        read_evaluation(tmp_path / "absent")
     with pytest.raises(DataError, match="eval MODEL --bench"):
-        read_benchmark_run(tmp_path)
+        read_evaluation(tmp_path)
+    old = {"benchmark": "rm_bench", "scorer": "x", "evaluations": {}, "n": 3}
+    (tmp_path / "result.json").write_text(json.dumps(old))
+    with pytest.raises(DataError, match=r"older version.*--overwrite.*--from-scores .*records.jsonl --bench rm_bench"):
+        read_evaluation(tmp_path)

@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from basereward.data.benchmarks.items import build_items, text_row
+from basereward.benchmarks.items import build_items, survey, text_row
+from basereward.benchmarks.records import RowRecord
 from basereward.data.schema import Video
 from basereward.evaluation.items import read_text, write_items
 
@@ -25,14 +26,23 @@ def items(tmp_path, picture):
     return build_items("x", rows)
 
 
+def scored(items):
+    """Records of all rows; the last one is wrong."""
+    sides = {row.row: (number, row) for number, item in enumerate(items) for row in item.rows}
+    return [
+        RowRecord(place, row.id, row.subset, number, (1.0,) * len(row.correct), (0.0 if place < 2 else 2.0,))
+        for place, (number, row) in sorted(sides.items())
+    ]
+
+
 def read(folder):
     return [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
 
 
 def test_a_line_for_each_row_in_order(tmp_path, items):
-    write_items(tmp_path / "out", items)
+    write_items(tmp_path / "out", items, survey(items), scored(items))
     lines = read(tmp_path / "out")
-    assert [(line["row"], line["id"], line["source"]) for line in lines] == [
+    assert [(line["row"], line["id"], line["subset"]) for line in lines] == [
         (0, "a", "first"),
         (1, "b", "last"),
         (2, "a", "first"),
@@ -42,23 +52,31 @@ def test_a_line_for_each_row_in_order(tmp_path, items):
 
 
 def test_thumbnails_are_small_distinct_and_of_four_frames(tmp_path, items):
-    write_items(tmp_path / "out", items)
+    write_items(tmp_path / "out", items, survey(items), scored(items))
     lines = read(tmp_path / "out")
     assert len(lines[0]["images"]) == 1
-    # The picture is also the first frame; the missing one has no thumbnail.
-    assert len(lines[1]["images"]) == 4
+    # The picture is also the first frame; the missing one has no thumbnail, and its place stays.
+    shown = [name for name in lines[1]["images"] if name is not None]
+    assert (len(shown), lines[1]["images"].count(None)) == (4, 1)
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out/thumbnails").iterdir())
-    assert made == sorted(lines[1]["images"])
+    assert made == sorted(shown)
     with Image.open(tmp_path / "out" / made[0]) as image:
         assert image.size == (256, 128)
 
 
 def test_thumbnails_are_made_once(tmp_path, items, monkeypatch):
-    write_items(tmp_path / "out", items)
+    write_items(tmp_path / "out", items, survey(items), scored(items))
     first = read(tmp_path / "out")
     monkeypatch.setattr("basereward.evaluation.items.shrink_image", lambda image: pytest.fail("made again"))
-    write_items(tmp_path / "out", items)
+    write_items(tmp_path / "out", items, survey(items), scored(items))
     assert read(tmp_path / "out") == first
+
+
+def test_of_very_many_rows_only_those_that_are_read_first_have_images(tmp_path, items, monkeypatch):
+    monkeypatch.setattr("basereward.evaluation.items.PICTURED_ROWS", 1)
+    write_items(tmp_path / "out", items, survey(items), scored(items))
+    # The wrong row and the one that shares its prompt.
+    assert [bool(line["images"]) for line in read(tmp_path / "out")] == [True, False, True]
 
 
 def test_several_messages_are_read_with_their_roles(say):

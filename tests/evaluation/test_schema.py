@@ -7,40 +7,28 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from basereward.data.benchmarks.registry import BENCHMARKS
-from basereward.evaluation.benchmark_folder import BenchmarkOptions
-from basereward.evaluation.benchmarks import evaluate_benchmark
-from basereward.evaluation.plugins import open_benchmark
-from basereward.evaluation.runner import evaluate_file
-from basereward.evaluation.schema import SCHEMAS, BenchmarkResult, PairsResult, RowLine
+from basereward.benchmarks.registry import BENCHMARKS
+from basereward.data.outcomes import About, Failure, Score
+from basereward.evaluation.pairs import read_pairs
+from basereward.evaluation.result import SCHEMAS, Result
+from basereward.evaluation.runner import evaluate
+from basereward.evaluation.runs import read_evaluation
 from basereward.scoring.baselines import BASELINES
-from basereward.scoring.interface import Failure
+from tests.evaluation.conftest import Rule, longer, run
 
 ROOT = Path(__file__).parents[2]
-FIXTURES = ROOT / "tests" / "data" / "benchmarks" / "fixtures"
 
 
 class Failing:
     """Fails on long texts, and says what it is."""
 
-    name = "failing"
-    identity: dict = {"weights": "0" * 64, "torch": "2", "pixels": [1, 2], "max_length": None}  # noqa: RUF012
+    about = About("failing", True, {"weights": "0" * 64, "torch": "2", "pixels": [1, 2], "max_length": None})
 
     def score(self, groups):
         return [[self._score(response.text) for response in group.responses] for group in groups]
 
     def _score(self, text):
-        return Failure("too_long", "shorten it") if len(text) > 60 else float(len(text))
-
-
-def check(folder, kind):
-    """Read the files of an evaluation with the published types."""
-    result = SCHEMAS["result"].__args__[kind].model_validate_json((folder / "result.json").read_text())
-    for name, file in (("record", "records.jsonl"), ("item", "items.jsonl")):
-        path = folder / file
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            TypeAdapter(SCHEMAS[name]).validate_json(line)
-    return result
+        return Failure("too_long", "shorten it") if len(text) > 60 else Score(float(len(text)))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -53,25 +41,37 @@ def test_the_published_schemas_are_those_of_the_types(name):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS.names())
-@pytest.mark.parametrize("scorer", [BASELINES.get("longer"), Failing()], ids=lambda scorer: scorer.name)
-def test_every_benchmark_writes_what_is_published(name, scorer, tmp_path):
-    written = evaluate_benchmark(scorer, open_benchmark(name), tmp_path, BenchmarkOptions(FIXTURES))
-    result = check(tmp_path, 0)
-    assert isinstance(result, BenchmarkResult)
-    assert result.model_dump() == json.loads(json.dumps(written))
-    RowLine.model_validate_json((tmp_path / "records.jsonl").read_text().splitlines()[0])
+@pytest.mark.parametrize("subject", [BASELINES.get("longer"), Failing(), Rule(longer)], ids=lambda own: own.about.name)
+def test_every_benchmark_writes_what_is_published(name, subject, tmp_path):
+    written = run(subject, name, tmp_path)
+    assert Result.model_validate_json((tmp_path / "result.json").read_text()) == written
+    found = read_evaluation(tmp_path)
+    assert (found.result, len(found.records)) == (written, written.n)
+    assert_all_keys_are_in_the_schema(tmp_path)
 
 
 def test_a_file_of_pairs_writes_what_is_published(tmp_path):
     rows = [{"prompt": "Why?", "chosen": "Because.", "rejected": "No."}, {"prompt": "?", "chosen": "", "rejected": "x"}]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    evaluate_file(Failing(), tmp_path / "pairs.jsonl", tmp_path / "out")
-    assert isinstance(check(tmp_path / "out", 1), PairsResult)
+    written = evaluate(Failing(), read_pairs(tmp_path / "pairs.jsonl"), tmp_path / "out")
+    assert Result.model_validate_json((tmp_path / "out" / "result.json").read_text()) == written
+    assert_all_keys_are_in_the_schema(tmp_path / "out")
+
+
+def assert_all_keys_are_in_the_schema(folder):
+    """Every key of a line, and of the result, is one of the published schema, and no required one is missing."""
+    for name, file in (("record", "records.jsonl"), ("item", "items.jsonl"), ("result", "result.json")):
+        schema = TypeAdapter(SCHEMAS[name]).json_schema(mode="serialization")
+        text = (folder / file).read_text()
+        for line in [text] if name == "result" else text.splitlines():
+            keys = json.loads(line).keys()
+            assert keys <= schema["properties"].keys()
+            assert set(schema["required"]) <= keys
 
 
 def test_other_keys_and_kinds_are_refused(tmp_path):
-    evaluate_benchmark(BASELINES.get("longer"), open_benchmark("rm_bench"), tmp_path, BenchmarkOptions(FIXTURES))
+    run(BASELINES.get("longer"), "rm_bench", tmp_path)
     written = json.loads((tmp_path / "result.json").read_text())
-    for change in ({"more": 1}, {"n": "3"}, {"coverage": 2.0}, {"data": {}}):
+    for change in ({"more": 1}, {"n": "3"}, {"n": 0}, {"data": {}}, {"format": 1}):
         with pytest.raises(ValidationError):
-            BenchmarkResult.model_validate_json(json.dumps({**written, **change}))
+            Result.model_validate_json(json.dumps({**written, **change}))

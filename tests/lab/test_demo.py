@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from basereward.errors import MissingExtraError, TrainingError
-from basereward.evaluation.files import read_records
+from basereward.evaluation.runs import read_evaluation
 from basereward.lab import demo
 
 
@@ -17,7 +17,6 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "TRAIN_PAIRS", 96)
         patch.setattr(demo, "TEST_PAIRS", 24)
-        patch.setattr(demo, "EXAMPLES", 10)
         result = demo.run_demo(folder, steps=3, say=said.append)
     return folder, result, said
 
@@ -36,28 +35,24 @@ def test_the_result_says_how_good_and_how_long(small):
 
 def test_the_run_folder_is_complete(small):
     folder, _, said = small
-    assert {"result.json", "records.jsonl", "metrics.jsonl", "recipe.yaml", "examples.jsonl", "report.html"} <= {
+    assert {"result.json", "metrics.jsonl", "recipe.yaml", "evaluation", "report.html"} <= {
         path.name for path in folder.iterdir()
     }
     assert (folder / "model" / "config.json").exists()
-    assert len(read_records(folder)) == 24
+    assert len(read_evaluation(folder / "evaluation").records) == 24
     assert [text.split()[0] for text in said] == ["drawing", "training", "evaluating"]
     assert "96 pairs" in said[0]
 
 
-def test_the_examples_show_wrong_and_right_pairs_with_their_pictures(small):
-    folder, result, _ = small
-    examples = [json.loads(line) for line in (folder / "examples.jsonl").read_text().splitlines()]
-    assert len(examples) == 10
-    correct = [example["outcome"] == "correct" for example in examples]
-    wrong = 24 - round(24 * result["accuracy"])
-    assert correct.count(False) == min(wrong, 5)
-    assert correct == sorted(correct)
-    for example in examples:
-        assert example["prompt"]
-        assert example["chosen"] != example["rejected"]
-        assert all((folder / name).is_file() for name in example["images"])
-    assert any(example["images"] for example in examples)
+def test_the_items_show_every_pair_with_its_picture(small):
+    folder, _, _ = small
+    lines = [json.loads(line) for line in (folder / "evaluation" / "items.jsonl").read_text().splitlines()]
+    assert len(lines) == 24
+    for line in lines:
+        assert line["prompt"]
+        assert line["correct"] != line["rejected"]
+        assert all((folder / "evaluation" / name).is_file() for name in line["images"])
+    assert any(line["images"] for line in lines)
 
 
 def test_the_page_shows_the_accuracy(small):

@@ -6,11 +6,20 @@ from random import Random
 import numpy as np
 import pytest
 
-from basereward.data.schema import check_columns, parse_pair
+from basereward.data.parsing import check_columns, parse_pair
+from basereward.data.schema import PAIR_KEYS
 from basereward.errors import RecipeError, UnknownNameError
 from basereward.lab.drawing import COLORS, Thing, draw_things
 from basereward.lab.questions import AXES, KINDS, draw_item
-from basereward.lab.world import QUICK_KINDS, WorldConfig, draw_pairs, draw_rows, world_texts
+from basereward.lab.world import (
+    QUICK_KINDS,
+    WorldConfig,
+    draw_pairs,
+    draw_prompts,
+    draw_rows,
+    odd_answer,
+    world_texts,
+)
 
 IMAGE_KINDS = tuple(kind for kind in KINDS.names() if KINDS.get(kind).has_image)
 
@@ -115,7 +124,7 @@ def test_knobs_leave_scenes_and_questions_alone():
 def test_rows_are_canonical_records():
     config = WorldConfig(text_share=0.5, label_noise=0.5)
     rows, pairs = list(draw_rows(40, 1, config)), list(draw_pairs(40, 1, config))
-    check_columns(list(rows[0]))
+    check_columns(rows[0], PAIR_KEYS, "a row")
     for row, pair in zip(rows, pairs, strict=True):
         parsed = parse_pair(row, "fallback")
         assert (parsed.id, parsed.source, parsed.prompt) == (pair.id, pair.source, pair.prompt)
@@ -151,3 +160,34 @@ def test_unknown_kinds_name_close_ones():
         WorldConfig(kinds=("colour1",))
     with pytest.raises(UnknownNameError, match="kind of question"):
         draw_item("nothing", Random(0))
+
+
+def test_odd_answers_are_none_of_the_kind_and_change_nothing_else():
+    plain, odd = list(draw_pairs(600, 3)), list(draw_pairs(600, 3, WorldConfig(odd_share=0.25)))
+    for one, other in zip(plain, odd, strict=True):
+        assert (one.prompt, one.chosen, one.images[0].tobytes()) == (
+            other.prompt,
+            other.chosen,
+            other.images[0].tobytes(),
+        )
+        listed = KINDS.get(other.extra["kind"]).answers
+        assert (other.rejected[0].text in listed) is not other.extra["odd"]
+    assert 0.2 < np.mean([pair.extra["odd"] for pair in odd]) < 0.3
+
+
+def test_an_odd_answer_is_never_right_or_empty():
+    rng = Random(0)
+    for kind in KINDS.names():
+        for _ in range(60):
+            item = draw_item(kind, rng)
+            text = odd_answer(kind, item, rng)
+            assert text.strip()
+            assert text not in (item.truth, *KINDS.get(kind).answers)
+
+
+def test_prompts_ask_what_the_pairs_ask():
+    config = WorldConfig(kinds=("describe1", "count"))
+    for prompt, pair in zip(draw_prompts(30, 4, config), draw_pairs(30, 4, config), strict=True):
+        assert prompt["prompt"] == [message.to_dict() for message in pair.prompt]
+        assert prompt["answer"] == pair.chosen[0].text
+        assert prompt["kind"] == pair.extra["kind"]

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from basereward.encoding.collate import collate
-from basereward.models.checkpoint import HeadSettings, new_reward_model
+from basereward.models.checkpoint import new_reward_model
+from basereward.models.head import HeadSettings
 
 
 @pytest.fixture

@@ -1,16 +1,20 @@
 """LoRA: an adapter and a head on disk, the same rewards after loading and after merging."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from basereward.errors import CheckpointError
-from basereward.models import checkpoint
-from basereward.models.adapters import LoraSettings, adapter_name, attach_lora, is_adapter, merge_adapters
+from basereward.models import hub
+from basereward.models.adapter_files import adapter_name, is_adapter, weights_fingerprint
+from basereward.models.adapters import LoraSettings, attach_lora, merge_adapters
 from basereward.models.checkpoint import load_reward_model, new_reward_model, read_weights, save_reward_model
+from basereward.scoring.spec import open_scorer
 
 pytest.importorskip("peft", reason="LoRA needs peft")
 
@@ -74,7 +78,7 @@ def test_saved_and_loaded(adapted, pool, rewards_of, tmp_path):
 
 def test_an_adapter_names_the_hub_id_of_its_base(adapted, tmp_path, monkeypatch):
     base = adapted.backbone.peft_config["default"].base_model_name_or_path
-    monkeypatch.setattr(checkpoint, "snapshot_download", lambda name, **options: base)
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **options: base)
     fresh = new_reward_model("owner/base@main")
     attach_lora(fresh, LoraSettings(rank=2))
     folder = save_reward_model(fresh, tmp_path)
@@ -129,12 +133,85 @@ def test_an_adapter_that_lacks_weights_is_refused(adapted, tmp_path):
     assert adapter_name(name) in str(caught.value)
 
 
-def test_an_adapter_without_its_base_names_it(adapted, tmp_path):
+@pytest.mark.parametrize("name", ["/moved/away", "moved", "../moved/away"])
+def test_an_adapter_without_its_base_names_it(name, adapted, tmp_path):
     save_reward_model(adapted, tmp_path)
     file = tmp_path / "adapter_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "/moved/away"}))
-    with pytest.raises(FileNotFoundError, match="/moved/away"):
-        load_reward_model(tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": name}))
+    for load in (load_reward_model, lambda folder: open_scorer(str(folder))):
+        with pytest.raises(FileNotFoundError, match=f"is an adapter of {name!r}, which is not there") as caught:
+            load(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+        assert "adapter_config.json" in str(caught.value)
+
+
+@pytest.fixture
+def own_base(text_backbone, tmp_path):
+    """A copy of the tiny backbone to change, and an adapter of it."""
+    base = shutil.copytree(text_backbone, tmp_path / "base")
+    model = new_reward_model(base)
+    attach_lora(model, LoraSettings(rank=2))
+    return base, save_reward_model(model, tmp_path / "adapter")
+
+
+def test_another_base_is_refused(own_base, backbone_of, tmp_path):
+    base, adapter = own_base
+    assert load_reward_model(adapter).is_adapted
+    file = base / "model.safetensors"
+    weights = load_file(file)
+    weights["model.layers.1.mlp.up_proj.weight"][3, 5] += 1e-3
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(
+        CheckpointError, match=r"is an adapter of a base with weights \w+, but .* has weights"
+    ) as caught:
+        load_reward_model(adapter)
+    assert str(adapter) in str(caught.value)
+    assert str(base) in str(caught.value)
+
+
+def test_the_same_base_in_other_files_is_the_same(own_base):
+    base, adapter = own_base
+    weights = load_file(base / "model.safetensors")
+    (base / "model.safetensors").unlink()
+    save_torch_state_dict(dict(reversed(weights.items())), base, max_shard_size="20KB")
+    assert len(list(base.glob("*.safetensors"))) > 2
+    assert load_reward_model(adapter).is_adapted
+
+
+def test_a_base_in_another_precision_is_another(own_base):
+    base, _ = own_base
+    before = weights_fingerprint(base)
+    weights = {name: weight.bfloat16() for name, weight in load_file(base / "model.safetensors").items()}
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    assert weights_fingerprint(base) != before
+
+
+def test_large_tensors_are_sampled_from_first_to_last_row(tmp_path):
+    weights = {"large": torch.zeros(40_000, 16), "scalar": torch.tensor(2.0), "empty": torch.zeros(0, 3)}
+
+    def fingerprint():
+        save_file(weights, tmp_path / "model.safetensors")
+        return weights_fingerprint(tmp_path)
+
+    before = fingerprint()
+    weights["large"][30_000:30_040] += 1
+    assert fingerprint() != before
+
+
+def test_a_base_named_by_a_relative_path_is_found_from_elsewhere(own_base, tmp_path, monkeypatch):
+    base, _ = own_base
+    monkeypatch.chdir(base.parent)
+    model = new_reward_model(base.name)
+    attach_lora(model, LoraSettings(rank=2))
+    folder = save_reward_model(model, tmp_path / "relative")
+    monkeypatch.chdir("/")
+    assert load_reward_model(folder).is_adapted
+
+
+def test_merged_weights_lie_in_no_folder_that_an_adapter_could_name(own_base):
+    merged = merge_adapters(load_reward_model(own_base[1]))
+    with pytest.raises(CheckpointError, match="save the model"):
+        attach_lora(merged, LoraSettings(rank=2))
 
 
 def test_adapters_in_bf16_keep_fp32_head_and_adapters(adapted, tmp_path):

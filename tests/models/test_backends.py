@@ -15,7 +15,7 @@ from basereward.encoding.media import text_positions
 from basereward.encoding.template import EncodedGroup
 from basereward.errors import BackendError
 from basereward.models import attention, guard
-from basereward.models.backends import choose_backend, last_hidden
+from basereward.models.backends import choose_backend, read_hidden
 from basereward.models.guard import check_sharing, prove, settle_backend, twin_config
 
 LINEAR = [Qwen3NextConfig(num_hidden_layers=4), Qwen3_5TextConfig(num_hidden_layers=4)]
@@ -44,8 +44,8 @@ def test_expansion_is_exact_where_layers_are_linear(config):
     torch.manual_seed(0)
     twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
     batch = text_batch()
-    expanded = last_hidden(twin, batch, "expand", axes=1)
-    plain = last_hidden(twin, batch, "plain", axes=1)
+    expanded = read_hidden(twin, batch, "expand", axes=1).responses
+    plain = read_hidden(twin, batch, "plain", axes=1).responses
     assert (expanded - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
@@ -58,14 +58,14 @@ def image_batch(vl_model, pool):
 def test_expansion_reads_images(vl_model, image_batch):
     vl_model.use_backend("plain")
     with torch.inference_mode():
-        plain = last_hidden(vl_model.backbone, image_batch, "plain", axes=3)
-        expanded = last_hidden(vl_model.backbone, image_batch, "expand", axes=3)
+        plain = read_hidden(vl_model.backbone, image_batch, "plain", axes=3).responses
+        expanded = read_hidden(vl_model.backbone, image_batch, "expand", axes=3).responses
     assert (expanded - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
 def test_expansion_has_no_gradients(vl_model, image_batch):
     with pytest.raises(BackendError, match="no gradients"):
-        last_hidden(vl_model.backbone, image_batch, "expand", axes=3)
+        read_hidden(vl_model.backbone, image_batch, "expand", axes=3)
     with pytest.raises(BackendError, match="scoring"):
         choose_backend(vl_model.config, "expand")
 
@@ -92,9 +92,9 @@ def test_varlen_asks_the_kernel_for_the_right_segments(vl_model, image_batch, mo
     backbone = vl_model.backbone
     vl_model.use_backend("plain")
     with torch.inference_mode():
-        plain = last_hidden(backbone, image_batch, "plain", axes=3)
+        plain = read_hidden(backbone, image_batch, "plain", axes=3).responses
         backbone.set_attn_implementation({"text_config": attention.VARLEN, "vision_config": "sdpa"})
-        varlen = last_hidden(backbone, image_batch, "varlen", axes=3)
+        varlen = read_hidden(backbone, image_batch, "varlen", axes=3).responses
     assert (varlen - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
@@ -106,8 +106,24 @@ def test_varlen_compiles_once_for_all_layouts(monkeypatch):
     twin.compile(backend=counter, dynamic=True)
     with torch.no_grad():
         for count in (3, 2, 5, 4):
-            last_hidden(twin, text_batch((SHAPES * 2)[:count]), "varlen", axes=1)
+            read_hidden(twin, text_batch((SHAPES * 2)[:count]), "varlen", axes=1)
     assert counter.frame_count == 1
+
+
+def test_split_compiles_once_for_any_number_of_responses():
+    """Its gradients are compared in a slow test, which needs a compiler."""
+    twin = AutoModel.from_config(twin_config(AutoConfig.for_model("qwen3"))).eval()
+    twin.set_attn_implementation(attention.SPLIT)
+    batches = [text_batch(shapes) for shapes in (SHAPES, SHAPES[:1], SHAPES * 2, ((4, (1,)),), ((3, (2,) * 12),) * 3)]
+    with torch.no_grad():
+        expected = [read_hidden(twin, batch, "split", axes=1).responses for batch in batches]
+        graphs = []
+        counter = CompileCounter()
+        twin.compile(backend=counter, dynamic=True)
+        for batch, alone in zip(batches, expected, strict=True):
+            torch.testing.assert_close(read_hidden(twin, batch, "split", axes=1).responses, alone, rtol=1e-5, atol=1e-6)
+            graphs.append(counter.frame_count)
+    assert graphs == graphs[:1] * len(batches), graphs
 
 
 def test_varlen_index_in_closed_form():

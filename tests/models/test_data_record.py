@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from basereward.data.contamination.record import FILE_NAME, DataRecord, TrainedOn, read_record, record_data
-from basereward.data.contamination.summary import Summary
 from basereward.data.manifest import Manifest, write_manifest
+from basereward.data.overlap import OverlapSummary
+from basereward.data.record import FILE_NAME, DataRecord, TrainedOn, read_record, record_data
 from basereward.errors import DataError
 from basereward.models.adapters import LoraSettings, attach_lora, merge_adapters
 from basereward.models.checkpoint import load_reward_model, save_reward_model
 
-SUMMARY = Summary(pairs=4, dropped=("same_pair",), method={}, benchmarks={})
+SUMMARY = OverlapSummary(pairs=4, dropped=("same_pair",), method={}, benchmarks={})
 RECORD = DataRecord(
     fingerprint="abc",
     inputs=(TrainedOn(name="mix", manifest_sha256="0" * 64, sources=("rlaif_v",)),),

@@ -79,7 +79,7 @@ def test_a_text_backbone_in_closed_form(tiny):
     assert tiny.text == 3 * (linear + norms)
     assert tiny.total == tiny.text + 11 * 8 + 8
     assert (tiny.layers, tiny.hidden, tiny.attention) == (3, 8, 3 * 2 * 4)
-    assert tiny.linear_edges == 3 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
+    assert tiny.lora_per_rank == 3 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
     assert (tiny.vision, tiny.vision_total) == (0, 0)
     # 4 prompt tokens; responses of 2 and 3: 8 + 2 * 5 + 3 * 5.5 attended keys, two products of 24 multiply-adds each.
     length = GroupLength(4, (2, 3), 0)

@@ -1,4 +1,4 @@
-"""Reward models of other libraries: their linear head is found by its name, and gives what it gives by hand."""
+"""Reward models of other libraries: their head is found by its name, and gives what it gives by hand."""
 
 import json
 import shutil
@@ -39,9 +39,17 @@ def foreign(tmp_path, backbone_of):
     return make
 
 
+TWO_LAYERS = {
+    "rm_head.dense.weight": (32, 32),
+    "rm_head.dense.bias": (32,),
+    "rm_head.out_proj.weight": (1, 32),
+    "rm_head.out_proj.bias": (1,),
+}
+
+
 @torch.no_grad()
-def by_hand(folder, batch, weight, bias):
-    """The backbone on every sequence alone, and a product."""
+def by_hand(folder, batch, weight, bias, inner=lambda hidden: hidden):
+    """The backbone on every sequence alone, what comes before the last layer, and a product."""
     backbone = AutoModel.from_pretrained(folder).eval()
     rows = []
     for group, start, end in batch["responses"].tolist():
@@ -53,7 +61,7 @@ def by_hand(folder, batch, weight, bias):
             position_ids=positions if len(positions) > 1 else positions[0],
             use_cache=False,
         ).last_hidden_state[0, -1]
-        rows.append((hidden * weight.flatten()).sum() + (0 if bias is None else bias.squeeze()))
+        rows.append((inner(hidden) * weight.flatten()).sum() + (0 if bias is None else bias.squeeze()))
     return torch.stack(rows)
 
 
@@ -75,6 +83,31 @@ def test_rewards_equal_a_hand_computation(family, kind, foreign, text_groups, tm
         assert torch.equal(again(**batch), rewards)
     stored = json.loads((tmp_path / "ours" / "config.json").read_text())["reward"]["head"]
     assert stored.get("final_bias", False) == (bias is not None)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen2_5_vl"])
+def test_the_two_layers_of_mm_rlhf_reward_equal_a_hand_computation(family, foreign, text_groups, tmp_path):
+    folder = foreign(family, TWO_LAYERS, "head.safetensors")
+    stored = load_file(folder / "head.safetensors")
+    inner, inner_bias, last, last_bias = (stored[name] for name in TWO_LAYERS)
+    model = load_reward_model(folder).eval()
+    batch = collate([model.template.encode(group) for group in text_groups])
+    with torch.no_grad():
+        rewards = model(**batch)
+    expected = by_hand(folder, batch, last, last_bias, lambda hidden: torch.tanh(inner @ hidden + inner_bias))
+    torch.testing.assert_close(rewards, expected, rtol=1e-5, atol=1e-5)
+    again = load_reward_model(save_reward_model(model, tmp_path / "ours")).eval()
+    with torch.no_grad():
+        assert torch.equal(again(**batch), rewards)
+    head = json.loads((tmp_path / "ours" / "config.json").read_text())["reward"]["head"]
+    assert (head["layers"], head["activation"]) == (2, "tanh")
+
+
+def test_the_backbone_of_mm_rlhf_reward_is_refused_by_name(tmp_path):
+    content = {"model_type": "llava_qwen", "architectures": ["LlavaQwenForCausalLM"], "is_rm": True}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"'llava_qwen'.*MM-RLHF-Reward and LLaVA-Critic.*--from-scores"):
+        load_reward_model(tmp_path)
 
 
 def test_a_sequence_classifier_gives_its_own_logits(backbone_of, text_groups, tmp_path):
@@ -109,6 +142,9 @@ def test_half_precision_heads_compute_in_fp32(foreign):
         ({"score.weight": (1, 32), "v_head.summary.weight": (1, 32)}, "several reward heads"),
         ({"score.0.weight": (8, 32), "score.2.weight": (1, 8)}, "no reward head"),
         ({"classifier.weight": (1, 32)}, "no reward head"),
+        ({"rm_head.dense.weight": (32, 32)}, r"\(rm_head.dense\) without rm_head.out_proj.weight"),
+        ({**TWO_LAYERS, "rm_head.out_proj.weight": (2, 32)}, "rm_head.out_proj of shape 2x32; expected one output"),
+        ({**TWO_LAYERS, "score.weight": (1, 32)}, "several reward heads"),
     ],
 )
 def test_other_heads_are_refused(shapes, message, foreign):

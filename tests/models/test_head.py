@@ -8,8 +8,8 @@ import torch
 
 from basereward.encoding.collate import collate
 from basereward.errors import RecipeError
-from basereward.models.checkpoint import HeadSettings, new_reward_model
-from basereward.models.head import ACTIVATIONS, RewardHead
+from basereward.models.checkpoint import new_reward_model
+from basereward.models.head import ACTIVATIONS, HeadSettings, RewardHead
 
 HIDDEN = 12
 
@@ -65,7 +65,7 @@ def test_unknown_activation():
 def test_the_first_loss_is_ln_2(layers, vl_backbone, image_groups, text_groups):
     for seed in range(3):
         torch.manual_seed(seed)
-        model = new_reward_model(vl_backbone, HeadSettings(layers)).eval()
+        model = new_reward_model(vl_backbone, HeadSettings(layers=layers)).eval()
         with torch.no_grad():
             rewards = model(**collate([model.template.encode(group) for group in image_groups + text_groups]))
         margins = (rewards[:, None] - rewards[None])[~torch.eye(len(rewards), dtype=torch.bool)]

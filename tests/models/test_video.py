@@ -11,8 +11,9 @@ from basereward.data.images import VideoSize
 from basereward.data.schema import Message, Part, Response, ResponseGroup, Video
 from basereward.encoding.collate import collate, take_images
 from basereward.errors import RowError, TemplateError
-from basereward.models.checkpoint import TemplateSettings, new_reward_model
+from basereward.models.checkpoint import new_reward_model
 from basereward.models.families import FAMILIES
+from basereward.models.inputs import TemplateSettings
 
 VISION_FAMILIES = [name for name, family in FAMILIES.items() if family.vision]
 KINDS = ("one", "odd", "between", "mixed", "unknown rate")
@@ -108,13 +109,13 @@ def test_ids_and_pixels_equal_the_processor(kind, groups, model, processor):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_measuring_equals_encoding(kind, groups, model):
+def test_measuring_equals_encoding(kind, groups, model, image_tokens):
     group = groups[kind]
     encoded = model.template.encode(group)
     sizes = [VideoSize(len(video.frames), *video.frames[0].size) for video in group.videos]
     measured = model.template.measure(group, [image.size for image in group.images], sizes)
     assert (measured.prefix, measured.suffixes) == (len(encoded.prefix), tuple(map(len, encoded.suffixes)))
-    assert measured.image_tokens == sum(encoded.images.token_counts)
+    assert measured.image_tokens == image_tokens(encoded.images)
 
 
 @torch.no_grad()
@@ -205,10 +206,10 @@ def test_bad_videos_are_bad_rows(groups, model, film, picture):
         model.template.encode(dataclasses.replace(groups["one"], videos=(film(2, 1.0),) * 2))
 
 
-def test_one_frame(groups, family, model, film):
+def test_one_frame(groups, family, model, film, image_tokens):
     group = dataclasses.replace(groups["one"], videos=(film(1, 1.0),))
     if family != "qwen3_vl":
-        tokens = sum(model.template.encode(group).images.token_counts)
+        tokens = image_tokens(model.template.encode(group).images)
         assert model.template.measure(group, [], [VideoSize(1, 64, 96)]).image_tokens == tokens > 0
         return
     for call in (

@@ -7,26 +7,34 @@ from typing import Any
 
 import pytest
 
+from basereward.benchmarks.benchmark import Benchmark
+from basereward.benchmarks.formulas import Metric
+from basereward.benchmarks.published.tables import comparable_rows
+from basereward.benchmarks.registry import BENCHMARKS
 from basereward.errors import DataError
-from basereward.evaluation.benchmark_folder import BenchmarkOptions
-from basereward.evaluation.benchmarks import evaluate_benchmark
-from basereward.evaluation.plugins import open_benchmark
-from basereward.evaluation.runner import evaluate_file
-from basereward.reporting.benchmark_tables import metric_table, published_numbers
+from basereward.evaluation.pairs import read_pairs
+from basereward.evaluation.result import Result
+from basereward.evaluation.runner import evaluate as evaluate_opened
+from basereward.reporting.benchmark_tables import metric_table, model_table
 from basereward.reporting.comparison_page import build_comparison_report
 from basereward.reporting.html import render
-from basereward.reporting.reports import compare_folders, write_report
+from basereward.reporting.reports import compare_folders, read_models, write_report
 from basereward.scoring.baselines import BASELINES
-
-FIXTURES = Path(__file__).parents[1] / "data" / "benchmarks" / "fixtures"
+from tests.evaluation.conftest import Rule, longer, run
 
 
 def evaluate(folder: Path, name: str, baseline: str = "longer", **options: Any) -> Path:
     """Evaluate a baseline on the fixture of a benchmark."""
-    evaluate_benchmark(
-        BASELINES.get(baseline), open_benchmark(name), folder / name, BenchmarkOptions(FIXTURES, **options)
-    )
+    run(BASELINES.get(baseline), name, folder / name, **options)
     return folder / name
+
+
+def result_of(folder: Path) -> Result:
+    return Result.model_validate_json((folder / "result.json").read_text())
+
+
+def change(folder: Path, result: Result) -> None:
+    (folder / "result.json").write_text(result.model_dump_json())
 
 
 def items_of(page: str) -> list[dict[str, Any]]:
@@ -66,9 +74,8 @@ def test_wrong_rows_and_small_margins_come_first(tmp_path: Path) -> None:
 
 def test_published_numbers_stand_below_the_run_with_source_and_flag(tmp_path: Path) -> None:
     folder = evaluate(tmp_path, "mm_rlhf_rewardbench")
-    result = json.loads((folder / "result.json").read_text())
-    published = published_numbers(result)
-    assert published is not None
+    published = model_table({"this run": result_of(folder).main.model})
+    assert (published.models, published.published) == (1, len(published.table.rows) - 1)
     assert published.table.rows[0][:2] == ("this run", "100.00 %")
     rows = {row[0]: row for row in published.table.rows}
     own = dict(zip(published.table.header, rows["BaseReward (Qwen 2.5 VL)"], strict=True))
@@ -84,10 +91,41 @@ def test_published_numbers_stand_below_the_run_with_source_and_flag(tmp_path: Pa
     assert first == sorted(first, reverse=True)
 
 
+def test_rows_that_are_ablations_can_be_hidden(tmp_path: Path) -> None:
+    folder = evaluate(tmp_path, "mm_rlhf_rewardbench")
+    published = model_table({"this run": result_of(folder).main.model})
+    rows = published.table.rows
+    assert not {"paper-3", "paper-9", "paper-10"} & {rows[place][-1] for place in published.ablations}
+    shown = {rows[place][0] for place in range(len(rows)) if place not in published.ablations}
+    assert {"this run", "BaseReward (Qwen 2.5 VL)"} <= shown
+    page = write_report(folder)[0].read_text(encoding="utf-8")
+    assert page.count('<tr class="ablation">') == len(published.ablations)
+    label = f"show {len(published.ablations)} published rows that are ablations"
+    assert (label in page) == bool(published.ablations)
+
+
+def test_a_row_with_a_number_of_a_benchmark_table_is_no_ablation() -> None:
+    rows = comparable_rows("vl_rewardbench", "r1_reward")
+    kinds = {name: {cell.is_ablation for cell in cells.values()} for name, cells in rows.items()}
+    assert {True} in kinds.values()
+    assert {False} in kinds.values()
+
+
 def test_nothing_is_compared_with_another_protocol(tmp_path: Path) -> None:
-    result = json.loads((evaluate(tmp_path, "mm_rlhf_rewardbench") / "result.json").read_text())
-    assert published_numbers({**result, "benchmark": "mine"}) is None
-    assert published_numbers({**result, "protocol": "other: x"}) is None
+    model = result_of(evaluate(tmp_path, "mm_rlhf_rewardbench")).main.model
+    other = model.protocol.model_copy(update={"name": "other"})
+    for changed in ({"benchmark": "mine"}, {"protocol": other}):
+        assert model_table({"this run": model.model_copy(update=changed)}).published == 0
+
+
+def test_our_mean_of_orders_of_a_judge_is_compared_with_nothing(tmp_path: Path) -> None:
+    run(Rule(longer), "judgebench", tmp_path)
+    found = {key: model_table({"x": own.model}).published for key, own in result_of(tmp_path).protocols.items()}
+    assert found == {"official/both_orders": 5, "official/single_game": 5, "official/mean_of_orders": 0}
+    page = write_report(tmp_path)[0].read_text(encoding="utf-8")
+    assert headings(page)[:2] == ["Metrics beside trivial scorers", "Published numbers"]
+    assert "Under official/mean_of_orders" in headings(page)
+    assert "Published numbers under official/mean_of_orders" not in headings(page)
 
 
 def test_a_run_without_texts_or_references_is_reported(tmp_path: Path) -> None:
@@ -103,12 +141,12 @@ def test_texts_of_a_benchmark_are_never_markup(tmp_path: Path) -> None:
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>$\\frac$"
     lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
     for line in lines:
-        line |= {"prompt": attack, "id": attack, "source": attack, "correct": [attack]}
+        line |= {"prompt": attack, "id": attack, "subset": attack, "correct": [attack]}
     (folder / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = json.loads((folder / "result.json").read_text())
-    result |= {"scorer": attack, "notes": [attack], "failures": {attack: 1}}
-    result["groups"][attack] = next(iter(result["groups"].values()))
-    (folder / "result.json").write_text(json.dumps(result))
+    result = result_of(folder)
+    groups = result.main.model.groups
+    groups[attack] = next(iter(groups.values()))
+    change(folder, result.model_copy(update={"scorer": attack, "notes": [attack], "failures": {attack: 1}}))
     page = write_report(folder)[0].read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "<img" not in page
@@ -120,11 +158,11 @@ def test_several_evaluations_get_an_overview_and_a_page_each(tmp_path: Path) -> 
         evaluate(tmp_path / "run", name)
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(json.dumps({"prompt": "Why?", "chosen": "Because it is.", "rejected": "No."}) + "\n")
-    evaluate_file(BASELINES.get("longer"), pairs, tmp_path / "run" / "pairs")
+    evaluate_opened(BASELINES.get("longer"), read_pairs(pairs), tmp_path / "run" / "pairs")
     files = write_report(tmp_path / "run")
     assert files[0] == tmp_path / "run" / "report.html"
     page = files[0].read_text(encoding="utf-8")
-    assert headings(page) == ["Benchmarks", "Named averages", "Pairs"]
+    assert headings(page) == ["Benchmarks", "Named averages"]
     links = set(re.findall('href="(.*?)"', page))
     assert links == {f"{name}/report.html" for name in ("rm_bench", "judgebench", "pairs")}
     assert all((tmp_path / "run" / link).is_file() for link in links)
@@ -135,16 +173,18 @@ def test_several_evaluations_get_an_overview_and_a_page_each(tmp_path: Path) -> 
     assert "different scorers" not in page
 
 
+def complete(folder: Path) -> None:
+    """Change a result as if no group were missing from the fixture."""
+    result = result_of(folder)
+    for own in result.protocols.values():
+        for named in (own.model.metrics, own.model.definitions):
+            named |= {name.partition("[")[0]: value for name, value in named.items()}  # type: ignore[operator]
+    change(folder, result)
+
+
 def test_a_named_average_states_its_definition_and_n(tmp_path: Path) -> None:
     for name in ("rm_bench", "rewardbench"):
-        folder = evaluate(tmp_path / "run", name)
-        result = json.loads((folder / "result.json").read_text())
-        # As if no group were missing from the fixture.
-        for summary in (result, result["evaluations"]["model"]):
-            for metric in list(summary["metrics"]):
-                summary["metrics"][metric.partition("[")[0]] = summary["metrics"][metric]
-        result["definitions"] |= {metric.partition("[")[0]: text for metric, text in result["definitions"].items()}
-        (folder / "result.json").write_text(json.dumps(result))
+        complete(evaluate(tmp_path / "run", name))
     page = write_report(tmp_path / "run")[0].read_text(encoding="utf-8")
     assert "pure-text: Pure Text Avg of Tables 5 to 7: the mean of RewardBench and RM-Bench (n = 3 + 3)" in page
 
@@ -197,7 +237,7 @@ def test_markdown_and_latex_hold_the_same_cells_as_the_page(tmp_path: Path) -> N
         for path in write_report(folder, tmp_path / "out", ("html", "markdown", "latex"))
     )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "report.md", "report.tex"]
-    for row in metric_table(json.loads((folder / "result.json").read_text())).rows:
+    for row in metric_table(result_of(folder).main).rows:
         assert f"| {' | '.join(row)} |" in markdown
         assert " & ".join(row).replace("%", r"\%").replace("_", r"\_") in latex
         assert all(cell in page for cell in row)
@@ -207,3 +247,79 @@ def test_markdown_and_latex_hold_the_same_cells_as_the_page(tmp_path: Path) -> N
     assert re.search(r"95\.74 \\%\\textsuperscript\{\d+\}", latex)
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == latex.count(r"\bottomrule")
     assert latex.count("{") == latex.count("}")
+
+
+def test_models_are_rows_of_one_table_for_each_benchmark_and_protocol(tmp_path: Path) -> None:
+    for baseline in ("longer", "shorter", "random"):
+        for name in ("rm_bench", "rewardbench", "vl_rewardbench"):
+            complete(evaluate(tmp_path / baseline, name, baseline))
+    document = read_models([tmp_path / baseline for baseline in ("longer", "shorter", "random")])
+    titles = [own.title for own in document.sections]
+    assert titles[0] == "Models"
+    assert set(titles[1:]) == {
+        f"{name}, {protocol}"
+        for name in ("rm_bench", "rewardbench", "vl_rewardbench")
+        for protocol in BENCHMARKS.get(name).protocols.names()
+        if protocol != "prior_sets"
+    }
+    averages = document.sections[0].table
+    assert averages is not None
+    assert [row[0] for row in averages.rows] == [f"baseline:{name}" for name in ("longer", "shorter", "random")]
+    assert set(averages.header) >= {"vl_rewardbench macro", "rewardbench overall", "rm_bench overall", "pure-text"}
+    # Nobody has the other benchmarks.
+    assert not {"mean4", "mm_rlhf_rewardbench accuracy"} & set(averages.header)
+    [official] = [own for own in document.sections if own.title == "vl_rewardbench, official"]
+    assert official.table is not None
+    assert official.leads == 3
+    own = official.table.rows[:3]
+    assert {row[0] for row in own} == {f"baseline:{name}" for name in ("longer", "shorter", "random")}
+    first = [float(row[1].split()[0]) for row in own]
+    assert first == sorted(first, reverse=True)
+    header = official.table.header
+    assert set(header) >= {"accuracy", "macro", "general", "hallucination", "reasoning", "published in"}
+    published = {row[0]: dict(zip(header, row, strict=True)) for row in official.table.rows[3:]}
+    assert published["GPT-4o (2024-08-06)"]["macro"].startswith("62.4")
+    for baseline in ("longer", "shorter", "random"):
+        model = result_of(tmp_path / baseline / "vl_rewardbench").main.model
+        [row] = [row for row in own if row[0] == f"baseline:{baseline}"]
+        assert row[1] == f"{100 * (model.metrics['accuracy'].value or 0):.2f} %"
+
+
+def test_models_of_one_name_are_called_by_their_folders_and_other_data_are_told(tmp_path: Path) -> None:
+    for place, limit in (("a", None), ("b", None), ("c", 2)):
+        evaluate(tmp_path / place, "judgebench", limit=limit)
+    document = read_models([tmp_path / place for place in "abc"])
+    table = document.sections[1].table
+    assert table is not None
+    names = {row[0].removeprefix(f"{tmp_path}/").split(",")[0] for row in table.rows[:3]}
+    assert names == {"a", "b", "c"}
+    assert sum("only the first 2 items, data " in row[0] for row in table.rows) == 1
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none hold no evaluation"):
+        read_models([tmp_path / "a", tmp_path / "none"])
+
+
+def test_changed_rows_are_filtered_by_category_outcome_and_the_longer_response(tmp_path: Path) -> None:
+    for baseline in ("longer", "shorter"):
+        evaluate(tmp_path / baseline, "vl_rewardbench", baseline)
+    page = render(build_comparison_report(*compare_folders(tmp_path / "longer", tmp_path / "shorter")))
+    found = {item["id"]: (item["source"], item["outcome"], item["kind"]) for item in items_of(page)}
+    # The longer response of the first is rejected: who prefers the shorter is right.
+    assert found == {
+        "wildvision-battle-901": ("general", "first wrong, second correct", "rejected is longer"),
+        "RLAIF-V-902": ("hallucination", "first correct, second wrong", "correct is longer"),
+    }
+
+
+def test_a_metric_without_a_value_is_a_dash(tmp_path: Path) -> None:
+    folder = evaluate(tmp_path, "judgebench")
+    result = result_of(folder)
+    result.main.model.metrics["accuracy"] = Metric(value=None, n=0, low=None, high=None)
+    assert metric_table(result.main).rows[0][:3] == ("accuracy", "-", "-")
+
+
+def test_a_benchmark_of_a_file_is_reported(tmp_path: Path) -> None:
+    known = BENCHMARKS.get("judgebench")
+    mine = Benchmark("mine", "Mine", known.parts, known.read)
+    run(BASELINES.get("longer"), mine, tmp_path / "mine")
+    assert "mine" in write_report(tmp_path / "mine")[0].read_text(encoding="utf-8")

@@ -3,17 +3,16 @@
 import json
 import re
 
-import datasets
 import numpy as np
 import pytest
 
-from basereward.data.columns import find_repeats, read_columns
-from basereward.data.contamination.summary import BenchmarkOverlap, KnownItem, Summary
+from basereward.curation.columns import find_repeats, read_columns
 from basereward.data.manifest import Input, Manifest, SourceHeader
+from basereward.data.overlap import BenchmarkOverlap, KnownItem, OverlapSummary
 from basereward.data.storage import read_rows, write_rows
 from basereward.data.validation import DropLedger
 from basereward.errors import DataError
-from basereward.reporting import html, plots
+from basereward.reporting import data_plots, html
 from basereward.reporting.data_page import SOURCES_SHOWN, build_data_report
 from basereward.reporting.data_sample import draw_pairs, list_pairs
 from basereward.reporting.data_statistics import chosen_longer, describe_manifest, describe_set, spread
@@ -27,7 +26,7 @@ ATTACK = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & <!-
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """Files read into Arrow are cached in the folder of the test."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
 
 
 def make_row(number=0, source="a", chosen="longer one", rejected="short", images=(), **others):
@@ -225,7 +224,7 @@ def test_a_manifest_tells_origin_steps_drops_and_overlaps(store):
         found_rows={},
         known=(KnownItem(item="i", rows=(4,), kind="same_question"),),
     )
-    summary = Summary(pairs=9, dropped=("same_pair",), method={}, benchmarks={"some_bench": overlap})
+    summary = OverlapSummary(pairs=9, dropped=("same_pair",), method={}, benchmarks={"some_bench": overlap})
     manifest = Manifest(
         kind="mixed",
         name="set",
@@ -245,7 +244,7 @@ def test_a_manifest_tells_origin_steps_drops_and_overlaps(store):
     assert "conflicts | 11 | 9 | 2 | conflict 2" in text
     assert "raw | 9 | 9 | 9 | 0 | 0" in text
     assert "tie | 1" in text
-    assert "some_bench | 5 | 6 | 0 | 0 | 0 | 3 | 0 | 2 | 0 | 1" in text
+    assert "some_bench | 5 | 6 | 0 | 0 | 0 | 3 | 0 | 0 | 0 | 2 | 0 | 0 | 1" in text
     assert "convert: records 12, refused 1, images bytes" in page
     assert "raw: someone/raw, revision unknown, MIT" in page
     assert "x" * 400 not in page
@@ -255,10 +254,10 @@ def test_a_manifest_tells_origin_steps_drops_and_overlaps(store):
 @pytest.mark.parametrize(
     ("plot", "arguments"),
     [
-        (plots.source_bars, ({},)),
-        (plots.length_histogram, ({"prompt": np.array([], dtype=int)}, "characters")),
-        (plots.length_difference_histogram, (np.array([], dtype=int), "characters")),
-        (plots.image_sizes, ([], {})),
+        (data_plots.source_bars, ({},)),
+        (data_plots.length_histogram, ({"prompt": np.array([], dtype=int)}, "characters")),
+        (data_plots.length_difference_histogram, (np.array([], dtype=int), "characters")),
+        (data_plots.image_sizes, ([], {})),
     ],
 )
 def test_a_plot_of_nothing_is_an_error(plot, arguments):
@@ -267,7 +266,7 @@ def test_a_plot_of_nothing_is_an_error(plot, arguments):
 
 
 def test_a_length_difference_stands_on_its_side_of_zero():
-    drawn = plots.length_difference_histogram(np.array([-1, -1, 0, 1, 400]), "characters").decode()
+    drawn = data_plots.length_difference_histogram(np.array([-1, -1, 0, 1, 400]), "characters").decode()
     for label in ("rejected longer (2)", "equal (1)", "chosen longer (2)"):
         assert label in drawn
 

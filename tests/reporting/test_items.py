@@ -11,27 +11,27 @@ from basereward.reporting import html
 from basereward.reporting import items as embedding
 from basereward.reporting.documents import Document
 from basereward.reporting.html import PAGE_BYTES, render
-from basereward.reporting.items import Answer, Item, ItemList, embed_items
+from basereward.reporting.items import Card, CardList, ShownAnswer, embed_items
 from basereward.reporting.thumbnails import Thumbnail
 
 ATTACK = "</script><!-- <script>alert('x')</script> \ud800 é"
 
 
-def make_list(count: int, text: str = "Yes.", images: int = 0) -> ItemList:
+def make_list(count: int, text: str = "Yes.", images: int = 0) -> CardList:
     items = [
-        Item(
+        Card(
             row,
             str(row),
             "a",
             "wrong",
             -1.0,
             "Why?",
-            (Answer("correct", text, (0.5,)), Answer("rejected", "No.", (None,))),
+            (ShownAnswer("correct", text, (0.5,)), ShownAnswer("rejected", "No.", (None,))),
             tuple(Path(f"{row}-{number}.png") for number in range(images)),
         )
         for row in range(count)
     ]
-    return ItemList("Rows", items, "the rule", ("model",))
+    return CardList("Rows", items, "the rule", ("model",))
 
 
 @pytest.fixture
@@ -90,3 +90,11 @@ def test_an_image_of_several_items_is_there_once(large_thumbnails: list[Path]) -
     data = json.loads(embed_items(dataclasses.replace(listed, items=shared), 10**6).text)
     assert [item["images"] for item in data["items"]] == [[0, 1], [0, 2], [0, 3]]
     assert len(data["images"]) == len(large_thumbnails) == 4
+
+
+def test_a_missing_image_keeps_its_place(large_thumbnails: list[Path]) -> None:
+    listed = make_list(1)
+    lost = [dataclasses.replace(item, images=(None, Path("a.png"))) for item in listed.items]
+    data = json.loads(embed_items(dataclasses.replace(listed, items=lost), 10**6).text)
+    assert data["items"][0]["images"] == [None, 0]
+    assert large_thumbnails == [Path("a.png")]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basereward.data.schema import PreferencePair, messages_from_text
+from basereward.data.io import write_json
 from basereward.errors import DataError, MissingExtraError, MissingFileError
-from basereward.evaluation import files
-from basereward.evaluation.pairs import evaluate_pairs
+from basereward.evaluation.pairs import read_pairs
+from basereward.evaluation.runner import evaluate
 from basereward.reporting.reports import write_report
 from basereward.reporting.thumbnails import make_thumbnail
 from basereward.scoring.baselines import BASELINES
@@ -31,60 +32,42 @@ def items_of(page: str) -> dict[str, Any]:
     return json.loads(text)
 
 
-def make_pairs() -> list[PreferencePair]:
-    return [
-        PreferencePair(
-            f"pair{index}",
-            "even" if index % 2 == 0 else "odd",
-            messages_from_text("Which?"),
-            messages_from_text("x" * (index % 3 + 1), "assistant"),
-            messages_from_text("yy", "assistant"),
-        )
-        for index in range(12)
-    ]
-
-
 def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def make_example(index: int, **changes: Any) -> dict[str, Any]:
-    example = {
-        "id": f"pair{index}",
-        "source": "even",
-        "prompt": "What is in the picture?",
-        "chosen": "A cat.",
-        "rejected": "A dog.",
-        "chosen_score": 1.25,
-        "rejected_score": -0.5,
-        "outcome": "correct",
-        "images": ["images/cat.png"],
-    }
-    return example | changes
+def make_pairs(folder: Path) -> Path:
+    """Twelve pairs of two sources, all about one picture."""
+    (folder / "data").mkdir(parents=True)
+    Image.new("RGB", (640, 480), "teal").save(folder / "data" / "cat.png")
+    prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which?"}]}]
+    rows = [
+        {
+            "id": f"pair{index}",
+            "source": "even" if index % 2 == 0 else "odd",
+            "prompt": prompt,
+            "images": ["cat.png"],
+            "chosen": "x" * (index % 3 + 1),
+            "rejected": "yy",
+        }
+        for index in range(12)
+    ]
+    write_lines(folder / "data" / "pairs.jsonl", rows)
+    return folder / "data" / "pairs.jsonl"
 
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "my-run"
-    (folder / "images").mkdir(parents=True)
-    Image.new("RGB", (640, 480), "teal").save(folder / "images" / "cat.png")
-    evaluations = {
-        name: evaluate_pairs(BASELINES.get(baseline), make_pairs())
-        for name, baseline in (("model", "longer"), ("baseline:shorter", "shorter"), ("baseline:first", "first"))
-    }
-    files.write_records(folder, evaluations["model"].records)
-    summaries = {name: evaluation.summary for name, evaluation in evaluations.items()}
-    result = {"accuracy": 0.875, "image_blind_accuracy": 0.5125, "pairs": 3600, "seconds": 75, "evaluations": summaries}
-    files.write_json(folder / "result.json", result)
+    evaluate(BASELINES.get("longer"), read_pairs(make_pairs(tmp_path)), folder / "evaluation")
+    write_json(
+        folder / "result.json", {"accuracy": 0.875, "image_blind_accuracy": 0.5125, "pairs": 3600, "seconds": 75}
+    )
     (folder / "recipe.yaml").write_text("objective: bradley_terry\n")
     write_lines(
         folder / "metrics.jsonl",
         [{"step": step, "loss": 1 / step, "learning_rate": 1e-3} for step in range(1, 9)]
         + [{"step": 4, "eval_accuracy": 0.7}, {"step": 8, "eval_accuracy": 0.8, "accuracy": 0.9}],
-    )
-    failed = {"outcome": "failed", "chosen_score": None, "images": ["images/none.png"]}
-    write_lines(
-        folder / "examples.jsonl", [make_example(0), make_example(1, outcome="wrong"), make_example(2, **failed)]
     )
     return folder
 
@@ -96,16 +79,16 @@ def test_a_full_run_has_every_part(run_folder: Path) -> None:
     for text in ("my-run", "87.5 %", "51.2 %", "3,600", "1 min 15 s", "baseline:shorter", "objective: bradley_terry"):
         assert text in page
     assert re.findall("<h2>(.*)</h2>", page) == [
-        *("Training", "Accuracy beside trivial scorers", "By source", "Margins", "Examples")
+        *("Training", "Metrics beside trivial scorers", "By group", "Margins", "Rows", "Also in result.json")
     ]
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     embedded = items_of(page)
     items = embedded["items"]
-    assert [item["outcome"] for item in items] == ["correct", "wrong", "failed"]
-    assert items[0]["answers"] == [["chosen", "A cat.", [1.25]], ["rejected", "A dog.", [-0.5]]]
-    assert items[2]["answers"][0][2] == [None]
-    # The image of two examples is there once; that of the third cannot be read.
-    assert [item["images"] for item in items] == [[0], [0], [None]]
+    # Of each three responses one is shorter than the other side's, one as long, one longer.
+    assert [item["outcome"] for item in items] == ["tie"] * 4 + ["wrong"] * 4 + ["correct"] * 4
+    assert items[4]["answers"] == [["correct", "x", [1.0]], ["rejected", "yy", [2.0]]]
+    # The image of all pairs is there once.
+    assert [item["images"] for item in items] == [[0]] * 12
     assert [image[1:] for image in embedded["images"]] == [[256, 192]]
 
 
@@ -119,30 +102,30 @@ def test_the_page_is_self_contained(run_folder: Path) -> None:
 
 def test_text_of_a_data_set_is_never_markup(run_folder: Path) -> None:
     attack = "<script>alert('x')</script>"
-    write_lines(run_folder / "examples.jsonl", [make_example(0, prompt=attack, id=attack, chosen=attack)])
+    path = run_folder / "evaluation" / "items.jsonl"
+    line = json.loads(path.read_text().splitlines()[0])
+    write_lines(path, [{**line, "prompt": attack, "id": attack, "correct": [attack]}])
     page = write_run_report(run_folder).read_text(encoding="utf-8")
     assert attack not in page
     [item] = items_of(page)["items"]
     assert [item["id"], item["prompt"], item["answers"][0][1]] == [attack] * 3
 
 
-@pytest.mark.parametrize(
-    "kept", [["metrics.jsonl"], ["result.json"], ["examples.jsonl"], ["records.jsonl"], ["result.json", "recipe.yaml"]]
-)
+@pytest.mark.parametrize("kept", [["metrics.jsonl"], ["result.json"], ["evaluation"], ["result.json", "recipe.yaml"]])
 def test_missing_files_leave_their_part_out(run_folder: Path, kept: list[str]) -> None:
     for path in run_folder.iterdir():
-        if path.is_file() and path.name not in kept:
-            path.unlink()
-    page = write_run_report(run_folder).read_text(encoding="utf-8")
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    page = next(path for path in write_report(run_folder) if path.parent == run_folder).read_text(encoding="utf-8")
     assert ("<h2>Training</h2>" in page) == ("metrics.jsonl" in kept)
-    assert ("<h2>Margins</h2>" in page) == ("records.jsonl" in kept)
-    assert ("<h2>Examples</h2>" in page) == ("examples.jsonl" in kept)
+    assert ("<h2>Benchmarks</h2>" in page) == (kept == ["evaluation"])
+    assert "<h2>Rows</h2>" not in page
 
 
 def test_sparse_results_are_reported(run_folder: Path) -> None:
-    files.write_json(run_folder / "result.json", {"note": "stopped", "evaluations": {"model": {}}})
+    write_json(run_folder / "result.json", {"note": "stopped", "evaluations": {"model": {}}})
     write_lines(run_folder / "metrics.jsonl", [{"epoch": 1}, {"step": 1, "accuracy": 0.5}])
-    (run_folder / "records.jsonl").unlink()
+    shutil.rmtree(run_folder / "evaluation")
     page = write_run_report(run_folder).read_text(encoding="utf-8")
     assert "stopped" in page
 

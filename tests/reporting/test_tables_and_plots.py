@@ -1,57 +1,38 @@
 """Tables say what the summaries say; plots are valid, deterministic and refuse to be empty."""
 
 import io
+import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
+from basereward.benchmarks.formulas import Metric
 from basereward.errors import DataError
 from basereward.reporting import plots, tables
 
-SUMMARY = {
-    "benchmark": "lab",
-    "n": 1250,
-    "metrics": {
-        "accuracy": {"value": 0.91764, "n": 1200, "low": 0.867, "high": 0.95},
-        "accuracy_ties_half": {"value": 0.92, "n": 1200, "low": 0.87, "high": 0.95},
-    },
-    "groups": {"a|b": {"n": 700, "accuracy": 0.9, "low": 0.85, "high": 0.94}, "c": {"n": 500, "accuracy": None}},
-    "ties": 3,
-    "failed": 50,
-    "coverage": 0.96,
-}
+ACCURACY = Metric(value=0.91764, n=1200, low=0.867, high=0.95)
+NOTHING = Metric(value=None, n=0, low=None, high=None)
 METRICS = [{"step": step, "loss": 1 / step} for step in range(1, 5)] + [{"step": 4, "eval_accuracy": 0.75}]
 
 
-def test_the_accuracy_table_says_everything() -> None:
-    table = tables.accuracy_table({"model": SUMMARY, "other": {}})
-    assert table.rows[0] == ("model", "91.8 %", "86.7 to 95.0", "92.0 %", "1,200", "1,250", "3", "50", "96.0 %")
-    several = tables.accuracy_table({"model": SUMMARY, "other": {"benchmark": "b", "n": 1}})
-    assert [row[0] for row in several.rows] == ["model on lab", "other on b"]
-
-
-def test_the_source_table_has_a_column_for_each_scorer() -> None:
-    other = {"groups": {"a|b": {"n": 700, "accuracy": 0.5, "low": 0.4, "high": 0.6}}}
-    table = tables.source_table({"model": SUMMARY, "other": other})
-    assert table.header == ("source", "scored", "model", "95 % interval", "other")
-    assert table.rows == [("a|b", "700", "90.0 %", "85.0 to 94.0", "50.0 %"), ("c", "500", "-", "-", "-")]
-
-
 def test_markdown_and_terminal_show_the_same_cells() -> None:
-    table = tables.source_table({"[model]": SUMMARY})
+    row = ("a|b", tables.percent(0.9), tables.interval(0.85, 0.94), tables.count(1700))
+    table = tables.Table(("group", "[model]", "95 % interval", "n"), [row])
     markdown = tables.to_markdown(table)
     assert markdown.splitlines()[:3] == [
-        "| source | scored | [model] | 95 % interval |",
+        "| group | [model] | 95 % interval | n |",
         "| --- | ---: | ---: | ---: |",
-        "| a\\|b | 700 | 90.0 % | 85.0 to 94.0 |",
+        "| a\\|b | 90.0 % | 85.0 to 94.0 | 1,700 |",
     ]
     console = Console(file=io.StringIO(), width=100)
-    console.print(tables.to_rich(table, "Sources"))
+    console.print(tables.to_rich(table, "Groups"))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[model]" in printed
     assert "85.0 to 94.0" in printed
+    assert (tables.percent(None), tables.interval(None, None), tables.count(None)) == ("-",) * 3
 
 
 @pytest.mark.parametrize(
@@ -63,9 +44,11 @@ def test_durations(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize("draw", ["training_curve", "accuracy_bars", "margin_histogram"])
 def test_plots_are_valid_and_deterministic(draw: str) -> None:
-    data = {"training_curve": METRICS, "accuracy_bars": {"model": SUMMARY}, "margin_histogram": [1.0, -1.0, 0.0, 2.0]}[
-        draw
-    ]
+    data = {
+        "training_curve": METRICS,
+        "accuracy_bars": {"model": ACCURACY, "other": NOTHING},
+        "margin_histogram": [1.0, -1.0, 0.0, 2.0],
+    }[draw]
     svg = getattr(plots, draw)(data)
     assert svg == getattr(plots, draw)(data)
     assert ElementTree.fromstring(svg).tag.endswith("svg")
@@ -83,18 +66,33 @@ def test_no_bar_of_the_margins_mixes_right_and_wrong() -> None:
     plots.margin_histogram([2.0])
 
 
+@pytest.mark.parametrize("count", [20, 2000])
+def test_a_far_margin_does_not_squeeze_the_others_and_is_told(count: int) -> None:
+    margins = np.random.default_rng(0).normal(1.0, 1.0, count).tolist()
+    plain, stretched = (plots.margin_histogram(own).decode() for own in (margins, [*margins, 5e4, -3e5]))
+    assert "beyond the axis" not in plain
+    assert "2 beyond the axis stand in its last bars (all: -3e+05 to 5e+04)" in stretched
+    # The ticks of the axis are those of the usual margins, not of tens of thousands.
+    assert not re.search(r">\D?[1-9]\d{3,}<", stretched)
+
+
+def test_equal_margins_and_two_groups_are_not_far() -> None:
+    for margins in ([1.0] * 50 + [3.0], [-5.0] * 30 + [5.0] * 30):
+        assert "beyond the axis" not in plots.margin_histogram(margins).decode()
+
+
 def test_nothing_to_draw_is_an_error() -> None:
     with pytest.raises(DataError):
         plots.training_curve([{"step": 1}, {"loss": 0.5}])
     with pytest.raises(DataError):
-        plots.accuracy_bars({"model": {}})
+        plots.accuracy_bars({"model": NOTHING})
     with pytest.raises(DataError):
         plots.margin_histogram([])
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "a$b", "x" * 300, "a < b & c"])
 def test_bars_take_any_name(name: str) -> None:
-    group = {"n": 3, "accuracy": 0.5, "low": 0.4, "high": 0.45}
+    group = Metric(value=0.5, n=3, low=0.4, high=0.45)
     difference = {"difference": 0.1, "low": -0.1, "high": 0.3}
     drawn = [
         plots.group_bars({name: group, f"{name}2": group}),
@@ -103,7 +101,7 @@ def test_bars_take_any_name(name: str) -> None:
     for svg in drawn:
         assert ElementTree.fromstring(svg).tag.endswith("svg")
     with pytest.raises(DataError):
-        plots.group_bars({name: {"n": 0, "accuracy": None}})
+        plots.group_bars({name: NOTHING})
     with pytest.raises(DataError):
         plots.difference_bars({})
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from basereward.data.outcomes import Score
 from basereward.data.schema import PreferencePair, Response, ResponseGroup, messages_from_text
 from basereward.errors import UnknownNameError
 from basereward.scoring.baselines import BASELINES
@@ -20,13 +21,13 @@ def make_group(*texts: str, name: str = "group") -> ResponseGroup:
     [("longer", [1.0, 3.0, 2.0]), ("shorter", [-1.0, -3.0, -2.0]), ("first", [0.0, -1.0, -2.0])],
 )
 def test_each_rule(name: str, expected: list[float]) -> None:
-    assert BASELINES.get(name).score([make_group("a", "äöü", "bc")]) == [expected]
+    assert BASELINES.get(name).score([make_group("a", "äöü", "bc")]) == [[Score(value) for value in expected]]
 
 
 def test_length_is_counted_in_characters_of_all_messages() -> None:
     messages = messages_from_text("ab", "assistant") + messages_from_text("€", "assistant", images=1)
     group = ResponseGroup("g", messages_from_text("q"), (Response("r", messages),))
-    assert BASELINES.get("longer").score([group]) == [[3.0]]
+    assert BASELINES.get("longer").score([group]) == [[Score(3.0)]]
 
 
 def test_random_depends_on_the_response_alone() -> None:
@@ -34,11 +35,11 @@ def test_random_depends_on_the_response_alone() -> None:
     [[a, b, c]] = scorer.score([make_group("a", "b", "c")])
     assert scorer.score([make_group("z", name="other"), make_group("c", "a")])[1] == [c, a]
     assert len({a, b, c}) == 3
-    assert all(isinstance(score, float) and 0 <= score < 1 for score in (a, b, c))
+    assert all(0 <= score.value < 1 for score in (a, b, c))
 
 
 def test_random_is_spread_evenly() -> None:
-    scores = [float(score) for score in BASELINES.get("random").score([make_group(*map(str, range(2000)))])[0]]
+    scores = [score.value for score in BASELINES.get("random").score([make_group(*map(str, range(2000)))])[0]]
     assert sum(scores) / 2000 == pytest.approx(0.5, abs=0.03)
     assert sum(score < 0.25 for score in scores) / 2000 == pytest.approx(0.25, abs=0.04)
 
@@ -53,14 +54,14 @@ def test_position_says_nothing_about_the_label() -> None:
 
 def test_names() -> None:
     assert BASELINES.names() == ["first", "longer", "random", "shorter"]
-    assert BASELINES.get("longer").name == "baseline:longer"
+    assert BASELINES.get("longer").about.name == "baseline:longer"
     with pytest.raises(UnknownNameError, match="longer"):
         BASELINES.get("long")
 
 
 def test_baselines_and_evaluation_do_not_import_torch() -> None:
     code = (
-        "import sys, basereward.scoring.baselines, basereward.evaluation.files, basereward.statistics;"
+        "import sys, basereward.scoring.baselines, basereward.evaluation.runs, basereward.statistics;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,10 +5,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+from basereward.data.outcomes import About, Failure, JudgeQuestion, Score, Verdict
 from basereward.errors import ScoringError
 from basereward.scoring.baselines import BASELINES
-from basereward.scoring.cache import CachedScorer, cached
-from basereward.scoring.interface import Failure
+from basereward.scoring.cache import CachedScorer, cached, cached_judge
 from basereward.scoring.store import KeyValueStore
 
 IDENTITY = {"weights": "a", "template": "t", "dtype": "float32", "pixels": [4, 16]}
@@ -17,17 +17,16 @@ IDENTITY = {"weights": "a", "template": "t", "dtype": "float32", "pixels": [4, 1
 class Counting:
     """Scores by length, counts the groups that it sees, and fails on a text."""
 
-    name = "counting"
-
     def __init__(self, identity=IDENTITY, offset=0.0):
-        self.identity, self.offset, self.seen = identity, offset, []
+        self.about = About("counting", sees_images=False, identity=identity)
+        self.offset, self.seen = offset, []
 
     def score(self, groups):
         self.seen += [group.id for group in groups]
         return [[self._score(response.text) for response in group.responses] for group in groups]
 
     def _score(self, text):
-        return Failure("too_long", "shorten it") if text == "fail" else len(text) / 3 + self.offset
+        return Failure("too_long", "shorten it") if text == "fail" else Score(len(text) / 3 + self.offset)
 
 
 @pytest.fixture
@@ -85,9 +84,9 @@ def test_a_group_with_a_new_response_is_scored_whole(store, make_group):
     cached(Counting(), store).score([make_group("Why?", ["one", "two"])])
     scorer = Counting(offset=1.0)
     scores = cached(scorer, store).score([make_group("Why?", ["one", "two", "three"])])
-    assert scores == [[2.0, 2.0, 5 / 3 + 1]]
+    assert scores == [[Score(2.0), Score(2.0), Score(5 / 3 + 1)]]
     # The last computation is what a later call finds.
-    assert cached(Counting(), store).score([make_group("Why?", ["one", "two"])]) == [[2.0, 2.0]]
+    assert cached(Counting(), store).score([make_group("Why?", ["one", "two"])]) == [[Score(2.0), Score(2.0)]]
 
 
 def test_failures_are_never_kept(store, make_group):
@@ -110,7 +109,64 @@ def test_a_scorer_that_does_not_say_what_it_is_is_not_cached(store):
     assert cached(scorer, store) is scorer
     behind = cached(Counting(), store)
     assert isinstance(behind, CachedScorer)
-    assert (behind.name, behind.identity) == ("counting", IDENTITY)
+    assert behind.about == About("counting", sees_images=False, identity=IDENTITY)
+
+
+class Judging:
+    """Names the longer response, counts the questions that it sees, and has no answer to a text."""
+
+    def __init__(self, identity=IDENTITY):
+        self.about = About("judging", sees_images=True, identity=identity)
+        self.seen = []
+
+    def compare(self, questions):
+        self.seen += [question.prompt[0].text for question in questions]
+        return [self._verdict([shown[0].text for shown in question.responses]) for question in questions]
+
+    def _verdict(self, texts):
+        if "fail" in texts:
+            return Failure("http_500", "broken")
+        longest = max(range(len(texts)), key=lambda place: len(texts[place]))
+        return Verdict(longest, f"{texts[longest]}!", probabilities=(0.25, 0.75), is_cut_off="cut" in texts)
+
+
+@pytest.fixture
+def question(say):
+    """``question(prompt, *responses)``: a question to a judge."""
+    return lambda prompt, *texts, images=(): JudgeQuestion(
+        (say("user", *[None] * len(images), prompt),), tuple((say("assistant", text),) for text in texts), images
+    )
+
+
+def test_a_judge_is_asked_once_about_the_same_in_the_same_order(store, question, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"pixels")
+    asked = [
+        question("Why?", "a", "bb"),
+        question("Why?", "bb", "a"),
+        question("Why?", "a", "bb", "cut"),
+        question("Why?", "a", "bb", images=(tmp_path / "a.png",)),
+    ]
+    first, second = Judging(), Judging()
+    verdicts = cached_judge(first, store).compare(asked)
+    assert verdicts == Judging().compare(asked)
+    assert cached_judge(second, KeyValueStore(store.path)).compare([*asked[::-1], question("Who?", "a", "b")]) == [
+        *verdicts[::-1],
+        *Judging().compare([question("Who?", "a", "b")]),
+    ]
+    assert (len(first.seen), second.seen) == (4, ["Who?"])
+    other = Judging({**IDENTITY, "weights": "b"})
+    cached_judge(other, store).compare(asked)
+    assert len(other.seen) == 4
+
+
+def test_a_question_without_an_answer_is_asked_again(store, question):
+    asked = [question("Why?", "fail", "fine"), question("What?", "a", "b", images=("absent.png",))]
+    for judge in (Judging(), Judging()):
+        failure, _ = cached_judge(judge, store).compare(asked)
+        assert failure.reason == "http_500"
+        assert len(judge.seen) == 2
+    silent = Judging(None)
+    assert cached_judge(silent, store) is silent
 
 
 def _fill(path, start):

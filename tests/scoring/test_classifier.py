@@ -14,8 +14,9 @@ from transformers import (
     Qwen3ForSequenceClassification,
 )
 
+from basereward.data.outcomes import Score
 from basereward.errors import CheckpointError, TemplateError
-from basereward.models import checkpoint
+from basereward.models import hub
 from basereward.scoring.classifier import ClassifierScorer
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.spec import open_scorer
@@ -68,7 +69,7 @@ def test_scores_are_the_logits_of_each_conversation_alone(tmp_path, text_backbon
             ids = tokenizer.apply_chat_template(messages, return_dict=False)
             with torch.no_grad():
                 logit = model(input_ids=torch.tensor([ids])).logits.item()
-            assert score == pytest.approx(logit, rel=1e-5)
+            assert score.value == pytest.approx(logit, rel=1e-5)
 
 
 def test_a_pad_token_that_ends_the_conversation_hides_nothing(tmp_path, text_backbone, make_group):
@@ -86,8 +87,8 @@ def test_a_pad_token_that_ends_the_conversation_hides_nothing(tmp_path, text_bac
         hidden = model.model(input_ids=tokens).last_hidden_state
         expected = model.score(hidden[:, -1]).item()
     [[score]] = scorer.score([group])
-    assert score == pytest.approx(expected, rel=1e-5)
-    assert score != pytest.approx(misread, rel=1e-2)
+    assert score.value == pytest.approx(expected, rel=1e-5)
+    assert score.value != pytest.approx(misread, rel=1e-2)
 
 
 def test_images_and_long_texts_are_failures_in_place(folder, make_group, picture):
@@ -99,7 +100,7 @@ def test_images_and_long_texts_are_failures_in_place(folder, make_group, picture
     scorer.model.config.max_position_embeddings = 200
     [[first, second], [fine, too_long]] = scorer.score(groups)
     assert (first.reason, second.reason) == ("text_only", "text_only")
-    assert isinstance(fine, float)
+    assert isinstance(fine, Score)
     assert too_long.reason == "too_long"
     assert scorer.score([]) == []
 
@@ -141,11 +142,11 @@ def test_a_tokenizer_without_a_chat_template_is_refused(changed):
 
 
 def test_the_spec_opens_it_under_its_own_name(changed, monkeypatch):
-    monkeypatch.setattr(checkpoint, "resolve_folder", lambda spec: changed)
+    monkeypatch.setattr(hub, "resolve_folder", lambda spec, *_: changed)
     scorer = open_scorer("owner/name", dtype="bfloat16", device="cpu")
     assert isinstance(scorer, ClassifierScorer)
     assert not isinstance(scorer, LocalScorer)
-    assert scorer.name == "owner/name"
+    assert scorer.about.name == "owner/name"
     assert scorer.model.dtype == torch.bfloat16
     config = json.loads((changed / "config.json").read_text())
     assert config["architectures"] == ["Qwen3ForSequenceClassification"]

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 from basereward.configuration import parse_configuration
-from basereward.data.curation.recipe import CurationRecipe
-from basereward.data.curation.run import curate
+from basereward.curation.recipe import CurationRecipe
+from basereward.curation.run import curate
+from basereward.data.outcomes import Failure
 from basereward.data.storage import read_rows, write_rows
+from basereward.data.work import RECORDS
 from basereward.encoding.collate import collate
 from basereward.errors import DataError, ScoringError
 from basereward.lab.world import WorldConfig, draw_pairs, draw_rows
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.reward_model import RewardModel
 from basereward.scoring.features import draw_projection, write_features
-from basereward.scoring.interface import Failure
+from basereward.scoring.folders import open_encoder
 from basereward.scoring.local import LocalScorer
-from basereward.scoring.spec import open_encoder
 from basereward.training.recipe import parse_recipe
 from basereward.training.run import train
 
@@ -81,7 +82,8 @@ def test_the_head_at_a_feature_is_the_reward(scorer, make_group):
     groups = [make_group("Which colour?", ["red", "blue"]), make_group("Why?", ["Because.", "So."])]
     with torch.inference_mode():
         rewards = [scorer.model.head(torch.from_numpy(np.array(own))).tolist() for own in scorer.hidden_states(groups)]
-    assert np.allclose(rewards, scorer.score(groups), rtol=TOLERANCE)
+    scores = [[score.value for score in own] for own in scorer.score(groups)]
+    assert np.allclose(rewards, scores, rtol=TOLERANCE)
 
 
 def test_neither_order_nor_rows_change_a_feature(scorer, rows, tmp_path):
@@ -114,7 +116,7 @@ def test_a_projection_keeps_lengths_of_differences():
 def stop_after(number):
     """A progress callback that interrupts the work."""
 
-    def stop(done):
+    def stop(done, total):
         if done >= number:
             raise KeyboardInterrupt
 
@@ -128,9 +130,9 @@ def test_interrupted_work_goes_on(scorer, rows, tmp_path, monkeypatch):
         write_features(scorer, rows, target, on_progress=stop_after(64))
     assert not target.exists()
     # A batch that was half written when the work stopped.
-    with (tmp_path / "f.npz.states").open("ab") as states:
+    with (tmp_path / "f.npz.partial" / "states").open("ab") as states:
         states.write(b"torn")
-    with (tmp_path / "f.npz.partial").open("a") as lines:
+    with (tmp_path / "f.npz.partial" / RECORDS).open("a") as lines:
         lines.write('{"id": "to')
     seen = []
     compute = scorer.hidden_states
@@ -145,9 +147,9 @@ def test_unfinished_work_of_other_settings_is_refused(scorer, rows, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_features(scorer, rows, tmp_path / "f.npz", on_progress=stop_after(64))
     for other in ((rows, 8), (rows.select(range(80)), 256)):
-        with pytest.raises(DataError, match="delete it"):
+        with pytest.raises(DataError, match=r"holds work with .*(dimensions|rows).* delete it"):
             write_features(scorer, other[0], tmp_path / "f.npz", other[1])
-    (tmp_path / "f.npz.states").write_bytes(b"")
+    (tmp_path / "f.npz.partial" / "states").write_bytes(b"")
     with pytest.raises(DataError, match=r"holds 0 bytes, expected \d+"):
         write_features(scorer, rows, tmp_path / "f.npz")
 

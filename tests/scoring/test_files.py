@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-from dataclasses import dataclass, field
 from io import BytesIO
 
 import datasets
@@ -11,55 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from basereward.data.images import load_image
-from basereward.errors import DataError, MissingFileError, RowError, ScoringError
+from basereward.data.io import count_records, read_records
+from basereward.data.outcomes import Score
+from basereward.errors import DataError, MissingFileError, ScoringError
 from basereward.models.checkpoint import new_reward_model
 from basereward.scoring import files
 from basereward.scoring.files import score_file
-from basereward.scoring.interface import Failure
 from basereward.scoring.local import LocalScorer
-from basereward.scoring.rows import count_rows, read_raw
-
-
-@dataclass
-class LengthScorer:
-    """Scores by length; reads every image, refuses the word 'long', and remembers the groups."""
-
-    name: str = "length"
-    seen: list = field(default_factory=list)
-
-    def score(self, groups):
-        self.seen += groups
-        return [[self._score(group, response) for response in group.responses] for group in groups]
-
-    def _score(self, group, response):
-        try:
-            sizes = [load_image(image).width for image in group.images]
-        except RowError as error:
-            return Failure(error.reason, str(error))
-        if "long" in response.text:
-            return Failure("too_long", "shorten it")
-        return len(response.text) + 100.0 * sum(sizes)
-
-
-def pair(number, **extra):
-    return {"prompt": f"Question {number}?", "chosen": f"answer {'x' * (number % 7)}", "rejected": "no", **extra}
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().split("\n") if line]
-
-
-@pytest.fixture
-def many(tmp_path):
-    """A file of 150 pairs: more than two batches, each fourth with extra columns."""
-    rows = [pair(number, **({"axis": [number], "note": None} if number % 4 == 0 else {})) for number in range(150)]
-    return write(tmp_path / "many.jsonl", rows)
+from tests.scoring.conftest import LengthScorer, lines, pair, write
 
 
 def test_pairs_gain_two_scores_and_keep_everything_else(tmp_path, many):
@@ -103,7 +60,7 @@ def test_bad_rows_keep_their_place_with_a_reason(tmp_path, picture):
         pair(3, prompt=shown),
         pair(4, chosen="no"),
         pair(5, chosen=7),
-        pair(6, images="here.png"),
+        pair(6, images=6),
         pair(7, videos=[{"frames": ["here.png"], "fps": 1}]),
         {"prompt": [{"role": "user", "content": [{"type": "video"}]}], "responses": ["a"]},
         {"prompt": "?", "responses": [[{"role": "assistant", "content": [{"type": "image"}]}]], "images": ["here.png"]},
@@ -145,42 +102,6 @@ def test_a_row_without_an_id_is_called_by_its_number_in_the_file(tmp_path, many)
     assert [group.id for group in scorer.seen] == ["0", "0"]
 
 
-def interrupt(many, target, after):
-    def stop(done):
-        if done >= after:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score_file(LengthScorer(), many, target, stop)
-
-
-@pytest.mark.parametrize("torn", [0, 1, 25])
-def test_interrupted_work_goes_on_where_it_stopped(tmp_path, many, torn):
-    score_file(LengthScorer(), many, tmp_path / "whole.jsonl")
-    target, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
-    interrupt(many, target, after=64)
-    assert not target.exists()
-    if torn:
-        partial.write_bytes(partial.read_bytes()[:-torn])
-    scorer, seen = LengthScorer(), []
-    assert score_file(scorer, many, target, seen.append) == (150, 0)
-    left = 150 - 64 + bool(torn)
-    assert len(scorer.seen) == left
-    assert scorer.seen[0].id == str(150 - left)
-    assert seen[0] > 64
-    assert seen[-1] == 150
-    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert not partial.exists()
-
-
-@pytest.mark.parametrize("kept", [0, 10, None])
-def test_work_killed_before_its_first_score_starts_anew(tmp_path, many, kept):
-    interrupt(many, tmp_path / "out.jsonl", after=64)
-    partial = tmp_path / "out.jsonl.partial"
-    partial.write_bytes(partial.read_bytes().split(b"\n")[0][:kept] + b"\n" * (kept is None))
-    assert score_file(LengthScorer("other"), many, tmp_path / "out.jsonl") == (150, 0)
-
-
 def test_a_broken_last_line_is_found_before_anything_is_scored(tmp_path, many):
     with many.open("a") as file:
         file.write('{"prompt": \n')
@@ -188,45 +109,6 @@ def test_a_broken_last_line_is_found_before_anything_is_scored(tmp_path, many):
     with pytest.raises(DataError, match="line 151 is not JSON"):
         score_file(scorer, many, tmp_path / "out.jsonl")
     assert scorer.seen == []
-
-
-@pytest.mark.parametrize("other", ["model", "settings", "file", "rows"])
-def test_scores_of_something_else_are_not_mixed(tmp_path, many, other):
-    target = tmp_path / "out.jsonl"
-    interrupt(many, target, after=64)
-    before = (tmp_path / "out.jsonl.partial").read_bytes()
-    scorer = LengthScorer("other" if other == "model" else "length")
-    settings = {"dtype": "bfloat16"} if other == "settings" else None
-    source = write(tmp_path / "else.jsonl", [pair(1)]) if other == "file" else many
-    if other == "rows":
-        os.utime(many, ns=(1, 1))
-    with pytest.raises(DataError, match=r"out\.jsonl\.partial holds scores of another"):
-        score_file(scorer, source, target, settings=settings)
-    assert (tmp_path / "out.jsonl.partial").read_bytes() == before
-    assert not target.exists()
-
-
-def test_rows_that_change_meanwhile_give_no_file(tmp_path, many):
-    def change(done):
-        os.utime(many, ns=(done, done))
-
-    with pytest.raises(DataError, match="changed while"):
-        score_file(LengthScorer(), many, tmp_path / "out.jsonl", change)
-    assert not (tmp_path / "out.jsonl").exists()
-
-
-def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path, many, monkeypatch):
-    target = tmp_path / "out.jsonl"
-    target.write_text("old")
-    monkeypatch.setattr(files, "write_jsonl", lambda rows, path: path.write_text(str(next(iter(rows)))) and 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        score_file(LengthScorer(), many, target)
-    assert target.read_text() == "old"
-    monkeypatch.undo()
-    scorer = LengthScorer()
-    assert score_file(scorer, many, target) == (150, 0)
-    assert scorer.seen == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["many.jsonl", "out.jsonl"]
 
 
 def test_parquet_keeps_its_types(tmp_path):
@@ -254,7 +136,7 @@ def test_all_four_ways_between_formats_agree(tmp_path, bad_first):
         for end in ("jsonl", "parquet"):
             out = tmp_path / f"{start}.{end}"
             assert score_file(LengthScorer(), tmp_path / f"in.{start}", out) == (130, 1)
-            found[start, end] = list(read_raw(out))
+            found[start, end] = list(read_records(out))
     assert all(own == found["jsonl", "jsonl"] for own in found.values())
 
 
@@ -302,7 +184,7 @@ def test_rows_that_fit_no_table_are_refused_before_they_are_scored(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{**pair(1), "image": ["a.png"]}], "row 0: unknown column 'image'.*'images'"),
+        ([{**pair(1), "imges": ["a.png"]}], "unknown column 'imges'.*'images'"),
         ([pair(1), {"prompt": "?", "response": ["a"]}], "row 1: unknown column 'response'.*'responses'"),
         ([pair(1, choosen="x")], None),
         ([pair(1, response="mine", image_id=3)], None),
@@ -350,7 +232,7 @@ def test_a_scorer_that_loses_a_score_or_returns_nan(tmp_path, many):
 
     class Broken(LengthScorer):
         def _score(self, group, response):
-            return float("inf")
+            return Score(float("inf"))
 
     with pytest.raises(ScoringError, match="length"):
         score_file(Lossy(), many, tmp_path / "lossy.jsonl")
@@ -363,10 +245,10 @@ def test_no_more_than_a_batch_of_rows_is_read_ahead(tmp_path, many, monkeypatch)
 
     def count(path):
         read.clear()
-        return (read.append(1) or row for row in read_raw(path))
+        return (read.append(1) or row for row in read_records(path))
 
-    monkeypatch.setattr(files, "read_raw", count)
-    score_file(LengthScorer(), many, tmp_path / "out.jsonl", lambda done: ahead.append(len(read) - done))
+    monkeypatch.setattr(files, "read_records", count)
+    score_file(LengthScorer(), many, tmp_path / "out.jsonl", lambda done, total: ahead.append(len(read) - done))
     assert ahead == [0, 0, 0]
 
 
@@ -374,7 +256,7 @@ def test_empty_lines_and_a_byte_order_mark_are_no_rows(tmp_path):
     (tmp_path / "in.jsonl").write_bytes(
         b"\xef\xbb\xbf" + json.dumps(pair(1)).encode() + b"\n\n" + json.dumps(pair(2)).encode()
     )
-    assert count_rows(tmp_path / "in.jsonl") == 2
+    assert count_records(tmp_path / "in.jsonl") == 2
     assert score_file(LengthScorer(), tmp_path / "in.jsonl", tmp_path / "new" / "out.jsonl") == (2, 0)
     (tmp_path / "none.jsonl").touch()
     assert score_file(LengthScorer(), tmp_path / "none.jsonl", tmp_path / "none.parquet") == (0, 0)

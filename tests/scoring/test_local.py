@@ -1,15 +1,19 @@
 """The local scorer: every reward is that of the sequence alone, and a failure touches nobody else."""
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 
+from basereward.data.outcomes import Failure, Score
 from basereward.encoding.collate import collate
-from basereward.models.checkpoint import TemplateSettings, load_template, new_reward_model
+from basereward.encoding.template import Template
+from basereward.models.checkpoint import new_reward_model
+from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
 from basereward.scoring import local
-from basereward.scoring.interface import Failure
 from basereward.scoring.local import LocalScorer
 
 TOLERANCE = 1e-5
@@ -50,12 +54,12 @@ def alone(model, groups):
 
 def difference(found, expected) -> float:
     """Largest difference relative to the largest reward."""
+    assert all(isinstance(own, Score) for mine in found for own in mine)
     flat = [
-        (own, other)
+        (own.value, other)
         for mine, theirs in zip(found, expected, strict=True)
         for own, other in zip(mine, theirs, strict=True)
     ]
-    assert all(isinstance(own, float) for own, _ in flat)
     return max(abs(own - other) for own, other in flat) / max(abs(other) for _, other in flat)
 
 
@@ -122,9 +126,58 @@ def test_few_groups_are_held_encoded_at_once(model, groups, monkeypatch):
     )
     many = [groups[0]] * 60
     scores = LocalScorer(model, "m", 300).score(many)
-    assert all(own == pytest.approx(scores[0], rel=TOLERANCE) for own in scores)
+    assert all(difference([own], [[score.value for score in scores[0]]]) <= TOLERANCE for own in scores)
     assert seen[0] < 20
     assert sum(responses for _, responses in spy.rows) == 180
+
+
+def test_each_step_alone_gives_what_the_next_one_takes(model, groups, alone, make_group):
+    scorer = LocalScorer(model, "m", 200)
+    missing = make_group("And this?", ["a", "b"], ["/nowhere/x.png"])
+    [refused] = scorer.encode(missing, 7)
+    assert (refused.group, refused.responses, refused.failure.reason) == (7, (0, 1), "image_missing")
+    pieces = [piece for number, group in enumerate(groups) for piece in scorer.encode(group, number)]
+    assert [(piece.group, place) for piece in pieces for place in piece.responses] == [
+        (number, place) for number, group in enumerate(groups) for place in range(len(group.responses))
+    ]
+    rows = list(scorer.rows(pieces))
+    assert len(rows) > 2
+    assert sorted((piece.group, piece.responses) for row in rows for piece in row.pieces) == [
+        (piece.group, piece.responses) for piece in pieces
+    ]
+    for row in rows:
+        assert sum(piece.encoded.tokens for piece in row.pieces) <= 200 or len(row.pieces) == 1
+        expected = [[alone[piece.group][place] for place in piece.responses] for piece in row.pieces]
+        assert difference(scorer.compute(row), expected) <= TOLERANCE
+    assert scorer.encode(make_group("Nobody answers.", [])) == []
+    assert list(scorer.rows([])) == []
+
+
+def test_the_steps_in_threads_give_the_same_to_the_last_bit(model, groups):
+    """Four threads encode, one packs, one computes, as a server does."""
+    scorer, many = LocalScorer(model, "m", 300), groups * 8
+    expected = scorer.score(many)
+    with ThreadPoolExecutor(4) as encoding, ThreadPoolExecutor(1) as packing, ThreadPoolExecutor(1) as computing:
+        encoded = list(encoding.map(scorer.encode, many, range(len(many))))
+        pieces = [piece for own in encoded for piece in own]
+        windows, tokens = [[]], 0
+        for own in encoded:
+            windows[-1] += own
+            tokens += sum(piece.encoded.tokens for piece in own)
+            if tokens > local.ROWS_AT_ONCE * scorer.row_tokens:
+                windows.append([])
+                tokens = 0
+        rows = [row for window in windows for row in packing.submit(lambda own=window: list(scorer.rows(own))).result()]
+        computed = [computing.submit(scorer.compute, row) for row in rows]
+        found = {
+            (piece.group, place): score
+            for row, future in zip(rows, computed, strict=True)
+            for piece, scores in zip(row.pieces, future.result(), strict=True)
+            for place, score in zip(piece.responses, scores, strict=True)
+        }
+    assert len(windows) > 2
+    assert sum(len(piece.responses) for piece in pieces) == len(found)
+    assert [[found[n, place] for place in range(len(own))] for n, own in enumerate(expected)] == expected
 
 
 def test_an_unreadable_image_fails_its_own_group_alone(model, groups, alone, make_group):
@@ -159,7 +212,7 @@ def test_text_that_is_no_unicode_fails_alone(model, groups, alone, say):
 
 def test_images_for_a_text_backbone_are_a_failure(text_backbone, groups):
     scores = LocalScorer(new_reward_model(text_backbone), "m").score(groups[:2])
-    assert all(isinstance(score, float) for score in scores[0])
+    assert all(isinstance(score, Score) for score in scores[0])
     assert [failure.reason for failure in scores[1]] == ["template"] * 2
     assert "text only" in scores[1][0].message
 
@@ -190,3 +243,19 @@ def test_scoring_leaves_training_mode_and_builds_no_graph(model, groups):
     assert not model.training
     scorer.score(groups[:1])
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_what_the_template_leaves_out_is_counted_with_the_score(text_backbone, make_group, caplog):
+    text_model = new_reward_model(text_backbone)
+    tokenizer = copy.deepcopy(text_model.template.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}"
+    model = RewardModel(text_model.backbone, text_model.head, Template(tokenizer))
+    scorer = LocalScorer(model, "m", row_tokens=4)
+    group = make_group("Which?", ["<think>hidden words</think>yes", "yes", "<think>a</think>yes"])
+    assert [score.parts for score in scorer.score([group])[0]] == [
+        {"removed_characters": 12},
+        None,
+        {"removed_characters": 1},
+    ]
+    scorer.score([group])
+    assert caplog.text.count("leaves out text of answers with thoughts") == 1

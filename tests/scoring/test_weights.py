@@ -101,7 +101,7 @@ def test_a_loaded_model_says_what_decides_its_scores(tmp_path, vl_backbone):
 
     folder = save_reward_model(new_reward_model(vl_backbone), tmp_path / "model")
     scorer, other = open_scorer(str(folder), "float32", "cpu"), open_scorer(str(folder), "bfloat16", "cpu")
-    assert scorer.sees_images
-    assert scorer.identity["weights"] == other.identity["weights"]
-    assert (scorer.identity["dtype"], other.identity["dtype"]) == ("float32", "bfloat16")
-    assert {"template", "max_length", "pixels", "backend", "torch"} <= scorer.identity.keys()
+    assert scorer.about.sees_images
+    assert scorer.about.identity["weights"] == other.about.identity["weights"]
+    assert (scorer.about.identity["dtype"], other.about.identity["dtype"]) == ("float32", "bfloat16")
+    assert {"template", "max_length", "pixels", "backend", "torch"} <= scorer.about.identity.keys()

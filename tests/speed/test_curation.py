@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 
-import datasets
 import numpy as np
 from typer.testing import CliRunner
 
-from basereward.data.fingerprints.text import jaccard, shingle_sets, text_hashes
+from basereward.curation.fingerprints.text import shingle_sets, text_hashes
+from basereward.data.cache import user_cache
 from basereward.speed.curation import measure_images, measure_pairs
 from basereward.speed.resident import ResidentPeak, resident_bytes
 from basereward.speed.synthetic import BACK, image_row, kind_of, leaked_row, question, synthetic_row
@@ -16,6 +16,10 @@ from basereward.speed.synthetic import BACK, image_row, kind_of, leaked_row, que
 
 def text(number: int) -> str:
     return "\n".join(synthetic_row(number)[side] for side in ("prompt", "chosen", "rejected"))
+
+
+def jaccard(left, right) -> float:
+    return len({*left} & {*right}) / len({*left} | {*right})
 
 
 def test_rows_are_what_their_kind_says():
@@ -52,10 +56,10 @@ def test_image_rows_differ_in_their_image_alone():
 
 
 def test_what_was_planted_is_found_and_caches_are_as_before():
-    before = datasets.config.HF_DATASETS_CACHE
+    before = user_cache()
     parts = []
     report = measure_pairs(1500, items=400, workers=1, on_part=parts.append)
-    assert before == datasets.config.HF_DATASETS_CACHE
+    assert before == user_cache()
     assert report.recall["exact"] == report.recall["normalised"] == report.recall["leaked"] == 1.0
     assert report.recall["edited"] >= 0.95
     assert report.recall["sibling"] == 0.0

@@ -120,6 +120,7 @@ def test_ddp_with_checkpointing_computes_what_one_process_does(runs: Callable, c
     assert not runs("ddp").seen()["dtensors"]
 
 
+@pytest.mark.ranks
 def test_fsdp2_computes_what_one_process_does(runs: Callable, check_as_one: Callable) -> None:
     check_as_one("fsdp2", "one")
     for rank in (0, 1):
@@ -128,6 +129,7 @@ def test_fsdp2_computes_what_one_process_does(runs: Callable, check_as_one: Call
         assert seen["local_share"] == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.ranks
 def test_hsdp_replicates_and_computes_the_same(runs: Callable, read_metrics: Callable) -> None:
     seen = runs("hsdp").seen(1)
     assert seen["dtensors"]
@@ -139,6 +141,7 @@ def test_hsdp_replicates_and_computes_the_same(runs: Callable, read_metrics: Cal
         assert [other[name] for name in names] == pytest.approx([line[name] for name in names], rel=1e-5, abs=2e-6)
 
 
+@pytest.mark.ranks
 def test_a_killed_fsdp2_run_resumes_to_the_same_weights(
     runs: Callable,
     make_recipe: Callable,
@@ -158,6 +161,7 @@ def test_a_killed_fsdp2_run_resumes_to_the_same_weights(
     assert read_metrics(tmp_path / "run") == read_metrics(whole)
 
 
+@pytest.mark.ranks
 def test_a_killed_ddp_run_resumes_on_one_rank(
     runs: Callable, make_recipe: Callable, world: Any, launch: Callable, tmp_path: Path, read_state: Callable
 ) -> None:
@@ -171,6 +175,45 @@ def test_a_killed_ddp_run_resumes_on_one_rank(
         torch.testing.assert_close(state[weight], reference[weight], rtol=0, atol=1e-5, msg=weight)
 
 
+@pytest.mark.ranks
+@pytest.mark.parametrize(("saved", "sharding", "ranks"), [("fsdp2", "none", 1), ("one", "fsdp2", 2)])
+def test_sharded_and_whole_checkpoints_resume_each_other(
+    saved: str,
+    sharding: str,
+    ranks: int,
+    runs: Callable,
+    make_recipe: Callable,
+    world: Any,
+    launch: Callable,
+    tmp_path: Path,
+    read_state: Callable,
+    read_metrics: Callable,
+) -> None:
+    recipe, first_ranks = recipes(make_recipe, world)[saved]
+    recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"save_every": 2})})
+    killed = launch(recipe, tmp_path / "run", first_ranks, kill="in-save:6")
+    assert killed.codes == [KILLED] * first_ranks
+    other = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"sharding": sharding})})
+    resumed = launch(other, tmp_path / "run", ranks, resume=True)
+    assert resumed.codes == [0] * ranks, resumed.printed(0, "err")
+    whole = runs("one").folder
+    state, reference = read_state(tmp_path / "run" / "model"), read_state(whole / "model")
+    for weight in reference:
+        torch.testing.assert_close(state[weight], reference[weight], rtol=0, atol=1e-5, msg=weight)
+    for line, other_line in pairs_of_lines(read_metrics(whole), read_metrics(tmp_path / "run")):
+        assert other_line == pytest.approx(line, rel=1e-5, abs=2e-6)
+
+
+@pytest.mark.ranks
+def test_a_sharded_checkpoint_in_one_process_says_what_to_do(
+    make_recipe: Callable, launch: Callable, tmp_path: Path
+) -> None:
+    refused = launch(make_recipe(hardware={"sharding": "fsdp2"}), tmp_path / "run", 1, resume=True)
+    assert refused.codes == [1]
+    assert "give hardware.sharding=none, which also resumes from a sharded checkpoint" in refused.printed(0, "err")
+
+
+@pytest.mark.ranks
 def test_a_sharded_model_loads_and_scores_in_one_process(runs: Callable) -> None:
     question, answers = "What is 2 + 3?", ["5", "6", "I would say 5"]
     found, expected = (
@@ -180,6 +223,7 @@ def test_a_sharded_model_loads_and_scores_in_one_process(runs: Callable) -> None
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.ranks
 def test_bf16_shards_keep_head_and_rewards_in_fp32(
     runs: Callable, read_metrics: Callable, read_state: Callable
 ) -> None:
@@ -197,6 +241,7 @@ def test_bf16_shards_keep_head_and_rewards_in_fp32(
     assert rounded == []  # the masters were saved, not what the forward pass of the last evaluation used
 
 
+@pytest.mark.ranks
 def test_lora_shards_train_and_resume(runs: Callable, check_as_one: Callable) -> None:
     assert runs("fsdp2-lora").codes == [0, 0]  # killed in a save, and resumed
     check_as_one("fsdp2-lora", "one-lora", steps=4)
@@ -215,6 +260,7 @@ def test_a_killed_fsdp2_run_resumes_on_three_ranks(
         torch.testing.assert_close(state[weight], reference[weight], rtol=0, atol=1e-5, msg=weight)
 
 
+@pytest.mark.ranks
 @pytest.mark.parametrize("sharding", ["none", "fsdp2"])
 def test_nan_on_one_rank_stops_both(sharding: str, make_recipe: Callable, launch: Callable, tmp_path: Path) -> None:
     recipe = make_recipe(optimizer=SHORT, hardware={"sharding": sharding})
@@ -234,6 +280,7 @@ def test_two_ranks_leave_stdout_empty_and_show_one_progress_bar(runs: Callable) 
         assert "Warning" not in ended.printed(0, "err")
 
 
+@pytest.mark.ranks
 def test_a_shard_size_that_does_not_divide_is_refused(make_recipe: Callable, launch: Callable, tmp_path: Path) -> None:
     recipe = make_recipe(hardware={"sharding": "fsdp2", "shard_size": 3})
     refused = launch(recipe, tmp_path / "run", 2)

@@ -114,4 +114,5 @@ def test_the_plan_counts_what_trains(changes: dict, world: Any, make_recipe: Cal
     recipe = make_recipe(model=model_section(world, **changes))
     model = prepare_model(recipe)
     counted = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert trained_parameters(recipe, measure_backbone(backbone_config(world.backbone))) == counted
+    config = backbone_config(world.backbone)
+    assert trained_parameters(recipe, config, measure_backbone(config)) == counted

@@ -6,11 +6,10 @@ import torch
 
 from basereward.training.objectives import (
     METRIC_NAMES,
-    ObjectiveSettings,
+    BradleyTerry,
     PairRewards,
     metric_means,
     metric_sums,
-    preference_objective,
 )
 
 PAIRS = 6
@@ -44,8 +43,8 @@ def draw(seed: int) -> dict[str, torch.Tensor]:
 def test_the_objective_is_algorithm_1(weight: float, normalize: bool) -> None:
     for seed in range(20):
         batch = draw(seed)
-        settings = ObjectiveSettings(zero_coefficient=weight, length_normalization=normalize)
-        total = preference_objective(**batch, settings=settings).total
+        objective = BradleyTerry(zero_coefficient=weight, length_normalization=normalize)
+        total = objective.loss(**batch).total
         sides = [batch[name].numpy()[batch["pairs"].numpy().T] for name in ("rewards", "answer_lengths")]
         expected = algorithm_1(*sides[0], *sides[1], weight, normalize)
         assert float(total) / PAIRS == pytest.approx(expected, rel=1e-12)
@@ -53,44 +52,38 @@ def test_the_objective_is_algorithm_1(weight: float, normalize: bool) -> None:
 
 def test_margins_count_only_when_asked_for() -> None:
     batch = draw(0)
-    without = preference_objective(**batch, settings=ObjectiveSettings())
-    assert (
-        without.total
-        == preference_objective(**batch | {"margins": batch["margins"] * 9}, settings=ObjectiveSettings()).total
-    )
+    without = BradleyTerry().loss(**batch)
+    assert without.total == BradleyTerry().loss(**batch | {"margins": batch["margins"] * 9}).total
     chosen, rejected = batch["rewards"][batch["pairs"].T]
     expected = -torch.nn.functional.logsigmoid(chosen - rejected - batch["margins"]).sum()
-    torch.testing.assert_close(
-        preference_objective(**batch, settings=ObjectiveSettings(use_margin=True)).total, expected
-    )
+    torch.testing.assert_close(BradleyTerry(use_margin=True).loss(**batch).total, expected)
 
 
 def test_weights_scale_each_pair() -> None:
     batch = draw(1)
-    settings = ObjectiveSettings(zero_coefficient=0.1)
+    objective = BradleyTerry(zero_coefficient=0.1)
     alone = [
-        preference_objective(**batch | {"weights": torch.eye(PAIRS, dtype=torch.float64)[row]}, settings=settings).total
-        for row in range(PAIRS)
+        objective.loss(**batch | {"weights": torch.eye(PAIRS, dtype=torch.float64)[row]}).total for row in range(PAIRS)
     ]
     weights = torch.arange(PAIRS, dtype=torch.float64)
-    total = preference_objective(**batch | {"weights": weights}, settings=settings).total
+    total = objective.loss(**batch | {"weights": weights}).total
     torch.testing.assert_close(total, (torch.stack(alone) * weights).sum())
 
 
 def test_halves_of_a_batch_add_up_to_it() -> None:
     batch = draw(2)
-    settings = ObjectiveSettings(zero_coefficient=0.05, length_normalization=True, use_margin=True)
+    objective = BradleyTerry(zero_coefficient=0.05, length_normalization=True, use_margin=True)
 
     def part(rows: slice) -> torch.Tensor:
         cut = {name: batch[name][rows] for name in ("pairs", "margins", "weights")}
-        return preference_objective(**batch | cut, settings=settings).total
+        return objective.loss(**batch | cut).total
 
     torch.testing.assert_close(part(slice(0, 2)) + part(slice(2, None)), part(slice(None)))
 
 
 def test_the_compared_rewards_come_back_normalised() -> None:
     batch = draw(3)
-    sides = preference_objective(**batch, settings=ObjectiveSettings(length_normalization=True)).rewards
+    sides = BradleyTerry(length_normalization=True).loss(**batch).rewards
     normal = batch["rewards"] / torch.log(batch["answer_lengths"] + 1.0)
     torch.testing.assert_close(torch.stack(sides), normal[batch["pairs"].T])
 

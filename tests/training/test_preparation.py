@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from basereward.training import run
+from basereward.training import launch
 
 
 @pytest.mark.parametrize(("rank", "order"), [(0, ["read", "barrier"]), (1, ["barrier", "read"])])
@@ -14,9 +14,9 @@ def test_the_other_ranks_wait_patiently(rank: int, order: list[str], monkeypatch
     monkeypatch.setenv("RANK", str(rank))
     groups: list[dict[str, Any]] = []
     events: list[str] = []
-    monkeypatch.setattr(run.dist, "new_group", lambda **options: groups.append(options))
-    monkeypatch.setattr(run.dist, "barrier", lambda group: events.append("barrier"))
-    with run._first_rank_first():
+    monkeypatch.setattr(launch.dist, "new_group", lambda **options: groups.append(options))
+    monkeypatch.setattr(launch.dist, "barrier", lambda group: events.append("barrier"))
+    with launch.first_rank_first():
         events.append("read")
     assert events == order
     # Not the ten minutes of NCCL.

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from basereward.errors import MissingFileError, RecipeError
+from basereward.models.head import HeadSettings
 from basereward.training.recipe import dump_recipe, load_recipe, parse_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +75,16 @@ def test_a_wrong_value_is_refused_where_it_stands(section: str, value: dict) -> 
         parse_recipe(MINIMAL | {section: value})
 
 
+def test_the_objective_is_told_by_its_kind() -> None:
+    named = parse_recipe(MINIMAL | {"objective": {"kind": "bradley_terry", "use_margin": True}})
+    assert parse_recipe(MINIMAL | {"objective": {"use_margin": True}}) == named
+    assert named.objective.kind == parse_recipe(MINIMAL).objective.kind == "bradley_terry"
+    with pytest.raises(RecipeError, match=r"^objective: .*'ranking'.*'bradley_terry'"):
+        parse_recipe(MINIMAL | {"objective": {"kind": "ranking"}})
+    with pytest.raises(RecipeError, match=r"Unknown key 'objective.bradley_terry.use_margins'.*'use_margin'"):
+        parse_recipe(MINIMAL | {"objective": {"use_margins": True}})
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(RecipeError, match=r"data.train: Field required"):
         parse_recipe(MINIMAL | {"data": {}})
@@ -84,6 +95,21 @@ def test_weights_that_train_cannot_be_bfloat16() -> None:
     with pytest.raises(RecipeError, match="frozen_dtype is for LoRA"):
         parse_recipe(MINIMAL | {"model": model})
     assert parse_recipe(MINIMAL | {"model": model | {"lora": {}}}).model.frozen_dtype == "bfloat16"
+
+
+def test_a_run_starts_from_a_backbone_or_from_a_reward_model() -> None:
+    backbone = parse_recipe(MINIMAL)
+    assert (backbone.model.start, backbone.model.head) == ("b", HeadSettings())
+    trained = parse_recipe(MINIMAL | {"model": {"init_from": "r"}})
+    assert (trained.model.start, trained.model.head) == ("r", None)
+    assert parse_recipe(yaml.safe_load(dump_recipe(trained))) == trained
+    for model, words in (
+        ({}, "name either a backbone or, under init_from, a reward model"),
+        ({"backbone": "b", "init_from": "r"}, "name either"),
+        ({"init_from": "r", "head": {"layers": 3}}, "keeps the head of its model"),
+    ):
+        with pytest.raises(RecipeError, match=f"^model: .*{words}"):
+            parse_recipe(MINIMAL | {"model": model})
 
 
 def test_overrides_change_keys_of_any_depth(recipe_file: Path) -> None:

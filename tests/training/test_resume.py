@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from basereward.errors import CheckpointError
-from basereward.models.reward_model import RewardModel
+from basereward.errors import TrainingError
 from basereward.training.recipe import Recipe
-from basereward.training.resume import cut_log, last_complete_checkpoint, publish
+from basereward.training.resume import FILES, cut_log, find_checkpoint, list_files, publish
 from basereward.training.run import train
 
 KILLED = 9
@@ -70,7 +69,7 @@ def test_a_killed_run_ends_as_the_whole_one(
     folder = tmp_path / "run"
     assert launch(recipe, folder, kill=place).codes == [KILLED]
     assert not (folder / "train.json").exists()
-    last = last_complete_checkpoint(folder / "checkpoints")
+    last = find_checkpoint(folder / "checkpoints").path
     assert (last and last.name) == (PLACES[place] and f"checkpoint-{PLACES[place]}")
     whole_parts = {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
     for path in (folder / "checkpoints").glob("checkpoint-*"):
@@ -83,7 +82,7 @@ def test_a_killed_run_ends_as_the_whole_one(
 def test_a_run_is_killed_again_and_again(
     recipe: Recipe, whole: Path, launch: Callable, check_equal: Callable, tmp_path: Path
 ) -> None:
-    assert launch(recipe, tmp_path / "run", kill="after-step:3").codes == [KILLED]
+    assert launch(recipe, tmp_path / "run", kill="in-save:4").codes == [KILLED]
     # The resumed run dies while it clears what the first one left, the next one while it saves.
     assert launch(recipe, tmp_path / "run", resume=True, kill="in-deletion").codes == [KILLED]
     assert launch(recipe, tmp_path / "run", resume=True, kill="in-save:6").codes == [KILLED]
@@ -108,12 +107,11 @@ def test_resuming_where_nothing_is_starts_anew(
     check_equal(tmp_path / "run", whole)
 
 
-def test_resuming_a_finished_run_changes_nothing(
-    recipe: Recipe, whole: Path, check_equal: Callable, tmp_path: Path
-) -> None:
-    train(recipe, tmp_path / "run")
-    train(recipe, tmp_path / "run", resume=True)
-    check_equal(tmp_path / "run", whole)
+def test_a_finished_run_is_refused_and_stays_as_it_is(recipe: Recipe, whole: Path) -> None:
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    with pytest.raises(TrainingError, match=r"finished run of 8 steps.*run/model\. .*raise optimizer.max_steps"):
+        train(recipe, whole, resume=True)
+    assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_resumed_at_its_last_step_takes_no_other(
@@ -124,34 +122,53 @@ def test_a_run_resumed_at_its_last_step_takes_no_other(
     folder = tmp_path / "run"
     train(recipe, folder)
     expected = read_state(folder / "model")
+    (folder / "train.json").unlink()  # as if it had been killed just before its end
     assert train(recipe, folder, resume=True).facts["steps"] == 2
     state = read_state(folder / "model")
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
-def test_a_model_that_was_killed_while_written_does_not_load(recipe: Recipe, launch: Callable, tmp_path: Path) -> None:
+def test_a_model_that_was_killed_while_written_is_no_model(recipe: Recipe, launch: Callable, tmp_path: Path) -> None:
     assert launch(recipe, tmp_path / "run", kill="in-final-save").codes == [KILLED]
-    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
-    with pytest.raises(CheckpointError, match=r"no config\.json"):
-        RewardModel.from_pretrained(tmp_path / "run" / "model")
+    assert (tmp_path / "run" / ".incomplete" / "model" / "model.safetensors").exists()
+    assert not (tmp_path / "run" / "model").exists()
 
 
-def write_checkpoint(folder: Path, *missing: str) -> Path:
-    """A folder with the files of a checkpoint."""
+def write_checkpoint(folder: Path) -> Path:
+    """A folder with the files of a checkpoint and their list."""
     folder.mkdir(parents=True)
-    for name in {"config.json", "trainer_state.json", "scheduler.pt", "model.safetensors"} - set(missing):
+    for name in ("config.json", "trainer_state.json", "scheduler.pt", "model.safetensors", "optimizer.pt"):
         (folder / name).write_text("{}")
+    (folder / "optimizer").mkdir()
+    (folder / "optimizer" / "__0_0.distcp").write_text("shard")
+    list_files(folder)
     return folder
 
 
-@pytest.mark.parametrize("missing", ["config.json", "trainer_state.json", "scheduler.pt"])
+@pytest.mark.parametrize(
+    "missing", ["config.json", "trainer_state.json", "scheduler.pt", "optimizer.pt", "optimizer/__0_0.distcp"]
+)
 def test_the_last_complete_checkpoint_is_taken_by_number(tmp_path: Path, missing: str) -> None:
-    assert last_complete_checkpoint(tmp_path) is None
-    for step in (8, 9, 10):
+    assert find_checkpoint(tmp_path) == (None, ())
+    for step in (8, 9, 10, 11, 12):
         write_checkpoint(tmp_path / f"checkpoint-{step}")
-    write_checkpoint(tmp_path / "checkpoint-11", missing)
-    write_checkpoint(tmp_path / ".incomplete" / "checkpoint-12")
-    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    (tmp_path / "checkpoint-11" / missing).unlink()
+    (tmp_path / "checkpoint-12" / missing).write_text("{")
+    write_checkpoint(tmp_path / ".incomplete" / "checkpoint-13")
+    problems = [f"{missing} has 1 bytes, not ", f"{missing} is missing"]
+    path, skipped = find_checkpoint(tmp_path)
+    assert path == tmp_path / "checkpoint-10"
+    for step, problem, told in zip((12, 11), problems, skipped, strict=True):
+        assert told.startswith(f"checkpoint-{step} is incomplete: {problem}")
+
+
+def test_checkpoints_of_which_none_is_complete_are_refused(tmp_path: Path) -> None:
+    for step, name in ((1, "optimizer.pt"), (2, FILES)):
+        (write_checkpoint(tmp_path / f"checkpoint-{step}") / name).unlink()
+    with pytest.raises(TrainingError) as caught:
+        find_checkpoint(tmp_path)
+    assert "checkpoint-1 is incomplete: optimizer.pt is missing" in str(caught.value)
+    assert "checkpoint-2 is incomplete: it has no readable files.json" in str(caught.value)
 
 
 def test_publishing_keeps_the_newest_and_replaces_an_equal_step(tmp_path: Path) -> None:
@@ -162,7 +179,8 @@ def test_publishing_keeps_the_newest_and_replaces_an_equal_step(tmp_path: Path) 
     assert publish(staged, tmp_path, keep=2) == tmp_path / "checkpoint-10"
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-9"]
     assert (tmp_path / "checkpoint-10" / "new").exists()
-    assert list(tmp_path.glob(".incomplete-*")) == []
+    assert list(tmp_path.glob(".incomplete*")) == []
+    assert find_checkpoint(tmp_path) == (tmp_path / "checkpoint-10", ()), "its list is that of the new files"
 
 
 def test_a_log_is_cut_to_the_checkpoint(tmp_path: Path) -> None:

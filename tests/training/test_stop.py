@@ -9,7 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from basereward.errors import TrainingError
-from basereward.training import trainer
+from basereward.training.objectives import BradleyTerry
 from basereward.training.run import train
 
 
@@ -31,13 +31,13 @@ class Watch(TrainerCallback):
 
 def spoil_loss(patch: pytest.MonkeyPatch, call: int, value: float) -> None:
     """Multiply the loss of one micro-batch."""
-    whole, calls = trainer.preference_objective, iter(range(1, 99))
+    whole, calls = BradleyTerry.loss, iter(range(1, 99))
 
-    def objective(*args: Any, **kwargs: Any) -> Any:
+    def loss(*args: Any, **kwargs: Any) -> Any:
         found = whole(*args, **kwargs)
         return found._replace(total=found.total * value) if next(calls) == call else found
 
-    patch.setattr(trainer, "preference_objective", objective)
+    patch.setattr(BradleyTerry, "loss", loss)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,6 +1,7 @@
 """``basereward lab``: a procedural world and tiny backbones to try everything on."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -18,19 +19,31 @@ def world(
     padded_share: float = typer.Option(0.0, help="Share of pairs in which one response is longer."),
     length_bias: float = typer.Option(0.5, help="Among those, share in which the chosen one is longer."),
     label_noise: float = typer.Option(0.0, help="Share of pairs with swapped labels."),
+    rejected: str = typer.Option(
+        "varied",
+        help="listed: wrong answers of the question's own kind; varied: a quarter are of other kinds or broken.",
+    ),
+    reasons: bool = typer.Option(False, "--reasons", help="With critiques and thoughts; rejected answers are listed."),
+    corrupted: float = typer.Option(0.0, min=0.0, max=1.0, help="Of the critiques, share that is wrong."),
 ) -> None:
     """Draw preference pairs whose truth is known.
 
     Example: `basereward lab world runs/world.parquet --pairs 20000`
     """
     from basereward.data.storage import write_rows
-    from basereward.lab.world import WorldConfig, draw_rows
+    from basereward.lab.reasons import with_reasons
+    from basereward.lab.world import ODD_SHARES, WorldConfig, draw_rows
 
     config = WorldConfig(
-        text_share=text_share, padded_share=padded_share, length_bias=length_bias, label_noise=label_noise
+        text_share=text_share,
+        padded_share=padded_share,
+        length_bias=length_bias,
+        label_noise=label_noise,
+        odd_share=ODD_SHARES.get("listed" if reasons else rejected),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{write_rows(draw_rows(pairs, seed, config), out)} pairs -> {out}")
+    drawn = draw_rows(pairs, seed, config)
+    print(f"{write_rows(with_reasons(drawn, seed, corrupted) if reasons else drawn, out)} pairs -> {out}")
 
 
 @lab.command()
@@ -47,6 +60,128 @@ def backbone(
     from basereward.lab.backbone import write_backbone
 
     print(write_backbone(out, family, size, seed))  # type: ignore[arg-type]
+
+
+@lab.command()
+def prompts(
+    out: Path = typer.Argument(metavar="OUT", help="Target, .parquet."),
+    prompts: int = typer.Option(4_000, min=1, help="Prompts to draw."),
+    seed: int = typer.Option(500_009, help="Seed; another than that of the pairs of the reward model."),
+) -> None:
+    """Draw prompts with right answers for reinforcement learning.
+
+    Example: `basereward lab prompts runs/prompts.parquet --prompts 400`
+    """
+    from basereward.lab.prompts import write_prompts
+    from basereward.lab.table11 import WORLD_KINDS
+    from basereward.lab.world import WorldConfig, draw_prompts
+
+    print(f"{write_prompts(draw_prompts(prompts, seed, WorldConfig(kinds=WORLD_KINDS)), out)} prompts -> {out}")
+
+
+@lab.command()
+def start(
+    out: Path = typer.Argument(metavar="OUT", help="Target folder; the policy lies in OUT/policy."),
+    steps: int = typer.Option(450, min=1, help="Steps of 48 right answers."),
+    careless_steps: int = typer.Option(60, min=0, help="Steps of 48 careless answers after them."),
+    seed: int = typer.Option(0, help="Seed of the weights and questions."),
+) -> None:
+    """Train a tiny policy that answers the world's questions, then carelessly: a start for reinforcement learning.
+
+    Example: `basereward lab start runs/start`
+    """
+    from basereward.lab.start import StartSettings, write_start
+    from basereward.lab.table11 import WORLD_KINDS
+    from basereward.lab.world import WorldConfig
+
+    print(write_start(out, seed, WorldConfig(kinds=WORLD_KINDS), StartSettings(steps, careless_steps)))
+
+
+@lab.command()
+def seeing(
+    out: Path = typer.Argument(metavar="OUT", help="Target folder; the model lies in OUT/seeing."),
+    steps: int = typer.Option(800, min=1, help="Steps of 48 right answers."),
+    seed: int = typer.Option(0, help="Seed of the weights and questions."),
+) -> None:
+    """Train a tiny model that answers the world's questions: a start for critics and judges.
+
+    Example: `basereward lab seeing runs/seeing`
+    """
+    from basereward.lab.reasons import reason_texts
+    from basereward.lab.start import write_seeing
+    from basereward.lab.world import WorldConfig, world_texts
+
+    print(write_seeing(out, seed, WorldConfig(), steps, [*world_texts(), *reason_texts()]))
+
+
+@lab.command()
+def table1(
+    out: Path = typer.Option(Path("runs/lab/table1"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 20 minutes each on one core."),
+    seeing_steps: int = typer.Option(800, min=1, help="Steps of the backbone that answers, from which all rows start."),
+    steps: int = typer.Option(300, min=1, help="Optimiser steps of every paradigm."),
+    longcot_steps: int = typer.Option(500, min=1, help="Those of the LongCoT-GRM, on the same pairs."),
+    rl_steps: int = typer.Option(40, min=1, help="Steps of reinforcement learning of the LongCoT-GRM."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train every paradigm on the same pairs: the paper's Table 1 in miniature.
+
+    Example: `basereward lab table1 --seeds 1`
+    """
+    from basereward.lab.table1 import ParadigmSizes, plan_table
+
+    _make_table(plan_table(ParadigmSizes(seeing_steps, steps, longcot_steps, rl_steps)), out, seeds, as_json)
+
+
+@lab.command()
+def table11(
+    out: Path = typer.Option(Path("runs/lab/table11"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 12 minutes each on one core."),
+    reward_steps: int = typer.Option(1200, min=1, help="Optimiser steps of the reward model."),
+    policy_steps: int = typer.Option(80, min=1, help="Steps of GRPO."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train one policy under rule, model, hybrid and tournament rewards: the paper's Table 11 in miniature.
+
+    Example: `basereward lab table11 --seeds 1`
+    """
+    from basereward.lab.table11 import Sizes, plan_table
+
+    _make_table(plan_table(Sizes(reward_steps=reward_steps, policy_steps=policy_steps)), out, seeds, as_json)
+
+
+@lab.command()
+def alarms(
+    out: Path = typer.Option(Path("runs/lab/alarms"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(1, min=1, help="Number of seeds; about 20 minutes each on one core."),
+    steps: int = typer.Option(150, min=1, help="Steps of GRPO in each run."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Watch honest runs, a policy that hacks lengths, and one that hacks a reward model, with the monitors.
+
+    Example: `basereward lab alarms`
+    """
+    from basereward.lab.alarms import plan_alarms
+
+    _make_table(plan_alarms(steps=steps), out, seeds, as_json)
+
+
+def _make_table(plan: Any, out: Path, seeds: int, as_json: bool) -> None:
+    """Make a table and its page, and print it."""
+    from basereward.lab.tables import findings_table, make_table, shown_table, table_page
+    from basereward.reporting.plots import require_matplotlib
+    from basereward.reporting.reports import write_document
+    from basereward.reporting.tables import to_rich
+
+    require_matplotlib()
+    table = make_table(plan, out, range(seeds), say)
+    files = write_document(table_page(table), out / "table", ("html", "markdown"))
+    if as_json:
+        print_json(table.model_dump(mode="json"))
+        return
+    console().print(to_rich(shown_table(table), title=f"{plan.name}, {seeds} seeds"))
+    console().print(to_rich(findings_table(table)))
+    print("\n".join(map(str, files)))
 
 
 @lab.command("length-bias")

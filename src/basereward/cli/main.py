@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -10,10 +12,14 @@ from basereward import __version__
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
+from basereward.cli.export import export
+from basereward.cli.forecast import forecast
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.report import report
+from basereward.cli.rl import rl
 from basereward.cli.score import score
+from basereward.cli.serve import serve
 from basereward.cli.speed import speed
 from basereward.cli.train import train
 from basereward.errors import BaseRewardError
@@ -29,11 +35,15 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(train)
 app.command()(score)
+app.command()(serve)
 app.command("eval")(evaluate)
+app.command()(forecast)
 app.command()(merge)
+app.command()(export)
 app.command()(report)
 app.add_typer(data, name="data")
 app.add_typer(lab, name="lab")
+app.add_typer(rl, name="rl")
 app.add_typer(speed, name="speed")
 
 
@@ -50,20 +60,33 @@ def _options(
     pass
 
 
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Raised where the program is, so that locks and temporary files go as they do after Ctrl-C.
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Run the command line; an error of ours or of the file system ends with its message and exit code 1."""
+    """Run the command line.
+
+    An error of ours or of the file system ends with its message and status 1, Ctrl-C with 130, SIGTERM with 143.
+    """
     # Before torch is imported: spinning threads make two processes on the same cores many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Loader processes are forked after the tokenizer was used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("basereward").setLevel(logging.INFO)
+    # Under torchrun one process tells, not all of them.
+    logging.getLogger("basereward").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    default = signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except (BaseRewardError, OSError) as error:
+        status = getattr(error, "status", 1)
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        raise SystemExit(1) from None
+            print(f"{'error' if status == 1 else 'stopped'}: {line}", file=sys.stderr)
+        raise SystemExit(status) from None
+    finally:
+        signal.signal(signal.SIGTERM, default)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import typer
 BACKEND_HELP = "auto, plain, split, varlen or expand; rewards are the same."
 DTYPE_HELP = "float32 or bfloat16; as stored by default."
 DEVICE_HELP = "cpu, cuda, cuda:1, ...; CUDA by default if there is one."
-MODEL_HELP = "Checkpoint folder, hub id, or baseline:longer|shorter|first|random."
+MODEL_HELP = "Checkpoint folder, hub id, http://HOST:PORT, YAML file, or baseline:longer|shorter|first|random."
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object on stdout; progress goes to stderr.")
 
 

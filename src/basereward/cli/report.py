@@ -9,7 +9,7 @@ import typer
 from basereward.cli.output import JSON_OPTION, console, print_json
 
 
-class Format(StrEnum):
+class ReportFormat(StrEnum):
     """What a report can be written as."""
 
     html = "html"
@@ -19,25 +19,30 @@ class Format(StrEnum):
 
 def report(
     runs: list[Path] = typer.Argument(metavar="RUN...", help="Run folders."),
-    format: list[Format] = typer.Option([Format.html], help="May be repeated; the files lie beside each other."),
+    format: list[ReportFormat] = typer.Option(
+        [ReportFormat.html], help="May be repeated; the files lie beside each other."
+    ),
     out: Path | None = typer.Option(None, help="Folder of the files; that of the first RUN by default."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Write a report into a run folder from its result files alone, or compare two runs of the same benchmarks.
+    """Write a report into a run folder from its result files alone; compare two evaluations, or tabulate more.
 
     Example: `basereward report runs/demo`
 
     Example: `basereward report runs/eval-a runs/eval-b --format html --format latex`
+
+    Example: `basereward report runs/eval-a runs/eval-b runs/eval-c --format latex`
     """
-    from basereward.evaluation.benchmark_runs import benchmark_folders
+    from basereward.evaluation.runs import evaluation_folders
     from basereward.reporting.reports import write_report
 
     formats: Any = [chosen.value for chosen in format]
-    if len(runs) == 2 and all(benchmark_folders(run) for run in runs):
-        _compare(runs[0], runs[1], out, formats, as_json)
+    if len(runs) > 1 and all(evaluation_folders(run) for run in runs):
+        write = _compare if len(runs) == 2 else _tabulate
+        write(runs, out or runs[0], formats, as_json)
         return
     if out is not None and len(runs) > 1:
-        raise typer.BadParameter("--out goes with one RUN, or with two that hold benchmarks.")
+        raise typer.BadParameter("--out goes with one RUN, or with several that all hold evaluations.")
     files = [str(path) for run in runs for path in write_report(run, out, formats)]
     if as_json:
         print_json({"files": files})
@@ -45,24 +50,32 @@ def report(
     print("\n".join(files))
 
 
-def _compare(first: Path, second: Path, out: Path | None, formats: Any, as_json: bool) -> None:
+def _compare(runs: list[Path], out: Path, formats: Any, as_json: bool) -> None:
     from basereward.reporting.comparison_page import build_comparison_report
     from basereward.reporting.reports import COMPARISON, compare_folders, write_document
 
-    compared, left_out = compare_folders(first, second)
+    compared, left_out = compare_folders(*runs)
     document = build_comparison_report(compared, left_out)
-    files = [str(path) for path in write_document(document, (out or first) / COMPARISON, formats)]
-    if as_json:
-        comparisons = {own.comparison.benchmark: own.comparison.to_dict() for own in compared}
-        print_json({"files": files, "comparisons": comparisons, "left_out": left_out})
-        return
-    _print(document)
-    print("\n".join(files))
+    files = [str(path) for path in write_document(document, out / COMPARISON, formats)]
+    comparisons = {own.comparison.benchmark: own.comparison.to_dict() for own in compared}
+    _print(document, files, as_json, {"comparisons": comparisons, "left_out": left_out})
 
 
-def _print(document: Any) -> None:
+def _tabulate(runs: list[Path], out: Path, formats: Any, as_json: bool) -> None:
+    from basereward.reporting.reports import MODELS, read_models, write_document
+
+    document = read_models(runs)
+    files = [str(path) for path in write_document(document, out / MODELS, formats)]
+    tables = {own.title: own.table._asdict() for own in document.sections if own.table}
+    _print(document, files, as_json, {"tables": tables})
+
+
+def _print(document: Any, files: list[str], as_json: bool, content: dict[str, Any]) -> None:
     from basereward.reporting.tables import to_rich
 
+    if as_json:
+        print_json({"files": files, **content})
+        return
     screen = console()
     for section in document.sections:
         if section.note:
@@ -71,3 +84,4 @@ def _print(document: Any) -> None:
             screen.print(to_rich(section.table, title=section.title))
         for line in section.lines:
             print(line)
+    print("\n".join(files))

@@ -1,34 +1,140 @@
 """``basereward score``."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from basereward.cli.output import BACKEND_HELP, DEVICE_HELP, DTYPE_HELP, JSON_OPTION, MODEL_HELP, print_json, progress
+from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPTION, MAP_OPTION, read_options
+from basereward.errors import DataError, ScoringError
+
+if TYPE_CHECKING:
+    from basereward.data.arrangement import ReadOptions
+    from basereward.data.reader import Recognised
+    from basereward.scoring.model_spec import ModelSpec
 
 
 def score(
     model: str = typer.Argument(metavar="MODEL", help=MODEL_HELP),
-    source: Path = typer.Argument(metavar="IN", help="JSONL or Parquet with pairs, or prompt + responses."),
-    target: Path = typer.Argument(metavar="OUT", help="The same rows with scores; .jsonl or .parquet."),
+    source: str = typer.Argument(
+        metavar="IN", help="File of pairs in any format, or of prompts with responses; for a folder OUT also shards."
+    ),
+    target: Path = typer.Argument(
+        metavar="OUT",
+        help="The same rows with scores, .jsonl or .parquet; or a folder (no suffix) of scores in shards.",
+    ),
+    format: str | None = FORMAT_OPTION,
+    map: list[str] = MAP_OPTION,
+    choice: str | None = CHOICE_OPTION,
+    a: str | None = A_OPTION,
+    b: str | None = B_OPTION,
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
     backend: str = typer.Option("auto", help=BACKEND_HELP),
+    engine: str = typer.Option("local", help="For a folder: local, or ray for many processes and machines."),
+    shard_rows: int = typer.Option(10_000, min=1, help="For a folder: most rows of a shard, the unit of work."),
+    threads: int | None = typer.Option(
+        None, min=1, help="For a folder: CPU threads of a process; on a CPU part of what decides the last bits."
+    ),
+    workers: int | None = typer.Option(None, min=1, help="Processes of Ray; one for each GPU by default."),
+    gpus: float | None = typer.Option(None, min=0, help="GPUs of a process of Ray; one by default if there is any."),
+    ray_address: str | None = typer.Option(None, help="Ray cluster that runs already, such as auto."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Score every row of a file; an interrupted call goes on where it stopped.
+    """Score every row of a file, or of millions of rows in shards; an interrupted call goes on where it stopped.
+
+    A row that cannot be scored keeps its place, with the reason under `error`; the status is 1 if that is every row.
 
     Example: `basereward score runs/demo/model pairs.jsonl scored.jsonl`
-    """
-    from basereward.scoring.files import score_file
-    from basereward.scoring.rows import count_rows
-    from basereward.scoring.spec import open_scorer
 
-    rows = count_rows(source)
-    scorer = open_scorer(model, dtype, device, backend)
+    In bulk: `basereward score runs/demo/model shards/ scores --engine ray --workers 8`
+    """
+    from basereward.scoring.model_spec import ModelSpec
+
+    options = read_options(format, map, choice, a, b)
+    member = ModelSpec(model=model, dtype=dtype, device=device, backend=backend)
+    # What a file would ignore is refused for it.
+    bulk = {"engine": engine, "shard_rows": shard_rows, "threads": threads, "workers": workers, "gpus": gpus}
+    bulk["ray_address"] = ray_address
+    if not target.suffix or target.is_dir():
+        _score_folder(member, source, target, bulk, options, as_json)
+        return
+    given = [name for name, value in bulk.items() if value not in (None, "local", 10_000)]
+    if given:
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with a folder as OUT; found {target}.")
+    _score_file(member, Path(source), target, options, as_json)
+
+
+def _score_file(member: "ModelSpec", source: Path, target: Path, options: "ReadOptions", as_json: bool) -> None:
+    from basereward.data.io import count_records
+    from basereward.scoring.files import score_file
+    from basereward.scoring.spec import open_spec
+
+    if source.is_dir():
+        raise DataError(f"{source} is a folder: its scores are a folder, too. Give OUT without a suffix.")
+    rows = count_records(source)
+    scorer = open_spec(member)
+    read_as: list[Recognised] = []
     with progress("score", rows) as bar:
-        scored = score_file(scorer, source, target, bar.move, {"dtype": dtype, "backend": backend})
+        settings = {"dtype": member.dtype, "backend": member.backend}
+        scored = score_file(scorer, source, target, bar.move, settings, options, _telling(read_as))
+    if scored.failed == scored.rows > 0:
+        raise ScoringError(f"None of {scored.rows} rows could be scored; most often: {_commonest_error(target)}")
     if as_json:
-        print_json({"model": model, "out": str(target), **scored._asdict()})
+        print_json({"model": member.model, "out": str(target), **scored._asdict(), "read_as": _first(read_as)})
         return
     print(f"{scored.rows} rows, {scored.failed} with an error -> {target}")
+
+
+def _score_folder(
+    member: "ModelSpec", source: str, target: Path, bulk: dict[str, Any], options: "ReadOptions", as_json: bool
+) -> None:
+    from basereward.scoring.bulk import BulkSettings, score_bulk
+    from basereward.scoring.spec import open_spec
+
+    if bulk["engine"] not in ("local", "ray"):
+        raise typer.BadParameter(f"--engine is local or ray; found {bulk['engine']!r}.")
+    read_as: list[Recognised] = []
+    with progress("score") as bar:
+        chosen = BulkSettings(**bulk)
+        found = score_bulk(member, source, target, open_spec, chosen, options, bar.move, _telling(read_as))
+    if found.failed == found.rows > 0:
+        reasons = ", ".join(f"{count} of {reason}" for reason, count in found.failures.items())
+        raise ScoringError(f"None of {found.rows} rows could be scored: {reasons}. The messages are in {target}.")
+    if as_json:
+        counts = {"rows": found.rows, "failed": found.failed, "failures": found.failures}
+        more = {"shards": len(found.shards), "read_as": _first(read_as)}
+        print_json({"model": member.model, "out": str(target), **counts, **more})
+        return
+    print(f"{found.rows} rows in {len(found.shards)} shards, {found.failed} with an error -> {target}")
+
+
+def _telling(read_as: "list[Recognised]") -> "Callable[[Recognised], None]":
+    """Return what tells the user how the records are read, and remembers it."""
+
+    def tell(found: "Recognised") -> None:
+        found.say()
+        read_as.append(found)
+
+    return tell
+
+
+def _first(read_as: "list[Recognised]") -> dict[str, Any] | None:
+    return read_as[0].model_dump(mode="json") if read_as else None
+
+
+def _commonest_error(scored: Path) -> str:
+    """Return the reason that most rows of a scored file give, with how many, the first of them as example."""
+    from basereward.data.io import read_records
+
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for row in read_records(scored):
+        reason = row["error"].partition(":")[0]
+        counts[reason] += 1
+        examples.setdefault(reason, row["error"])
+    [(reason, count)] = counts.most_common(1)
+    return f"{examples[reason]} ({count} of {reason}). All reasons are in {scored}."

@@ -13,7 +13,7 @@ def train(
     recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file, or a run folder whose recipe is run again."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
     out: Path | None = typer.Option(None, help="Run folder; runs/NAME by default."),
-    resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint of the same recipe."),
     plan: bool = typer.Option(False, "--plan", help="Print pairs, tokens, steps, memory and FLOPs; train nothing."),
     ranks: int = typer.Option(0, min=0, help="Ranks to plan for; those of this launch by default."),
     limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of each training file."),
@@ -21,6 +21,8 @@ def train(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Train a reward model on preference pairs.
+
+    SIGTERM and Ctrl-C save a checkpoint first and print the command that goes on; the status is then 143 or 130.
 
     Example: `basereward train recipes/basereward-qwen2_5-vl-7b.yaml --plan`
 
@@ -58,19 +60,21 @@ def train(
 def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:
     from basereward.errors import MissingFileError
     from basereward.models.shapes import backbone_config
-    from basereward.training.plan import Work, make_plan
-    from basereward.training.prepare import prepare_pairs, prepare_template
+    from basereward.training.plan import PlannedPairs, make_plan
+    from basereward.training.prepare import prepare_data, prepare_template
 
-    config = backbone_config(recipe.model.backbone)
+    config = backbone_config(recipe.model.start)
     try:
-        pairs = prepare_pairs(recipe, prepare_template(recipe), recipe.data.train, recipe.data.limit)
-        work = Work(pairs.lengths, pairs.drops["total"])
+        prepared = prepare_data(recipe, prepare_template(recipe))
+        data = PlannedPairs(prepared.train.lengths, prepared.train.drops["total"], prepared.reserved)
     except MissingFileError as error:
         if recipe.data.assumed is None:
             raise
         say(f"note: {str(error).splitlines()[0]} The plan uses the sizes that the recipe assumes.")
-        work = Work(None, 0)
-    made = make_plan(recipe, config, work, ranks)
+        data = PlannedPairs(None, 0)
+    if recipe.hardware.sharding != "none" and ranks == 1:
+        say(f"note: sharding {recipe.hardware.sharding} needs several ranks; this plan is for one, see --ranks.")
+    made = make_plan(recipe, config, data, ranks)
     if as_json:
         print_json(made.to_dict())
         return

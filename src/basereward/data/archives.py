@@ -37,9 +37,10 @@ def open_archives(folder: Path) -> "Archives":
 @lru_cache(maxsize=8)
 def _open_archives(folder: Path, process: int) -> "Archives":
     groups: dict[str, list[Path]] = {}
-    for path in sorted(path for path in folder.glob("*") if path.is_file()):
+    for path in sorted(folder.glob("*")):
         split = _SPLIT.fullmatch(path.name)
-        if split or path.suffix in (".zip", ".tar"):
+        # The name first: beside a file of pairs there may be a million images.
+        if (split or path.suffix in (".zip", ".tar")) and path.is_file():
             groups.setdefault(split[1] if split else path.name, []).append(path)
     return Archives([_Tar(parts[0]) if name.endswith(".tar") else _Zip(name, parts) for name, parts in groups.items()])
 

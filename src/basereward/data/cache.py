@@ -1,4 +1,4 @@
-"""Where this machine keeps what can be made again: scores, hashes of weights, images taken out of Parquet files."""
+"""The one folder in which this machine keeps what can be made again: rows read into Arrow, sizes, features, scores."""
 
 import os
 from pathlib import Path

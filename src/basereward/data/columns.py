@@ -1,230 +1,176 @@
-"""Numbers of every stored pair, streamed from the Arrow columns: no image is opened, only odd rows are parsed."""
+"""Stored rows by their Arrow columns: what is said and shown, and which rows must be looked at one by one.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+A million rows are checked in seconds this way, where parsing each of them takes minutes. The masks may only err towards
+looking: every row that parsing would refuse or change is in them.
+"""
 
-import datasets
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from basereward.data.curation.conflicts import conflicting_pairs
-from basereward.data.digests import image_digest, image_key
-from basereward.data.fingerprints.text import mix, text_hashes
-from basereward.data.rows import row_images
-from basereward.data.sidecar import TEXTS
-from basereward.data.storage import iterate_rows
-from basereward.data.validation import DropLedger, parse_row
-from basereward.errors import RowError
+from basereward.data.formats.format import RATINGS, UNREAD
+from basereward.data.schema import PART_TYPES, REQUIRED_KEYS
 
-_BATCH_ROWS = 1000
+# What Python's ``str.strip`` strips. Arrow's own trimming knows another set of characters.
+_SPACE = "".join(chr(code) for code in (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)))
+_SPACE += "\u2028\u2029\u202f\u205f\u3000"
+_ROLES = pa.array(["system", "user", "assistant"])
+# Extra columns that the reader does not keep as they are.
+_READ_EXTRAS = '"(?:' + "|".join((*UNREAD, *RATINGS, "system", "image")) + ')"'
 
 
-@dataclass(frozen=True)
-class PairColumns:
-    """One entry for each row of a dataset, in its order.
+class Spoken(NamedTuple):
+    """One column of messages, row by row.
 
     Args:
-        usable: which rows are pairs; images are not opened, so some may still turn out to be broken.
-        characters: of prompt, chosen and rejected, shape (n, 3).
-        words: what white space separates, in the same three.
-        texts: hashes of the three as normalised words.
-        images: number of images.
-        videos: number of videos.
-        image_bytes: of the images inside the row; those in files do not count.
-        scores: ratings of chosen and rejected, shape (n, 2); NaN where the source gives none.
-        margin: target difference of rewards, NaN where the source gives none.
-        source: place in ``sources``.
-        sources: names of the sources, sorted.
-        ledger: why the other rows are no pairs.
+        texts: what the messages say, a line each.
+        images: image parts, shape (n,).
+        videos: video parts, shape (n,).
+        is_answer: whether it is one message, and by the assistant, shape (n,).
+        is_odd: whether parsing would refuse or change something, shape (n,).
     """
-
-    usable: np.ndarray
-    characters: np.ndarray
-    words: np.ndarray
-    texts: np.ndarray
-    images: np.ndarray
-    videos: np.ndarray
-    image_bytes: np.ndarray
-    scores: np.ndarray
-    margin: np.ndarray
-    source: np.ndarray
-    sources: tuple[str, ...]
-    ledger: DropLedger
-
-    @property
-    def is_multimodal(self) -> np.ndarray:
-        """Which rows have images or videos."""
-        return (self.images > 0) | (self.videos > 0)
-
-
-class Repeats(NamedTuple):
-    """Which rows repeat an earlier one with the same images and normalised texts, and which contradict others."""
-
-    is_copy: np.ndarray
-    is_conflict: np.ndarray
-
-
-class _Side(NamedTuple):
-    """The texts of one column of messages, and its image and video parts in each row."""
 
     texts: pa.Array
     images: np.ndarray
     videos: np.ndarray
+    is_answer: np.ndarray
+    is_odd: np.ndarray
 
 
-def read_columns(rows: datasets.Dataset, on_progress: Callable[[int], None] = lambda rows: None) -> PairColumns:
-    """Return the numbers of a dataset of ``read_rows``, one batch in memory.
-
-    Rows that look wrong in the columns are parsed, and counted with the reasons that training would give.
-
-    Args:
-        on_progress: called with the number of rows read so far.
-    """
-    parts: list[dict[str, Any]] = []
-    names: dict[str, int] = {}
-    done = 0
-    for batch in _batches(rows):
-        parts.append({**_read_batch(batch), "source": _encode(batch["source"], names)})
-        done += len(batch)
-        on_progress(done)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    # Names in order, and the place of each in it.
-    sources, order = np.unique(list(names), return_inverse=True)
-    source = order.reshape(-1)[joined.pop("source")]
-    ledger, usable = DropLedger(), np.ones(len(rows), dtype=bool)
-    suspects = np.flatnonzero(joined.pop("is_suspect"))
-    for number, row in zip(suspects.tolist(), iterate_rows(rows.select(suspects)), strict=True):
-        try:
-            parse_row(row, number)
-        except RowError as error:
-            usable[number] = False
-            found = str(error).removeprefix(f"Row {row['id']!r}: ")
-            ledger.add(error.reason, f"Row {number} (id {row['id']!r}): {found}")
-    return PairColumns(usable, **joined, source=source, sources=tuple(sources.tolist()), ledger=ledger)
-
-
-def find_repeats(columns: PairColumns, rows: datasets.Dataset) -> Repeats:
-    """Return exact duplicates and conflicts among the usable rows.
-
-    Only images of rows whose texts repeat are read, as bytes: two files of one picture count as two images.
-    """
-    prompt, chosen, rejected = columns.texts.T
-    sides = mix(np.minimum(chosen, rejected) + mix(np.maximum(chosen, rejected)))
-    # What is embedded differs in size as a rule, so that few rows are left whose images must be read.
-    about = mix(prompt + mix(sides + columns.image_bytes.astype(np.uint64)))
-    places = np.flatnonzero(columns.usable)
-    _, group, counts = np.unique(about[places], return_inverse=True, return_counts=True)
-    places = places[counts[group.reshape(-1)] > 1]
-    shown = np.zeros(len(rows), dtype=np.uint64)
-    seen = places[columns.is_multimodal[places]]
-    for number, row in zip(seen.tolist(), iterate_rows(rows.select(seen)), strict=True):
-        shown[number] = _images_hash(row)
-    asked = mix(prompt + mix(shown))
-    content = mix(mix(asked + chosen) + rejected)[places]
-    _, first = np.unique(content, return_index=True)
-    is_copy, is_conflict = np.zeros((2, len(rows)), dtype=bool)
-    is_copy[np.delete(places, first)] = True
-    is_conflict[places] = conflicting_pairs(asked[places], chosen[places], rejected[places])
-    return Repeats(is_copy, is_conflict)
-
-
-def _images_hash(row: dict[str, Any]) -> int:
-    digests = [image_digest(image) or image_key(image) for image in row_images(row)]
-    return int(text_hashes([" ".join(digests)])[0])
-
-
-def _batches(rows: datasets.Dataset) -> Iterator[pa.RecordBatch]:
-    # The arrow format neither decodes nor copies images.
-    for table in rows.with_format("arrow").iter(batch_size=_BATCH_ROWS):
-        yield from table.to_batches()
-
-
-def _read_batch(batch: pa.RecordBatch) -> dict[str, Any]:
-    sides = [_read_side(batch[name]) for name in TEXTS]
-    chosen, rejected = sides[1].texts, sides[2].texts
-    images, videos = (_counts(batch[name]) for name in ("images", "videos"))
-    is_suspect = (
-        pc.is_valid(batch["read_error"]).to_numpy(zero_copy_only=False)
-        | pc.equal(chosen, rejected).to_numpy(zero_copy_only=False)
-        | (images != sum(side.images for side in sides))
-        | (videos != sum(side.videos for side in sides))
-        | _has_odd_video(batch["videos"])
-    )
-    for side in sides[1:]:
-        is_suspect |= pc.equal(pc.utf8_trim_whitespace(side.texts), "").to_numpy(zero_copy_only=False)
-    return {
-        "is_suspect": is_suspect,
-        "characters": np.stack([pc.utf8_length(side.texts).to_numpy() for side in sides], axis=1),
-        "words": np.stack([_count_words(side.texts) for side in sides], axis=1),
-        "texts": np.stack([text_hashes(side.texts.to_pylist()) for side in sides], axis=1),
-        "images": images,
-        "videos": videos,
-        "image_bytes": _image_bytes(batch["images"]),
-        "scores": _read_scores(batch["scores"]),
-        "margin": pc.cast(batch["margin"], pa.float64()).to_numpy(zero_copy_only=False),
-    }
-
-
-def _read_side(messages: pa.Array) -> _Side:
-    content = pc.struct_field(pc.list_flatten(messages), "content")
+def read_spoken(messages: pa.Array) -> Spoken:
+    """Return what a column of messages says and shows."""
+    flat = pc.list_flatten(messages)
+    content = pc.struct_field(flat, "content")
     parts = pc.list_flatten(content)
     kinds, texts = pc.struct_field(parts, "type"), pc.struct_field(parts, "text")
-    texts = pc.if_else(pc.equal(kinds, "text"), pc.fill_null(texts, ""), "")
-    spoken = pc.binary_join(_relist(content, texts), "")
-    joined = pc.binary_join(_relist(messages, spoken), "\n")
-    in_row = _sums(_counts(content), _counts(messages))
-    images, videos = (
-        _sums(pc.equal(kinds, kind).to_numpy(zero_copy_only=False), in_row) for kind in ("image", "video")
-    )
-    return _Side(joined, images, videos)
+    is_text = _is_text(kinds)
+    is_known = _mask(pc.is_in(kinds, pa.array(PART_TYPES[1:])))
+    has_text = _mask(pc.is_valid(texts))
+    odd_parts = ~np.where(_mask(is_text), has_text, is_known & ~has_text)
+    roles = pc.struct_field(flat, "role")
+    odd_messages = ~_mask(pc.is_in(roles, _ROLES)) | _mask(pc.is_null(content))
+    joined = pc.binary_join(_relist(messages, message_texts(messages)), "\n")
+    # Parts of each row: of its messages, the sum of their parts.
+    counts = list_counts(messages)
+    in_row = run_sums(list_counts(content), counts)
+    images, videos = (run_sums(_mask(pc.is_in(kinds, pa.array([kind]))), in_row) for kind in PART_TYPES[1:])
+    is_odd = (counts == 0) | (run_sums(odd_messages, counts) > 0) | (run_sums(odd_parts, in_row) > 0)
+    is_answer = (counts == 1) & (run_sums(_mask(pc.is_in(roles, _ROLES[2:])), counts) == 1)
+    return Spoken(joined, images, videos, is_answer, is_odd)
 
 
-def _encode(sources: pa.Array, names: dict[str, int]) -> np.ndarray:
-    encoded = sources.dictionary_encode()
-    codes = [names.setdefault(name, len(names)) for name in encoded.dictionary.to_pylist()]
-    return np.array(codes, dtype=np.int32)[encoded.indices.to_numpy()]
+def message_texts(messages: pa.Array) -> pa.Array:
+    """Return the text of every message of a column of message lists, in order: its text parts, joined."""
+    content = pc.struct_field(pc.list_flatten(messages), "content")
+    parts = pc.list_flatten(content)
+    is_text = _is_text(pc.struct_field(parts, "type"))
+    texts = pc.if_else(is_text, pc.fill_null(pc.struct_field(parts, "text"), ""), "")
+    # Each level of lists is joined in one call; the flat values know nothing of null rows, so the lists are laid over
+    # them anew.
+    return pc.binary_join(_relist(content, texts), "")
 
 
-def _relist(lists: pa.Array, values: pa.Array) -> pa.Array:
-    """Return the values in lists of the same lengths; a null becomes an empty list."""
-    offsets = np.concatenate([[0], np.cumsum(_counts(lists))]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, values)
+def user_turns(prompts: pa.Array) -> tuple[np.ndarray, list[str]]:
+    """Return the row of each user turn of a column of prompts, shape (turns,), and its text, in order."""
+    is_user = pc.equal(pc.struct_field(pc.list_flatten(prompts), "role"), "user")
+    places = np.repeat(np.arange(len(prompts)), list_counts(prompts))
+    return places[_mask(is_user)], message_texts(prompts).filter(is_user).to_pylist()
 
 
-def _counts(lists: pa.Array) -> np.ndarray:
+def must_be_parsed(batch: pa.RecordBatch | pa.Table, sides: tuple[Spoken, ...] | None = None) -> np.ndarray:
+    """Return which stored rows may be no pair, shape (n,): all that parsing would refuse are among them.
+
+    Args:
+        sides: ``read_spoken`` of ``REQUIRED_KEYS``, if it is known.
+    """
+    sides = sides or tuple(read_spoken(column(batch, name)) for name in REQUIRED_KEYS)
+    trimmed = [pc.utf8_trim(side.texts, characters=_SPACE) for side in sides[1:]]
+    mask = _mask(pc.is_valid(column(batch, "read_error"))) | _mask(pc.fill_null(pc.equal(*trimmed), True))
+    for side, text in zip(sides[1:], trimmed, strict=True):
+        # Of several messages each is trimmed by itself.
+        mask |= _mask(pc.fill_null(pc.equal(text, ""), True)) | ~side.is_answer
+    for name, kind in (("images", 1), ("videos", 2)):
+        mask |= list_counts(column(batch, name)) != sum(side[kind] for side in sides)
+    return mask | np.any([side.is_odd for side in sides], axis=0) | _has_odd_video(column(batch, "videos"))
+
+
+def must_be_read(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
+    """Return which rows of a file in the stored layout are not canonical as they are, shape (n,).
+
+    They have another spelling, no name, an image in a file of its own, a video, or a column that means something.
+    """
+    sides = [read_spoken(column(batch, name)) for name in REQUIRED_KEYS]
+    mask = np.any([side.is_odd for side in sides], axis=0)
+    for side in sides[1:]:
+        mask |= ~side.is_answer
+    images = column(batch, "images")
+    mask |= list_counts(images) != sum(side.images for side in sides)
+    mask |= (list_counts(column(batch, "videos")) > 0) | (sum(side.videos for side in sides) > 0)
+    for name in ("id", "source"):
+        mask |= _mask(pc.equal(pc.fill_null(column(batch, name), ""), ""))
+    extra = pc.fill_null(column(batch, "extra_json"), "")
+    mask |= _mask(pc.match_substring_regex(extra, _READ_EXTRAS))
+    numbers = pc.list_flatten(column(batch, "scores"))
+    finite = _mask(pc.fill_null(pc.is_finite(numbers), False))
+    mask |= run_sums(~finite, list_counts(column(batch, "scores"))) > 0
+    mask |= ~_mask(pc.fill_null(pc.is_finite(column(batch, "margin")), True))
+    return mask | (run_sums(_without_bytes(images), list_counts(images)) > 0)
+
+
+def count_text_bytes(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
+    """Return the UTF-8 bytes that prompt, chosen and rejected say, shape (n, 3)."""
+    sides = []
+    for name in REQUIRED_KEYS:
+        messages = column(batch, name)
+        content = pc.struct_field(pc.list_flatten(messages), "content")
+        texts = pc.struct_field(pc.list_flatten(content), "text")
+        sizes = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+        sides.append(run_sums(sizes, run_sums(list_counts(content), list_counts(messages))))
+    return np.stack(sides, axis=1)
+
+
+def column(batch: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
+    """Return a column as one array."""
+    found = batch.column(name)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def list_counts(lists: pa.Array) -> np.ndarray:
+    """Return the length of each list, shape (n,); 0 for a null."""
     return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
 
 
-def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the sum of each run of ``counts`` values."""
+def run_sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the sum of each run of ``counts`` values, shape (n,), of values that stand one run after another."""
+    # Differences of one running sum, which unlike ``np.add.reduceat`` gives 0 for an empty run.
     ends, total = np.cumsum(counts), np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
     return total[ends] - total[ends - counts]
 
 
-def _count_words(texts: pa.Array) -> np.ndarray:
-    trimmed = pc.utf8_trim_whitespace(texts)
-    return np.where(pc.equal(trimmed, ""), 0, _counts(pc.utf8_split_whitespace(trimmed)))
+def _is_text(kinds: pa.Array) -> pa.Array:
+    return pc.fill_null(pc.equal(kinds, "text"), False)
+
+
+def _mask(values: pa.Array) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _relist(lists: pa.Array, values: pa.Array) -> pa.Array:
+    """Return the values in lists of the same lengths; a null becomes an empty list."""
+    offsets = np.concatenate([[0], np.cumsum(list_counts(lists))]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values)
 
 
 def _has_odd_video(videos: pa.Array) -> np.ndarray:
     flat = pc.list_flatten(videos)
     fps = pc.fill_null(pc.struct_field(flat, "fps"), 1.0).to_numpy(zero_copy_only=False)
-    is_odd = (_counts(pc.struct_field(flat, "frames")) == 0) | ~(np.isfinite(fps) & (fps > 0))
-    return _sums(is_odd, _counts(videos)) > 0
+    is_odd = (list_counts(pc.struct_field(flat, "frames")) == 0) | ~(np.isfinite(fps) & (fps > 0))
+    return run_sums(is_odd, list_counts(videos)) > 0
 
 
-def _image_bytes(images: pa.Array) -> np.ndarray:
+def _without_bytes(images: pa.Array) -> np.ndarray:
     # Not flattened where a row is null: that would copy the images.
     values, offsets = images.values, images.offsets.to_numpy()
-    sizes = pc.fill_null(pc.binary_length(pc.struct_field(values[offsets[0] : offsets[-1]], "bytes")), 0).to_numpy()
-    total = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    return np.diff(total[offsets - offsets[0]])
-
-
-def _read_scores(scores: pa.Array) -> np.ndarray:
-    read = np.full((len(scores), 2), np.nan)
-    is_rated = _counts(scores) == 2
-    read[is_rated] = pc.list_flatten(scores.filter(pa.array(is_rated))).to_numpy(zero_copy_only=False).reshape(-1, 2)
-    return read
+    return _mask(pc.is_null(pc.struct_field(values[offsets[0] : offsets[-1]], "bytes")))

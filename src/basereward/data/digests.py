@@ -1,13 +1,14 @@
 """What an image or file is, as text: its SHA-256, or where nothing may be read its name."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from basereward.data.images import decode_text
+from basereward.data.schema import Video
 from basereward.errors import RowError
 
 
@@ -26,6 +27,11 @@ def image_key(image: Any) -> str:
     if isinstance(image, Image.Image):
         image = f"{image.mode} {image.size}".encode() + image.tobytes()
     return hashlib.sha256(image).hexdigest() if isinstance(image, bytes) else str(image)
+
+
+def media_key(images: Sequence[Any], videos: Sequence[Video]) -> Hashable:
+    """Return what tells the images and videos of prompts apart, as ``image_key`` does."""
+    return tuple(map(image_key, images)), tuple((video.fps, *map(image_key, video.frames)) for video in videos)
 
 
 def image_digest(image: Any) -> str | None:

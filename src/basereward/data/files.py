@@ -4,8 +4,7 @@ Both have the layout of the hub repository, so that a downloaded copy is a data 
 the form in which their text lies in a public git repository.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,52 +106,6 @@ def _download(folder: str, repository: HubRepository) -> Path:
             f"DATA: {repository.command(Path('DATA') / folder)}"
         ) from error
     return Path(path)
-
-
-def read_records(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the records of a ``.jsonl``, ``.json`` (a list, or lines as well) or ``.parquet`` file.
-
-    Raises:
-        DataError: not such a file, or a record that is no object.
-    """
-    if path.suffix == ".parquet":
-        yield from _read_parquet(path, columns)
-        return
-    try:
-        # Lines end at \n alone, whatever other line ends stand inside a JSON string.
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            is_list = path.suffix == ".json" and file.read(1024).lstrip().startswith("[")
-            file.seek(0)
-            records = json.load(file) if is_list else _parse_lines(file, path)
-            for number, record in enumerate(records):
-                if not isinstance(record, dict):
-                    raise DataError(f"{path}, record {number}: expected an object, found {str(record)[:60]}.")
-                yield record
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}.") from error
-
-
-def _parse_lines(lines: Iterable[str], path: Path) -> Iterator[Any]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
-
-
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # Through a small buffer: else a row group of embedded images, which may be the whole file, is held at once.
-        with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=16, columns=names):
-                yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a Parquet file: {error}.") from error
 
 
 def field(record: Raw, name: str, place: str) -> Any:

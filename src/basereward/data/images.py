@@ -1,6 +1,7 @@
 """Images from any source to RGB pixels, or a ``RowError`` that names what is wrong.
 
-Alpha and transparent palettes are composited on white, 16-bit grey is scaled to 8 bits, EXIF orientation is applied.
+Alpha and transparent palettes are composited on white, 16-bit grey is scaled to 8 bits (and refused where its values
+have another range), EXIF orientation is applied.
 """
 
 import base64
@@ -17,22 +18,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
+from basereward.data.io import replacing
+from basereward.data.orientation import TRANSPOSE, find_orientation
 from basereward.errors import RowError
 
 # Pillow's other readers are left out on purpose: EPS starts Ghostscript, and icons or fonts are no photographs.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
+# Pictures of 8, 10 or 12 bits are often stored in the lowest bits of 16; read as 16 they would be black.
+_DARKEST = 4095
 _BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk|SUkq|TU0A|AAAA)[A-Za-z0-9+/\s]{60,}={0,2}\s*")
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +70,10 @@ def load_image(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image
         RowError: ``image_missing``, ``image_unreadable``, ``image_animated`` or ``image_limit``.
     """
     with open_image(source, limits) as image:
-        orientation = _orientation(image)
+        orientation = find_orientation(image)
         with _readable(source, limits):
             image.load()
-            upright = image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+            upright = image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
             pixels = _to_rgb(upright)
             # An orientation left behind would turn the picture again where it is loaded once more.
             pixels.info = {}
@@ -92,7 +88,7 @@ def image_size(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> ImageSize:
     """
     with open_image(source, limits) as image:
         width, height = image.size
-        return ImageSize(height, width) if _orientation(image) >= 5 else ImageSize(width, height)
+        return ImageSize(height, width) if find_orientation(image) >= 5 else ImageSize(width, height)
 
 
 def load_frames(frames: Sequence[Any], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Image.Image, ...]:
@@ -231,18 +227,6 @@ def place_image(stored: Mapping[str, Any], folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _name(source: Any) -> str:
     if isinstance(source, Mapping):
         data = source.get("bytes")
@@ -348,24 +332,25 @@ def _check_header(image: Image.Image, source: Any, limits: ImageLimits) -> None:
         raise RowError("image_animated", f"{found}; expected one still picture, save the frame you mean.")
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation 1-8 from the header; Pillow itself turns TIFF files."""
-    if image.format == "TIFF":
-        return 1
-    # A PNG without EXIF in front of its pixels would be decoded here in search of EXIF behind them.
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
-        return 1
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # broken EXIF is common in good photographs; without it the picture stays as stored
-        return 1
-    return value if value in _TRANSPOSE else 1
+def _wide_grey(image: Image.Image) -> np.ndarray:
+    """Return the grey values of a picture with more than 8 bits, of [0, 65535].
+
+    Raises:
+        ValueError: they have another range, so that the picture would be nearly black, or cut off.
+    """
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    # What is black all over is black in any range.
+    if low < 0 or high > 65535 or 0 < high <= _DARKEST:
+        raise ValueError(
+            f"grey values from {low} to {high} where white is 65535 ({image.mode}); scale them, or save 8 bits"
+        )
+    return values
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        wide = np.asarray(image)
-        return Image.fromarray((np.clip(wide, 0, 65535) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((_wide_grey(image) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("pixels are floats without a known range; save the picture with 8 bits")
     if image.has_transparency_data:

@@ -2,16 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import JsonValue
+
 from basereward.configuration import Section
 from basereward.data.digests import file_digest
-from basereward.data.images import replacing
+from basereward.data.io import write_json
 from basereward.errors import DataError
 
 FILE_NAME = "manifest.json"
+# The kind of a folder that ``basereward score`` wrote: other content under the same name.
+SCORES = "scores"
 _HASH_KEY = "sha256"
+_COSTS = ("requests", "failed", "without_usage", "prompt_tokens", "completion_tokens", "price", "cost")
 
 
 class Shard(Section):
@@ -39,16 +45,41 @@ class Input(Section):
     sha256: str | None
 
 
+class JudgeUse(Section):
+    """What a judge wrote into a set of pairs, how it was asked, and what that took."""
+
+    name: str
+    wrote: Literal["critiques", "thoughts", "preferences"]
+    prompt: str
+    """The name of its prompt; its digest is in ``identity``."""
+    identity: dict[str, JsonValue]
+    """Everything that is known to decide its answers."""
+    pairs: int
+    """With an answer that was kept."""
+    requests: int
+    """Questions that it was asked."""
+    failed: int
+    """Questions without an answer."""
+    without_usage: int
+    """Answers of which no server told the tokens, those of a model in this process among them."""
+    prompt_tokens: int
+    completion_tokens: int
+    price: tuple[float, float] | None
+    """Of a million tokens of prompts, and of answers, as it was given."""
+    cost: float | None
+    """Of the tokens that were told; in the unit of the price."""
+
+
 class Manifest(Section):
     """What stands in a folder of shards.
 
     ``multimodal`` counts the rows with images or videos; ``drops`` is a ``DropLedger`` as a dictionary; ``steps`` says
-    what was done, in order, each with its name under ``step``; ``contamination`` is a summary of overlaps with
-    benchmarks, if they were looked for.
+    what was done, in order, each with its name under ``step``; ``judges`` wrote annotations or preferences of its rows,
+    here or in an input; ``contamination`` is a summary of overlaps with benchmarks, if they were looked for.
     """
 
     format: Literal[1] = 1
-    kind: Literal["converted", "curated", "mixed"]
+    kind: Literal["converted", "curated", "mixed", "split", "annotated", "distilled"]
     holds: Literal["pairs", "prompts"] = "pairs"
     name: str
     rows: int
@@ -58,16 +89,23 @@ class Manifest(Section):
     inputs: tuple[Input, ...] = ()
     drops: dict[str, Any]
     steps: tuple[dict[str, Any], ...] = ()
+    judges: tuple[JudgeUse, ...] = ()
     contamination: dict[str, Any] | None = None
     created_by: str
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the content as canonical JSON, without the writing version and the examples of drops.
+        """SHA-256 of the content as canonical JSON, without the writing version, examples of drops and costs.
 
         The examples name files of this machine; all else is the same wherever the same data are made.
         """
         content = self.model_dump(mode="json", exclude={"created_by"})
+        for judge in content["judges"]:
+            for name in _COSTS:
+                del judge[name]
+        if not content["judges"]:
+            # So that folders without judges keep the hash that they have.
+            del content["judges"]
         for reason in content["drops"].get("reasons", {}).values():
             reason.pop("examples", None)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -79,11 +117,14 @@ def describe_shard(path: Path, rows: int) -> Shard:
     return Shard(file=path.name, rows=rows, bytes=path.stat().st_size, sha256=file_digest(path))
 
 
+def merged_judges(manifests: Iterable[Manifest | None]) -> tuple[JudgeUse, ...]:
+    """Return what judges wrote into any of several sets, each use once."""
+    return tuple({repr(use): use for one in manifests if one for use in one.judges}.values())
+
+
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write ``manifest.json`` with its own hash, whole or not at all."""
-    content = {**manifest.model_dump(mode="json"), _HASH_KEY: manifest.sha256}
-    with replacing(folder / FILE_NAME) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FILE_NAME, {**manifest.model_dump(mode="json"), _HASH_KEY: manifest.sha256})
 
 
 def read_manifest(folder: Path, verify: bool = False) -> Manifest | None:
@@ -101,8 +142,12 @@ def read_manifest(folder: Path, verify: bool = False) -> Manifest | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("kind") == SCORES:
+            raise DataError(f"{folder} holds scores of basereward score, not the rows that were scored; give those.")
         stored = content.pop(_HASH_KEY)
         manifest = Manifest.model_validate(content)
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{path} is no manifest of this version ({reason}); make the folder again.") from error

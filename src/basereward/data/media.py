@@ -17,6 +17,7 @@ from basereward.errors import RowError
 
 T = TypeVar("T")
 _OUTSIDE = ("/", "..")
+_LONGEST_NAME = 255
 
 
 class ArchivedFile(Mapping[str, Any]):
@@ -62,6 +63,17 @@ def find_file(files: DataFiles, *names: str) -> Stored | None:
             return str(path)
     archives = open_archives(files.folder)
     return next((ArchivedFile(files.folder, name) for name in inside if name in archives), None)
+
+
+def locate_image(image: Any, folder: Path) -> Any:
+    """Return an image of a record as it is, or as the file of an archive in ``folder`` if only that has its path."""
+    # What is longer is an image in base64.
+    if not isinstance(image, str) or len(image) > _LONGEST_NAME or image.startswith("data:"):
+        return image
+    name = posixpath.normpath(image)
+    if name.startswith(_OUTSIDE) or (folder / name).is_file() or name not in open_archives(folder):
+        return image
+    return ArchivedFile(folder, name)
 
 
 def find_image(files: DataFiles, *names: str) -> Stored:

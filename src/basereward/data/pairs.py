@@ -9,9 +9,12 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 
+from basereward.data.arrangement import ReadOptions
+from basereward.data.cache import user_cache
+from basereward.data.reader import Recognised
 from basereward.data.schema import PreferencePair
 from basereward.data.sidecar import SIDECAR_VERSION, Check, Sidecar, measure, remeasure
-from basereward.data.storage import cache_folder, concatenate, read_rows
+from basereward.data.storage import concatenate, read_set
 from basereward.data.validation import DropLedger, parse_row, validate
 from basereward.errors import DataError, MissingFileError
 
@@ -40,19 +43,30 @@ class PairDataset(Sequence[PreferencePair]):
         """Return the pairs at these places, in the order given."""
         return PairDataset(self._rows, self._kept[np.asarray(indices, dtype=np.int64)])
 
+    @property
+    def rows(self) -> list[int]:
+        """The places of the pairs in what was read, counted from 0."""
+        return self._kept.tolist()
+
+    @property
+    def stored(self) -> datasets.Dataset:
+        """The pairs as they are stored, in the layout of ``read_rows``."""
+        return self._rows.select(self._kept)
+
     def sources(self) -> dict[str, int]:
         """Return how many pairs each source has, sorted by name."""
-        return count_sources(self._rows.select(self._kept))
+        return count_sources(self.stored)
 
 
 @dataclass(frozen=True)
 class LoadedPairs:
-    """Usable pairs, their sidecar row by row, the ledger of the dropped, and what each file held by source."""
+    """Usable pairs, their sidecar row by row, the ledger of the dropped, and what each place held by source and was."""
 
     pairs: PairDataset
     sidecar: Sidecar
     ledger: DropLedger
     read: dict[str, dict[str, int]]
+    recognised: dict[str, Recognised]
 
 
 def pair_row(pair: PreferencePair) -> dict[str, Any]:
@@ -80,6 +94,7 @@ def load_pairs(
     check: Check = "full",
     workers: int = 0,
     on_progress: Callable[[int], None] = lambda rows: None,
+    options: ReadOptions | None = None,
 ) -> LoadedPairs:
     """Read files, join them, and keep what is usable.
 
@@ -93,23 +108,29 @@ def load_pairs(
         check: whether images are decoded or only their headers read.
         workers: processes that measure images.
         on_progress: called with the number of rows measured so far.
+        options: how records are read that do not say it by themselves.
 
     Raises:
         MissingFileError: one of the paths does not exist.
         DataError: an unreadable file, a bad row when ``strict``, or no usable row at all.
     """
-    parts = [read_rows(path, split, limit) for path in paths]
+    sets = [read_set(path, split, limit, options) for path in paths]
+    parts = [one.rows for one in sets]
     rows = concatenate(parts)
     sidecar = _cached_sidecar(rows, check, workers, on_progress)
     kept, ledger = validate(rows, sidecar, strict)
     if not kept:
-        raise DataError(f"None of {len(rows)} rows in {', '.join(map(str, paths))} is usable ({ledger.tell()}).")
+        forms = ", ".join(dict.fromkeys(one.recognised.format for one in sets))
+        raise DataError(
+            f"None of {len(rows)} rows in {', '.join(map(str, paths))}, read as {forms}, is usable ({ledger.tell()})."
+        )
     read = {str(path): count_sources(part) for path, part in zip(paths, parts, strict=True)}
-    return LoadedPairs(PairDataset(rows, kept), sidecar.select(kept), ledger, read)
+    recognised = {str(path): one.recognised for path, one in zip(paths, sets, strict=True)}
+    return LoadedPairs(PairDataset(rows, kept), sidecar.select(kept), ledger, read, recognised)
 
 
 def _cached_sidecar(rows: datasets.Dataset, check: Check, workers: int, on_progress: Callable[[int], None]) -> Sidecar:
-    path = cache_folder() / f"{rows._fingerprint}-{check}-{SIDECAR_VERSION}.npz"
+    path = user_cache() / "sidecars" / f"{rows._fingerprint}-{check}-{SIDECAR_VERSION}.npz"
     try:
         stored = Sidecar.load(path, rows._fingerprint)
     except MissingFileError:

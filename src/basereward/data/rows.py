@@ -3,15 +3,16 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from basereward.data.images import image_bytes, pack_images, pack_videos
-from basereward.data.schema import PAIR_KEYS, parse_messages
-from basereward.errors import DataError, RowError
+from basereward.data.io import plain_value
+from basereward.data.messages import parse_messages
+from basereward.data.schema import PAIR_KEYS
+from basereward.errors import RowError
 
 STORED_KEYS = (*PAIR_KEYS, "extra_json", "read_error")
 _BATCH_ROWS = 1000
@@ -40,11 +41,22 @@ def pair_features(decode: bool = False) -> datasets.Features:
     )
 
 
-def pack_row(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a record in the stored layout, image paths resolved against ``folder``.
+def stored_features(decode: bool = False) -> datasets.Features:
+    """Return the Arrow types of a stored row: those of a pair, and why the row is none."""
+    text = datasets.Value("string")
+    return datasets.Features({**pair_features(decode), "read_error": {"reason": text, "message": text}})
 
-    What makes it no canonical record stands under ``read_error`` as ``reason: message``; where a stored row has one
-    already, that one stays.
+
+def refused_row(record: Mapping[str, Any], id: str, source: str, error: RowError) -> dict[str, Any]:
+    """Return the stored row of a record that could not be read: its id and source, and why."""
+    names = {"id": str(record.get("id") or id), "source": str(record.get("source") or source)}
+    return {**dict.fromkeys(STORED_KEYS), **names, "read_error": {"reason": error.reason, "message": str(error)}}
+
+
+def pack_row(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a canonical record in the stored layout, image paths resolved against ``folder``.
+
+    What makes it none stands under ``read_error``; where a stored row has one already, that one stays.
     """
     packed: dict[str, Any] = {**dict.fromkeys(STORED_KEYS), "read_error": row.get("read_error")}
     for key in ("id", "source"):
@@ -60,7 +72,7 @@ def pack_row(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             extra_json=pack_extra(row),
         )
     except RowError as error:
-        packed["read_error"] = packed["read_error"] or f"{error.reason}: {error}"
+        packed["read_error"] = packed["read_error"] or {"reason": error.reason, "message": str(error)}
     return packed
 
 
@@ -68,15 +80,30 @@ def pack_extra(row: Mapping[str, Any], known: Iterable[str] = STORED_KEYS) -> st
     """Return the columns of a record besides the known ones as one JSON object, or None without any.
 
     Raises:
-        DataError: a value that JSON does not hold.
+        RowError: ``malformed`` for a value that JSON does not hold.
     """
-    extra = json.loads(row.get("extra_json") or "{}")
+    extra = read_extra(row.get("extra_json"))
     extra.update({key: value for key, value in row.items() if key not in known and value is not None})
     try:
-        return json.dumps(extra, default=_plain, ensure_ascii=False) if extra else None
+        return json.dumps(extra, default=plain_value, ensure_ascii=False) if extra else None
     except (TypeError, ValueError) as error:
         types = ", ".join(f"{name}: {type(value).__name__}" for name, value in extra.items())
-        raise DataError(f"Extra columns are kept as JSON, but {error} in ({types}); convert or remove it.") from error
+        raise RowError("malformed", f"Extra columns are kept as JSON, but {error} in ({types}); remove it.") from error
+
+
+def read_extra(text: str | None) -> dict[str, Any]:
+    """Return the extra columns that stand in ``extra_json``.
+
+    Raises:
+        RowError: ``malformed`` if they are no JSON object.
+    """
+    try:
+        extra = json.loads(text or "{}")
+    except (TypeError, ValueError) as error:
+        raise RowError("malformed", f"The column extra_json holds no JSON ({error}); expected an object.") from error
+    if not isinstance(extra, dict):
+        raise RowError("malformed", f"The column extra_json holds {type(extra).__name__}, expected a JSON object.")
+    return extra
 
 
 def row_images(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -125,9 +152,3 @@ def _pack_numbers(name: str, values: Any) -> list[float]:
         return numbers
     except (TypeError, ValueError) as error:
         raise RowError("malformed", f"Expected finite numbers under {name!r}, found {values!r}.") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    raise TypeError(f"found {type(value).__name__}")

@@ -10,15 +10,15 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from basereward.data.images import place_image, replacing
+from basereward.data.images import place_image
+from basereward.data.io import replacing
 from basereward.data.manifest import Manifest, Shard, describe_shard, write_manifest
 from basereward.data.rows import batch_rows, embed_images, map_images, row_images
+from basereward.data.work import PARTIAL, Work
 from basereward.errors import DataError, RowError
 
 # How images are stored: their bytes inside the shards, or paths relative to the folder.
 ImageStore = Literal["bytes", "paths"]
-# Ends the name of a folder that is not complete.
-PARTIAL = ".partial"
 SHARD_ROWS = 50_000
 SHARD_BYTES = 256 * 2**20
 Row = dict[str, Any]
@@ -92,15 +92,14 @@ def check_free(out: Path) -> None:
         raise DataError(f"{out} holds something else; give another folder with --out, or delete it.")
 
 
-def publish(manifest: Manifest, out: Path) -> None:
-    """Write the manifest into the partial folder of ``out``, remove what it does not list, and give it its name."""
-    partial = partial_folder(out)
+def publish(manifest: Manifest, work: Work) -> None:
+    """Write the manifest into the work folder, remove the shards that it does not list, and give it its name."""
     listed = {shard.file for shard in manifest.shards}
-    for stray in [*partial.glob("shard-*.parquet"), *partial.glob(".*.tmp")]:
+    for stray in work.folder.glob("shard-*.parquet"):
         if stray.name not in listed:
             stray.unlink()
-    write_manifest(manifest, partial)
-    partial.rename(out)
+    write_manifest(manifest, work.folder)
+    work.publish()
 
 
 def _write_shard(records: Iterable[Sequence[Row]], path: Path, schema: pa.Schema) -> int:

@@ -2,26 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zipfile import BadZipFile
 
 import datasets
 import numpy as np
+import pyarrow as pa
 
-from basereward.data.images import ImageSize, VideoSize, image_size, load_image, replacing, video_size
-from basereward.data.storage import iterate_rows
+from basereward.data.columns import column, count_text_bytes, list_counts
+from basereward.data.images import ImageSize, VideoSize, image_size, load_image, video_size
+from basereward.data.io import replacing
+from basereward.data.parquet import batch_records
+from basereward.data.processes import map_shared
+from basereward.data.rows import stored_features
 from basereward.errors import DataError, MissingFileError, RowError
 
 Check = Literal["full", "header"]
-TEXTS = ("prompt", "chosen", "rejected")
 # Part of the name of a cached file; grows with the arrays in it.
-SIDECAR_VERSION = 2
+SIDECAR_VERSION = 3
 _CHUNK_ROWS = 64
 _ARRAYS = ("image_sizes", "offsets", "video_sizes", "video_offsets", "text_bytes")
 
@@ -46,7 +47,7 @@ class Sidecar:
 
     ``image_sizes`` is ``[images, 2]`` (width, height) over all rows, ``offsets`` ``[rows + 1]`` says where each row's
     begin; ``video_sizes`` is ``[videos, 3]`` (frames, width, height) with ``video_offsets``; ``text_bytes`` is
-    ``[rows, 3]`` UTF-8 bytes of ``TEXTS``. A row with a problem has no sizes of images or videos.
+    ``[rows, 3]`` UTF-8 bytes of ``REQUIRED_KEYS``. A row with a problem has no sizes of images or videos.
     """
 
     fingerprint: str
@@ -88,6 +89,7 @@ class Sidecar:
         """Write the sidecar as one ``.npz`` file, whole or not at all."""
         about = {"fingerprint": self.fingerprint, "check": self.check, "problems": list(self.problems.items())}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
+        # As bytes: a text in an array would be stored with four bytes for each character.
         encoded = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, about=encoded, **arrays)
@@ -148,6 +150,7 @@ def remeasure(sidecar: Sidecar, dataset: datasets.Dataset) -> Sidecar:
     if not sidecar.problems:
         return sidecar
     again = measure(dataset.select(list(sidecar.problems)), sidecar.check)
+    # Behind the old rows stand the new ones, each of which takes the place of the row that it is of.
     order = np.arange(len(sidecar))
     order[list(sidecar.problems)] = len(sidecar) + np.arange(len(again))
     both = _join([sidecar, again], sidecar.fingerprint, sidecar.check)
@@ -155,27 +158,13 @@ def remeasure(sidecar: Sidecar, dataset: datasets.Dataset) -> Sidecar:
 
 
 def _measure_chunks(dataset: datasets.Dataset, check: Check, workers: int) -> Iterator[Sidecar]:
-    if workers <= 1:
-        rows = iterate_rows(dataset)
-        while chunk := list(islice(rows, _CHUNK_ROWS)):
-            yield _measure_rows(chunk, check)
-        return
-    # Spawned, not forked: the caller may hold threads or a CUDA context.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_set_work, initargs=(dataset, check))
-    with pool:
-        yield from pool.map(_measure_shared, range(0, len(dataset), _CHUNK_ROWS))
+    # The arrow format never decodes images, whatever the features of the dataset say.
+    shared = (dataset.with_format("arrow"), check)
+    yield from map_shared(_measure_chunk, shared, range(0, len(dataset), _CHUNK_ROWS), workers)
 
 
-_work: list[Any] = []
-
-
-def _set_work(dataset: datasets.Dataset, check: Check) -> None:
-    _work[:] = dataset, check
-
-
-def _measure_shared(start: int) -> Sidecar:
-    dataset, check = _work
-    return _measure_rows(iterate_rows(dataset.select(range(start, min(start + _CHUNK_ROWS, len(dataset))))), check)
+def _measure_chunk(rows: datasets.Dataset, check: Check, start: int) -> Sidecar:
+    return _measure_rows(rows[start : start + _CHUNK_ROWS], check)
 
 
 def measure_media(row: Mapping[str, Any], check: Check) -> Media:
@@ -191,29 +180,31 @@ def measure_media(row: Mapping[str, Any], check: Check) -> Media:
     return Media(images, videos)
 
 
-def _measure_rows(rows: Iterable[Mapping[str, Any]], check: Check) -> Sidecar:
+def _measure_rows(table: pa.Table, check: Check) -> Sidecar:
     images: list[ImageSize] = []
     videos: list[VideoSize] = []
-    offsets, video_offsets, text_bytes, problems = [0], [0], [], {}
-    for number, row in enumerate(rows):
-        text_bytes.append([_count_bytes(row[name] or ()) for name in TEXTS])
+    problems = {}
+    media = table.select(["images", "videos"])
+    counts = [list_counts(column(media, name)).copy() for name in ("images", "videos")]
+    shown = np.flatnonzero(counts[0] + counts[1])
+    # Only rows that show something become Python objects.
+    for number, row in zip(shown.tolist(), batch_records(media.take(shown)), strict=True):
         try:
             own = measure_media(row, check)
         except RowError as error:
             problems[number] = Problem(error.reason, str(error))
+            counts[0][number] = counts[1][number] = 0
         else:
             images += own.images
             videos += own.videos
-        offsets.append(len(images))
-        video_offsets.append(len(videos))
     return Sidecar(
         fingerprint="",
         check=check,
         image_sizes=np.array(images, dtype=np.int32).reshape(-1, 2),
-        offsets=np.array(offsets, dtype=np.int64),
+        offsets=np.concatenate([[0], np.cumsum(counts[0], dtype=np.int64)]),
         video_sizes=np.array(videos, dtype=np.int32).reshape(-1, 3),
-        video_offsets=np.array(video_offsets, dtype=np.int64),
-        text_bytes=np.array(text_bytes, dtype=np.int64).reshape(-1, 3),
+        video_offsets=np.concatenate([[0], np.cumsum(counts[1], dtype=np.int64)]),
+        text_bytes=count_text_bytes(table),
         problems=problems,
     )
 
@@ -224,12 +215,9 @@ def _measure_image(image: Mapping[str, Any], check: Check) -> ImageSize:
     return ImageSize(*load_image(image).size)
 
 
-def _count_bytes(messages: Sequence[Mapping[str, Any]]) -> int:
-    return sum(len((part["text"] or "").encode()) for message in messages for part in message["content"] or ())
-
-
 def _join(parts: Sequence[Sidecar], fingerprint: str, check: Check) -> Sidecar:
-    parts = [_measure_rows([], check), *parts]
+    # An empty part gives the arrays their types where there is no other.
+    parts = [_measure_rows(stored_features().arrow_schema.empty_table(), check), *parts]
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     return Sidecar(
         fingerprint,
@@ -249,6 +237,8 @@ def _join(parts: Sequence[Sidecar], fingerprint: str, check: Check) -> Sidecar:
 
 def _take(sizes: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the sizes of these rows alone, and where each row's begin."""
+    # A row's sizes are a run of ``counts`` values from its offset on. The running number of the result, moved by how
+    # far each run lies from where it stood, is the place of every value: no loop over rows.
     counts = np.diff(offsets)[rows]
     own = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return sizes[np.repeat(offsets[rows] - own[:-1], counts) + np.arange(own[-1])], own

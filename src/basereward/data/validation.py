@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import datasets
+import numpy as np
 
-from basereward.data.schema import PreferencePair, parse_pair
+from basereward.data.columns import must_be_parsed
+from basereward.data.parsing import parse_pair
+from basereward.data.places import iterate_rows
+from basereward.data.schema import PreferencePair
 from basereward.data.sidecar import Sidecar
-from basereward.data.storage import iterate_rows, unpack_row
+from basereward.data.storage import unpack_row
 from basereward.errors import DataError, RowError
 
 DROP_REASONS: dict[str, str] = {
@@ -29,6 +33,7 @@ DROP_REASONS: dict[str, str] = {
     "too_long": "The tokens of the row exceed the maximum length.",
 }
 EXAMPLES_KEPT = 3
+_BATCH_ROWS = 1000
 
 
 @dataclass
@@ -113,20 +118,31 @@ def validate(dataset: datasets.Dataset, sidecar: Sidecar, strict: bool = False) 
             f"The sidecar is of {len(sidecar)} rows of dataset {sidecar.fingerprint}, the dataset is "
             f"{len(dataset)} rows of {dataset._fingerprint}; measure this dataset."
         )
-    kept: list[int] = []
+    bad = _find_bad(dataset, sidecar)
     ledger = DropLedger()
-    for number, row in enumerate(iterate_rows(dataset)):
+    for number, (name, error) in sorted(bad.items()):
+        message = f"Row {number} (id {name!r}): {error}"
+        if strict:
+            hint = "Repair or remove it, or read without strict to drop and count such rows."
+            raise DataError(f"[{error.reason}] {message} {hint}") from error
+        ledger.add(error.reason, message)
+    is_kept = np.ones(len(dataset), dtype=bool)
+    is_kept[list(bad)] = False
+    return Validated(np.flatnonzero(is_kept).tolist(), ledger)
+
+
+def _find_bad(dataset: datasets.Dataset, sidecar: Sidecar) -> dict[int, tuple[str, RowError]]:
+    """Return the id and the problem of every row that is no pair, by number; only rows that look wrong are parsed."""
+    masks = [np.empty(0, dtype=bool)]
+    for table in dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS):
+        masks += [must_be_parsed(batch) for batch in table.to_batches()]
+    asked = np.union1d(np.flatnonzero(np.concatenate(masks)), list(sidecar.problems)).astype(np.int64)
+    bad = {}
+    for number, row in zip(asked.tolist(), iterate_rows(dataset.select(asked)), strict=True):
         try:
             parse_row(row, number)
             if number in sidecar.problems:
                 raise RowError(*sidecar.problems[number])
         except RowError as error:
-            found = str(error).removeprefix(f"Row {row['id']!r}: ")
-            message = f"Row {number} (id {row['id']!r}): {found}"
-            if strict:
-                hint = "Repair or remove it, or read without strict to drop and count such rows."
-                raise DataError(f"[{error.reason}] {message} {hint}") from error
-            ledger.add(error.reason, message)
-        else:
-            kept.append(number)
-    return Validated(kept, ledger)
+            bad[number] = row["id"], error
+    return bad

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
 from basereward.data.images import VideoSize
 from basereward.data.schema import PartType
-from basereward.encoding.media import Clip, EncodedImages, Expansion, IntArray, Positions, text_positions
+from basereward.encoding.facts import processor_facts
+from basereward.encoding.media import Clip, EncodedImages, Expansion, Positions, text_positions
 from basereward.encoding.vision import processor_backend
 
 
@@ -47,10 +49,10 @@ class InternVision:
         area = _tile_area(self.image_processor)
         return {"min": self.image_processor.min_patches * area, "max": self.image_processor.max_patches * area}
 
-    def describe(self) -> dict[str, Any]:
-        """Return the configurations of both processors, and the tokens of a tile."""
-        described = {"image": self.image_processor.to_dict(), "video": self.video_processor.to_dict()}
-        return {**described, "tile": self._tile}
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the facts of both processors, and the tokens of a tile."""
+        image = {**processor_facts(self.image_processor), "tile_tokens": self._tile}
+        return {"image_processor": image, "video_processor": processor_facts(self.video_processor)}
 
     def encode(self, items: Sequence[Image.Image | Clip]) -> EncodedImages:
         """Cut images into tiles, resize frames, and normalise."""
@@ -72,11 +74,11 @@ class InternVision:
         """Return the tokens of all frames, which are counted and have no time."""
         return self._expand_frames(size.frames)
 
-    def positions(self, ids: IntArray, images: EncodedImages | None) -> Positions:
+    def positions(self, ids: Int[np.ndarray, " token"], images: EncodedImages | None) -> Positions:
         """Return 0, 1, 2, ..."""
         return text_positions(ids, axes=1)
 
-    def dummy_ids(self, kind: PartType = "image") -> IntArray:
+    def dummy_ids(self, kind: PartType = "image") -> Int[np.ndarray, " token"]:
         """Return start, the tokens of one tile, end."""
         return np.array([self._around_ids[0], *self.pad_ids * self._tile, self._around_ids[1]], dtype=np.int64)
 

@@ -36,7 +36,8 @@ class TreeLayout:
     def __init__(self, trees: tuple[Tree, ...]) -> None:
         self.trees = trees
         spans = [span for tree in trees for span in (tree.prefix, *tree.responses)]
-        # Lengths of all spans in row order: each prompt, then its responses.
+        # Lengths of all spans in row order: each prompt, then its responses. Host integers, because a length that is
+        # read from the device stops every layer until the device has caught up.
         self.sizes = tuple(span.end - span.start for span in spans)
         self._varlen: VarlenIndex | None = None
 
@@ -70,6 +71,8 @@ class VarlenIndex(NamedTuple):
 
 
 def _index(layout: TreeLayout, device: torch.device) -> VarlenIndex:
+    # Causal attention of a kernel is aligned at the end: the last query sees all keys, the one before all but one. So a
+    # response as queries, over its prompt and itself as keys, is a causal segment, and needs no mask.
     keys = [
         torch.cat([_range(tree.prefix), _range(span)]) if span is not tree.prefix else _range(span)
         for tree in layout.trees
@@ -100,6 +103,7 @@ def unpack(batch: GroupBatch, layout: TreeLayout) -> SequenceBatch:
 
     ``images`` indexes the row's images once for every sequence that shows them.
     """
+    # Groups without responses, the dummies, come last: whatever is indexed by response needs no gaps for them.
     order = [(int(group), Span(start, end)) for group, start, end in batch["responses"].tolist()]
     childless = [number for number, tree in enumerate(layout.trees) if not tree.responses]
     rows = [torch.cat([_range(layout.trees[group].prefix), _range(span)]) for group, span in order]
@@ -107,6 +111,8 @@ def unpack(batch: GroupBatch, layout: TreeLayout) -> SequenceBatch:
     lengths = torch.tensor([len(row) for row in rows])
     device = batch["input_ids"].device
     mask: Bool[Tensor, "sequence token"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    # Row by row, the true places of the mask take the places of the packed row; the padding points at its first token
+    # and is masked out below.
     index = torch.zeros(mask.shape, dtype=torch.long).masked_scatter(mask, torch.cat(rows)).to(device)
     mask = mask.to(device)
     owners = batch["image_groups"].tolist() if "image_groups" in batch else []

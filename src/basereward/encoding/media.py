@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from basereward.data.schema import PartType
-
-IntArray = NDArray[np.int64]
 
 
 class Clip(NamedTuple):
@@ -50,11 +47,6 @@ class EncodedImages(NamedTuple):
     expansions: list[Expansion]
     rope: Mapping[str, Any] = {}
 
-    @property
-    def token_counts(self) -> list[int]:
-        """Pad tokens of each item."""
-        return [sum(expansion.counts) for expansion in self.expansions]
-
 
 class Positions(NamedTuple):
     """Rotary positions of a prefix and the position at which every response continues."""
@@ -63,6 +55,6 @@ class Positions(NamedTuple):
     following: int
 
 
-def text_positions(ids: IntArray, axes: int) -> Positions:
+def text_positions(ids: Int[np.ndarray, " token"], axes: int) -> Positions:
     """Return 0, 1, 2, ... on every axis."""
     return Positions(np.tile(np.arange(len(ids), dtype=np.int64), (axes, 1)), len(ids))

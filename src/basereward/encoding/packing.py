@@ -28,6 +28,23 @@ class CostModel:
         return length.total + self.attention * attended + self.image * length.image_tokens
 
 
+def fill_rows(sizes: Sequence[int], cap: int) -> list[list[int]]:
+    """Put items into rows of at most ``cap``, those of similar size together; a larger item gets a row of its own.
+
+    Returns:
+        Item indices of each row.
+    """
+    rows: list[list[int]] = []
+    filled = 0
+    for item in sorted(range(len(sizes)), key=lambda item: sizes[item]):
+        if not rows or filled + sizes[item] > cap:
+            rows.append([])
+            filled = 0
+        rows[-1].append(item)
+        filled += sizes[item]
+    return rows
+
+
 def balanced_bins(costs: Sequence[float], bins: int) -> list[list[int]]:
     """Split items into bins of nearly equal cost: the dearest first, each into the cheapest bin so far.
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
 from basereward.data.images import VideoSize
 from basereward.data.schema import PartType
-from basereward.encoding.media import Clip, EncodedImages, Expansion, IntArray, Positions, text_positions
+from basereward.encoding.facts import processor_facts
+from basereward.encoding.media import Clip, EncodedImages, Expansion, Positions, text_positions
 from basereward.encoding.vision import processor_backend
 from basereward.errors import RowError
 
@@ -56,9 +58,10 @@ class QwenVision:
         size = self.image_processor.size
         return {"min": size["shortest_edge"], "max": size["longest_edge"]}
 
-    def describe(self) -> dict[str, Any]:
-        """Return the configurations of both processors."""
-        return {"image": self.image_processor.to_dict(), "video": self.video_processor.to_dict()}
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the facts of both processors."""
+        both = {"image_processor": self.image_processor, "video_processor": self.video_processor}
+        return {name: processor_facts(processor) for name, processor in both.items()}
 
     def encode(self, items: Sequence[Image.Image | Clip]) -> EncodedImages:
         """Resize, normalise and cut into patches."""
@@ -88,11 +91,11 @@ class QwenVision:
         steps = -(-size.frames // self.video_processor.temporal_patch_size)
         return self._expand("video", (steps, 1, patches // steps), fps, size.frames)
 
-    def positions(self, ids: IntArray, images: EncodedImages | None) -> Positions:
+    def positions(self, ids: Int[np.ndarray, " token"], images: EncodedImages | None) -> Positions:
         """Return temporal, height and width positions; the continuation is that of one more text token."""
         return mrope_positions(self._rope_model, ids, images)
 
-    def dummy_ids(self, kind: PartType = "image") -> IntArray:
+    def dummy_ids(self, kind: PartType = "image") -> Int[np.ndarray, " token"]:
         """Return start, one pad token, end."""
         return np.array([self._around[0], self.pad_ids[self.kinds.index(kind)], self._around[1]], dtype=np.int64)
 
@@ -150,7 +153,7 @@ class Qwen3Vision(QwenVision):
         return Expansion(kind, text, (int(np.prod(area)) // self._merge**2,) * steps)
 
 
-def mrope_positions(rope_model: Any, ids: IntArray, images: EncodedImages | None) -> Positions:
+def mrope_positions(rope_model: Any, ids: Int[np.ndarray, " token"], images: EncodedImages | None) -> Positions:
     """Return what the backbone's ``get_rope_index`` gives a prefix; responses go on where one more text token stands.
 
     The largest position plus one would be wrong behind a video, whose time runs further than the text after it.

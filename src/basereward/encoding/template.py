@@ -1,24 +1,38 @@
-"""Conversations as token ids: equal to the chat template's own, with user text that can never become control tokens."""
+"""Response groups as token trees: ids equal to those of the chat template, shared prompts, images in their places."""
 
-import hashlib
-import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2.exceptions import TemplateError as JinjaError
-from tokenizers import Tokenizer
+from jaxtyping import Int
 
+from basereward.data.digests import image_key
 from basereward.data.images import ImageLimits, VideoSize, load_frames, load_image
-from basereward.data.schema import Message, Messages, PartType, ResponseGroup, count_parts
-from basereward.encoding.media import Clip, EncodedImages, Expansion, IntArray, Positions, text_positions
+from basereward.data.schema import Messages, PartType, ResponseGroup, count_parts
+from basereward.encoding.conversation import ChatTemplate
+from basereward.encoding.facts import InputFacts, digest
+from basereward.encoding.media import Clip, EncodedImages, Expansion, Positions, text_positions
+from basereward.encoding.memory import PromptMemory
+from basereward.encoding.text import Memo, TextEncoder, any_of
 from basereward.encoding.vision import VisionEncoding
 from basereward.errors import RowError, TemplateError
 
-# Private-use characters stand for a text part while the template is rendered around it.
-_SENTINEL = re.compile("\ue000([0-9]+)\ue001")
+
+class Removed(NamedTuple):
+    """Characters of text that the chat template itself leaves out: of the prompt, and of every response."""
+
+    prompt: int = 0
+    responses: tuple[int, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All of them; those of the prompt once."""
+        return self.prompt + sum(self.responses)
+
+
+NOTHING_REMOVED = Removed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +42,50 @@ class EncodedGroup:
     ``answer_lengths`` are the tokens of each response after the generation prompt, for length normalisation.
     """
 
-    prefix: IntArray
-    suffixes: tuple[IntArray, ...]
+    prefix: Int[np.ndarray, " prefix"]
+    suffixes: tuple[Int[np.ndarray, " _"], ...]
     positions: Positions
     answer_lengths: tuple[int, ...]
     images: EncodedImages | None = None
+    removed: Removed = NOTHING_REMOVED
 
     @property
     def tokens(self) -> int:
         """Tokens computed for this group."""
         return len(self.prefix) + sum(map(len, self.suffixes))
 
+    @property
+    def removed_counts(self) -> tuple[int, ...]:
+        """Characters of each response that the chat template leaves out."""
+        return self.removed.responses or (0,) * len(self.suffixes)
+
+    def take(self, members: Sequence[int]) -> "EncodedGroup":
+        """Return the group with some of its responses, in the order given."""
+        return replace(
+            self,
+            suffixes=tuple(self.suffixes[member] for member in members),
+            answer_lengths=tuple(self.answer_lengths[member] for member in members),
+            removed=self.removed._replace(responses=tuple(self.removed_counts[member] for member in members)),
+        )
+
 
 class EncodedPrompt(NamedTuple):
     """A prompt up to the place where a model goes on."""
 
-    ids: IntArray
+    ids: Int[np.ndarray, " token"]
     images: EncodedImages | None
 
 
 class GroupLength(NamedTuple):
-    """Tokens of a group, known without decoding an image; ``image_tokens`` counts those of videos too."""
+    """Tokens of a group, known without decoding an image; ``image_tokens`` counts those of videos too.
+
+    ``removed`` counts the characters that the chat template leaves out.
+    """
 
     prefix: int
     suffixes: tuple[int, ...]
     image_tokens: int
+    removed: int = 0
 
     @property
     def total(self) -> int:
@@ -65,6 +98,21 @@ class GroupLength(NamedTuple):
         return self.prefix + max(self.suffixes, default=0)
 
 
+class _Conversation(NamedTuple):
+    """The ids of a conversation, and the characters that its template left out, message by message."""
+
+    ids: Int[np.ndarray, " token"]
+    removed: tuple[int, ...]
+
+
+class _Tree(NamedTuple):
+    """All conversations of a group, and how many tokens they share."""
+
+    ids: list[Int[np.ndarray, " _"]]
+    split: int
+    removed: Removed
+
+
 class Template:
     """Encodes groups with the tokenizer, chat template and vision encoding of one backbone.
 
@@ -74,7 +122,13 @@ class Template:
             string.
         axes: rotary position axes: 3 for M-RoPE, 1 otherwise.
         max_length: the longest sequence (prompt and one response) in tokens; longer ones are refused, never cut.
+        positions: how many tokens the backbone itself can place; None if nothing says so.
+
+    Attributes:
+        memory: what is kept of texts and images from one group to the next; by default nothing.
     """
+
+    memory: PromptMemory | None = None
 
     def __init__(
         self,
@@ -83,27 +137,50 @@ class Template:
         axes: int = 1,
         max_length: int | None = None,
         image_limits: ImageLimits | None = None,
+        positions: int | None = None,
     ) -> None:
         if not isinstance(processor.chat_template, str):
             raise TemplateError("The backbone has no single chat template; add chat_template.jinja to its folder.")
         self.processor = processor
-        self.tokenizer = tokenizer = processor.tokenizer if vision else processor
+        self.tokenizer = processor.tokenizer if vision else processor
         self.chat_template: str = processor.chat_template
         self.vision = vision
         self.axes = axes
         self.max_length = max_length
+        self.positions = positions
         self.image_limits = image_limits or ImageLimits()
-        self._added = {token.content: index for index, token in tokenizer.added_tokens_decoder.items()}
         self._placeholders = {text: kind for kind, text in vision.placeholders.items()} if vision else {}
-        self._placeholder_pattern = _any_of(self._placeholders)
-        self._control_pattern = _any_of([*self._added, *self._placeholders])
-        self._plain = _without_added_tokens(tokenizer)
+        self._placeholder_pattern = any_of(self._placeholders)
+        self._encoder = TextEncoder(self.tokenizer, self._placeholders)
+        # Text templates render a list of parts as nothing at all.
+        self._chat = ChatTemplate(self.tokenizer, self.chat_template, self._encoder.control, is_flat=vision is None)
+        # A tokenizer's own apply_chat_template adds nothing around what was rendered; a processor's calls the tokenizer
+        # as for any text, unless the template has written the first token itself.
+        self._frame = self._encoder.frame if vision else ((), ())
+
+    @cached_property
+    def facts(self) -> InputFacts:
+        """Everything that decides ids and pixels."""
+        named = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items()}
+        written = {name: token for name, token in named.items() if name in self.chat_template}
+        processors = self.vision.describe() if self.vision else {}
+        return InputFacts(
+            tokenizer=self._encoder.facts,
+            chat_template=digest(self.chat_template),
+            special_tokens={**written, "around": [list(part) for part in self._frame]},
+            image_processor=processors.get("image_processor", {}),
+            video_processor=processors.get("video_processor", {}),
+        )
 
     @property
     def hash(self) -> str:
-        """A fingerprint of everything that decides the ids: template, added tokens and vocabulary size."""
-        facts = [self.chat_template, sorted(self._added.items()), self.tokenizer.vocab_size, self.axes]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        """A fingerprint of everything that decides ids and pixels."""
+        return self.facts.hash
+
+    @property
+    def control(self) -> frozenset[str]:
+        """The strings that stand for control tokens and placeholders where the chat template writes them."""
+        return self._encoder.control
 
     def encode(self, group: ResponseGroup) -> EncodedGroup:
         """Encode a group with its images and videos.
@@ -114,12 +191,16 @@ class Template:
         """
         images = self._encode_images(group)
         expansions = images.expansions if images else []
-        ids = self._conversations(group, expansions)
-        split = self._shared(group.id, ids)
-        prefix = ids[0][:split]
+        memo: Memo = self.memory.texts if self.memory else {}
+        tree = self._lay_out(group, expansions, memo)
+        prefix = tree.ids[0][: tree.split]
         positions = self.vision.positions(prefix, images) if self.vision else text_positions(prefix, self.axes)
-        suffixes = tuple(sequence[split:] for sequence in ids)
-        return EncodedGroup(prefix, suffixes, positions, self._answer_lengths(group, ids, expansions), images)
+        suffixes = tuple(sequence[tree.split :] for sequence in tree.ids)
+        in_prompt = expansions[: count_parts(group.prompt, "image") + count_parts(group.prompt, "video")]
+        # Whole conversations without a common first message have no common generation prompt either.
+        opening = self._encode(group.prompt, in_prompt, True, memo).ids if group.prompt else prefix[:0]
+        answers = tuple(len(own) - common_length([opening, own]) for own in tree.ids)
+        return EncodedGroup(prefix, suffixes, positions, answers, images, tree.removed)
 
     def encode_prompt(self, group: ResponseGroup) -> EncodedPrompt:
         """Encode the prompt of a group with its images and videos, and the generation prompt; responses are not read.
@@ -146,22 +227,21 @@ class Template:
             RowError: text is malformed, or ``too_long``.
             TemplateError: as ``encode``.
         """
-        if not image_sizes and not video_sizes:
-            expansions = []
-        else:
+        expansions: list[Expansion] = []
+        if image_sizes or video_sizes:
             vision = self._require_vision(group.id)
             images = [vision.expand_image(*size) for size in image_sizes]
             rates = [video.fps for video in group.videos]
             videos = [vision.expand_video(size, fps) for size, fps in zip(video_sizes, rates, strict=True)]
             expansions = _in_order(group, images, videos)
-        ids = self._conversations(group, expansions)
-        split = self._shared(group.id, ids)
+        tree = self._lay_out(group, expansions, {})
+        suffixes = tuple(len(sequence) - tree.split for sequence in tree.ids)
         tokens = sum(sum(expansion.counts) for expansion in expansions)
-        return GroupLength(split, tuple(len(sequence) - split for sequence in ids), tokens)
+        return GroupLength(tree.split, suffixes, tokens, tree.removed.total)
 
     def conversation_ids(
         self, messages: Messages, expansions: Sequence[Expansion] = (), prompt: bool = False
-    ) -> IntArray:
+    ) -> Int[np.ndarray, " token"]:
         """Return the ids of a whole conversation: those of ``apply_chat_template``, images and videos expanded.
 
         Args:
@@ -173,122 +253,95 @@ class Template:
             RowError: ``malformed``: text that is no Unicode.
             TemplateError: the template loses text, or its placeholders are not those of the expansions.
         """
-        return self._ids(messages, expansions, prompt, self._names_control_tokens(messages))
+        return self._encode(messages, expansions, prompt, {}).ids
 
-    def _names_control_tokens(self, messages: Messages) -> bool:
-        """Whether text holds an added token, also one that only joining the parts of a message would make."""
-        return any(self._control_pattern.search(message.text) for message in messages)
+    def render(self, messages: Messages, prompt: bool = False) -> str:
+        """Return the text of a conversation as the chat template writes it, images and videos as their placeholders.
 
-    def _ids(self, messages: Messages, expansions: Sequence[Expansion], prompt: bool, apart: bool) -> IntArray:
-        texts = [part.text for message in messages for part in message.content if part.type == "text"]
-        for text in texts:
-            _check_unicode(text)
-        if apart:
-            ids = self._encode_apart(messages, texts, expansions, prompt)
-        else:
-            rendered = self._render(messages, prompt)
-            lost = [text for text in texts if text.strip() not in rendered]
-            if lost:
-                raise TemplateError(f"The chat template loses or cuts text: {lost[0][:80]!r}.")
-            (filled,) = self._fill([rendered], expansions)
-            ids = self.tokenizer.encode(filled, add_special_tokens=False)
-        return self._repeat_pads(np.array(ids, dtype=np.int64), expansions)
+        Raises:
+            RowError: ``malformed``: text that is no Unicode.
+            TemplateError: the template loses text.
+        """
+        rendered = self._chat.render(messages, prompt)
+        return rendered.hidden.restore(rendered.text)
 
-    def _conversations(self, group: ResponseGroup, expansions: Sequence[Expansion]) -> list[IntArray]:
+    def _encode(self, messages: Messages, expansions: Sequence[Expansion], prompt: bool, memo: Memo) -> _Conversation:
+        rendered = self._chat.render(messages, prompt)
+        ids = self._encoder.encode(self._fill(rendered.text, expansions), rendered.hidden, memo)
+        first = self.tokenizer.bos_token
+        if first is None or not rendered.text.startswith(first):
+            ids = [*self._frame[0], *ids, *self._frame[1]]
+        return _Conversation(self._repeat_pads(np.array(ids, dtype=np.int64), expansions), rendered.removed)
+
+    def _lay_out(self, group: ResponseGroup, expansions: Sequence[Expansion], memo: Memo) -> _Tree:
         if not group.responses:
             raise TemplateError(f"Group {group.id!r} has no responses; expected at least one.")
         if any(part.type != "text" for message in group.prompt for part in message.content):
             self._require_vision(group.id)
-        return [self.conversation_ids(group.prompt + response.messages, expansions) for response in group.responses]
+        whole = [
+            self._encode(group.prompt + response.messages, expansions, False, memo) for response in group.responses
+        ]
+        ids = [conversation.ids for conversation in whole]
+        self._check_length(group.id, max(map(len, ids)))
+        split = shared_prefix(ids)
+        if self.vision and any(np.isin(own[split:], self.vision.pad_ids).any() for own in ids):
+            raise TemplateError(
+                f"Group {group.id!r} has an image after its shared prefix; "
+                "a response with images needs a group of its own."
+            )
+        turns = len(group.prompt)
+        of_responses = tuple(sum(conversation.removed[turns:]) for conversation in whole)
+        return _Tree(ids, split, Removed(sum(whole[0].removed[:turns]), of_responses))
 
-    def _answer_lengths(
-        self, group: ResponseGroup, ids: Sequence[IntArray], expansions: Sequence[Expansion]
-    ) -> tuple[int, ...]:
-        """Count the tokens after the generation prompt, which is encoded in the way of each conversation."""
-        in_prompt = expansions[: count_parts(group.prompt, "image") + count_parts(group.prompt, "video")]
-        ways = [self._names_control_tokens(group.prompt + response.messages) for response in group.responses]
-        openings = {apart: self._ids(group.prompt, in_prompt, True, apart) for apart in set(ways)}
-        return tuple(len(own) - common_length([openings[apart], own]) for own, apart in zip(ids, ways, strict=True))
+    def _check_length(self, name: str, length: int) -> None:
+        """Refuse a sequence before anything is allocated for it; it fails alone, and nothing is cut."""
+        if self.max_length and length > self.max_length:
+            raise RowError(
+                "too_long", f"{name!r} has {length} tokens, more than max_length {self.max_length}; raise it."
+            )
+        if self.positions and length > self.positions:
+            raise RowError(
+                "too_long",
+                f"{name!r} has {length} tokens, more than the model's {self.positions} positions; shorten it.",
+            )
 
     def _encode_images(self, group: ResponseGroup) -> EncodedImages | None:
         if not group.images and not group.videos:
             return None
         vision = self._require_vision(group.id)
-        images = [load_image(image, self.image_limits) for image in group.images]
-        clips = [Clip(load_frames(video.frames, self.image_limits), video.fps) for video in group.videos]
-        return vision.encode(_in_order(group, images, clips))
+
+        def encode() -> EncodedImages:
+            images = [load_image(image, self.image_limits) for image in group.images]
+            clips = [Clip(load_frames(video.frames, self.image_limits), video.fps) for video in group.videos]
+            return vision.encode(_in_order(group, images, clips))
+
+        return self.memory.images.get_or_make(_images_key(group), encode) if self.memory else encode()
 
     def _require_vision(self, group_id: str) -> VisionEncoding:
         if self.vision is None:
             raise TemplateError(f"Group {group_id!r} has images or videos, but this backbone reads text only.")
         return self.vision
 
-    def _shared(self, group_id: str, ids: Sequence[IntArray]) -> int:
-        length = max(map(len, ids))
-        if self.max_length and length > self.max_length:
-            raise RowError(
-                "too_long", f"{group_id!r} has {length} tokens, more than max_length {self.max_length}; raise it."
-            )
-        split = shared_prefix(ids)
-        if self.vision and any(np.isin(own[split:], self.vision.pad_ids).any() for own in ids):
-            raise TemplateError(
-                f"Group {group_id!r} has an image after its shared prefix; "
-                "a response with images needs a group of its own."
-            )
-        return split
-
-    def _render(self, messages: Sequence[Message], prompt: bool) -> str:
-        plain = [message.to_dict() for message in messages]
+    def _fill(self, text: str, expansions: Sequence[Expansion]) -> str:
+        """Replace the placeholders, which only the template can have written, by what stands for each image."""
         if self.vision is None:
-            # Text templates render list content as nothing at all.
-            plain = [{"role": message.role, "content": message.text} for message in messages]
-        try:
-            return self.tokenizer.apply_chat_template(
-                plain, chat_template=self.chat_template, tokenize=False, add_generation_prompt=prompt
-            )
-        except JinjaError as error:
-            raise TemplateError(f"The chat template refuses this conversation: {error}") from error
-
-    def _encode_apart(
-        self, messages: Messages, texts: list[str], expansions: Sequence[Expansion], prompt: bool
-    ) -> list[int]:
-        """Encode the template's own text with control tokens and every part as plain text."""
-        pieces = _SENTINEL.split(self._render(_with_sentinels(messages), prompt))
-        found = [int(index) for index in pieces[1::2]]
-        if sorted(set(found)) != list(range(len(texts))):
-            raise TemplateError(f"The chat template renders text parts {found} of {len(texts)}; it loses or cuts text.")
-        pieces[::2] = self._fill(pieces[::2], expansions)
-        ids: list[int] = []
-        for position, piece in enumerate(pieces):
-            if position % 2 == 0:
-                ids += self.tokenizer.encode(piece, add_special_tokens=False)
-            else:
-                ids += self._encode_plain(texts[int(piece)])
-        return ids
-
-    def _encode_plain(self, text: str) -> list[int]:
-        ids = self._plain.encode(text, add_special_tokens=False).ids
-        if set(ids) & set(self._added.values()):
-            raise TemplateError(f"The tokenizer makes a control token of plain text: {text[:80]!r}.")
-        return ids
-
-    def _fill(self, pieces: list[str], expansions: Sequence[Expansion]) -> list[str]:
-        """Replace the placeholders in the template's own text by what stands for each image and video."""
-        if self.vision is None:
-            return pieces
-        written = [self._placeholders[text] for piece in pieces for text in self._placeholder_pattern.findall(piece)]
-        if written != [expansion.kind for expansion in expansions]:
-            found, given = (
+            return text
+        written = [self._placeholders[found] for found in self._placeholder_pattern.findall(text)]
+        given = [expansion.kind for expansion in expansions]
+        if written != given:
+            counts = [
                 ", ".join(f"{kinds.count(kind)} {kind} tokens" for kind in self.vision.placeholders)
-                for kinds in (written, [expansion.kind for expansion in expansions])
-            )
+                for kinds in (written, given)
+            ]
             raise TemplateError(
-                f"The template wrote {found} for {given}, or another order; check messages and template."
+                f"The template wrote {counts[0]} for {counts[1]}, or another order; check messages and template."
             )
         left = iter(expansions)
-        return [self._placeholder_pattern.sub(lambda match: next(left).text, piece) for piece in pieces]
+        return self._placeholder_pattern.sub(lambda match: next(left).text, text)
 
-    def _repeat_pads(self, ids: IntArray, expansions: Sequence[Expansion]) -> IntArray:
+    def _repeat_pads(
+        self, ids: Int[np.ndarray, " token"], expansions: Sequence[Expansion]
+    ) -> Int[np.ndarray, " longer"]:
         if self.vision is None:
             return ids
         counts = [count for expansion in expansions for count in expansion.counts]
@@ -300,11 +353,6 @@ class Template:
         repeats = np.ones(len(ids), dtype=np.int64)
         repeats[is_pad] = counts
         return np.repeat(ids, repeats)
-
-
-def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Return a pattern of any of these texts, the longest first; of none, it matches nothing."""
-    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or "(?!)")
 
 
 def _in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]) -> list[Any]:
@@ -319,7 +367,14 @@ def _in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]
     return [next(left[kind]) for kind in kinds]
 
 
-def common_length(sequences: Sequence[IntArray]) -> int:
+def _images_key(group: ResponseGroup) -> Hashable:
+    """Return what tells the images and videos of groups apart: their content and the order of their parts."""
+    images = tuple(map(image_key, group.images))
+    videos = tuple((video.fps, *map(image_key, video.frames)) for video in group.videos)
+    return images, videos, tuple(_in_order(group, ["image"] * len(images), ["video"] * len(videos)))
+
+
+def common_length(sequences: Sequence[Int[np.ndarray, " _"]]) -> int:
     """Return the length of the longest common prefix."""
     shortest = min(map(len, sequences))
     first = sequences[0][:shortest]
@@ -329,35 +384,6 @@ def common_length(sequences: Sequence[IntArray]) -> int:
     return int(differs.argmax()) if differs.any() else shortest
 
 
-def shared_prefix(sequences: Sequence[IntArray]) -> int:
+def shared_prefix(sequences: Sequence[Int[np.ndarray, " _"]]) -> int:
     """Return how many tokens to share: the common prefix, but at least one token is left to every response."""
     return min(common_length(sequences), min(map(len, sequences)) - 1)
-
-
-def _check_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RowError("malformed", f"Found half a surrogate pair in {text[:80]!r}; expected Unicode text.") from error
-
-
-def _with_sentinels(messages: Messages) -> list[Message]:
-    index = 0
-    marked = []
-    for message in messages:
-        parts = []
-        for part in message.content:
-            if part.type == "text":
-                part = type(part)("text", f"\ue000{index}\ue001")
-                index += 1
-            parts.append(part)
-        marked.append(Message(message.role, tuple(parts)))
-    return marked
-
-
-def _without_added_tokens(tokenizer: Any) -> Tokenizer:
-    """Return the same tokenizer that knows no added token, so that ``<|im_end|>`` is text like any other."""
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
-    spec["added_tokens"] = []
-    spec["post_processor"] = None
-    return Tokenizer.from_str(json.dumps(spec))

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from basereward.data.images import VideoSize
 from basereward.data.schema import PartType
-from basereward.encoding.media import Clip, EncodedImages, Expansion, IntArray, Positions
+from basereward.encoding.media import Clip, EncodedImages, Expansion, Positions
 
 
 @runtime_checkable
@@ -46,15 +48,15 @@ class VisionEncoding(Protocol):
         """Return the tokens of a video of this size, without decoding it."""
         ...
 
-    def positions(self, ids: IntArray, images: EncodedImages | None) -> Positions:
+    def positions(self, ids: Int[np.ndarray, " token"], images: EncodedImages | None) -> Positions:
         """Return the rotary positions of a prefix."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """Return what decides pixels and token counts, for cache keys."""
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return what decides pixels and token counts, as ``image_processor`` and ``video_processor``."""
         ...
 
-    def dummy_ids(self, kind: PartType = "image") -> IntArray:
+    def dummy_ids(self, kind: PartType = "image") -> Int[np.ndarray, " token"]:
         """Return the ids around one smallest image or video, for rows that would otherwise have none."""
         ...
 

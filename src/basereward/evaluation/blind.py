@@ -1,50 +1,27 @@
 """Does a model look? The same prompts and responses with the images and videos of others."""
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import TypeVar, overload
+from typing import NamedTuple, overload
 
-from basereward.data.digests import image_key
-from basereward.data.schema import PreferencePair, ResponseGroup
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts, SeenImage
 from basereward.errors import DataError
 
 IMAGE_BLIND = "image_blind"
 BLIND_SEED = 0
-T = TypeVar("T", PreferencePair, ResponseGroup)
 
 
-class ExchangedImages(Sequence[T]):
-    """Pairs or groups of which some show the images and videos of another one, put together when asked for.
+class Exchange(NamedTuple):
+    """Who shows whose images.
 
     Args:
-        shown: all of them, as they are.
-        givers: place of one -> place of the one whose images and videos it shows.
-        left_out: places of those for which there were no other images; they are not in the sequence.
+        givers: number of an item -> number of the item whose images and videos it shows.
+        left_out: items with images for which there were no other ones.
     """
 
-    def __init__(self, shown: Sequence[T], givers: Mapping[int, int], left_out: Sequence[int] = ()) -> None:
-        self._shown: Sequence[T] = shown
-        self.givers = givers
-        self.left_out = tuple(left_out)
-        absent = set(left_out)
-        self.places = tuple(place for place in range(len(shown)) if place not in absent)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        place = self.places[index]
-        if place not in self.givers:
-            return self._shown[place]
-        giver = self._shown[self.givers[place]]
-        return dataclasses.replace(self._shown[place], images=giver.images, videos=giver.videos)
+    givers: dict[int, int]
+    left_out: tuple[int, ...]
 
     @property
     def notes(self) -> list[str]:
@@ -57,19 +34,22 @@ class ExchangedImages(Sequence[T]):
         ]
 
 
-def permute_images(shown: Sequence[T], seed: int = BLIND_SEED) -> ExchangedImages[T]:
-    """Give every pair or group with images or videos those of another one: as many, and other ones.
+def exchange_images(facts: ItemFacts, numbers: Sequence[int] | None = None, seed: int = BLIND_SEED) -> Exchange:
+    """Give every item with images or videos those of another one: as many, and other ones.
 
     A model that answers from the text alone scores the same; one that looks falls to what the text gives away. Where
     more than half of those with some number of images show the same, the surplus is left out.
 
+    Args:
+        numbers: the items that take part, all by default.
+
     Raises:
         DataError: some have images or videos, but no two of them can be exchanged.
     """
-    owners: dict[tuple[int, int], dict[Hashable, list[int]]] = {}
-    for place, own in enumerate(shown):
-        if own.images or own.videos:
-            owners.setdefault((len(own.images), len(own.videos)), {}).setdefault(_key(own), []).append(place)
+    owners: dict[tuple[tuple[int, int], ...], dict[tuple[SeenImage, ...], list[int]]] = {}
+    for number in range(len(facts.images)) if numbers is None else numbers:
+        if images := facts.images[number]:
+            owners.setdefault(facts.shapes[number], {}).setdefault(images, []).append(number)
     givers: dict[int, int] = {}
     left_out: list[int] = []
     for by_content in owners.values():
@@ -79,8 +59,9 @@ def permute_images(shown: Sequence[T], seed: int = BLIND_SEED) -> ExchangedImage
         others = sum(map(len, blocks)) - len(largest)
         left_out += largest[others:]
         del largest[others:]
-        order = [place for block in blocks for place in block]
-        # Moved on by the largest block of equal images, nobody meets its own.
+        order = [number for block in blocks for number in block]
+        # Equal images stand side by side in the order. Moved on by the largest block of them, nobody meets its own, as
+        # that block is at most half of the order.
         shift = max(map(len, blocks))
         givers.update(zip(order, order[shift:] + order[:shift], strict=True))
     if left_out and not givers:
@@ -88,9 +69,31 @@ def permute_images(shown: Sequence[T], seed: int = BLIND_SEED) -> ExchangedImage
             f"Image-blind accuracy needs other images to exchange with: of {len(left_out)} prompts with images or "
             "videos no two show as many of them, but different ones."
         )
-    return ExchangedImages(shown, givers, sorted(left_out))
+    return Exchange(givers, tuple(sorted(left_out)))
 
 
-def _key(own: PreferencePair | ResponseGroup) -> Hashable:
-    frames = (frame for video in own.videos for frame in video.frames)
-    return tuple(image_key(image) for image in (*own.images, *frames))
+class ExchangedItems(Sequence[BenchmarkItem]):
+    """Items of which some show the images and videos of another one, put together when asked for."""
+
+    def __init__(self, items: Sequence[BenchmarkItem], exchange: Exchange) -> None:
+        self._items = items
+        self._givers = exchange.givers
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> BenchmarkItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[BenchmarkItem]: ...
+    def __getitem__(self, index: int | slice) -> BenchmarkItem | list[BenchmarkItem]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        item, giver = self._items[index], self._givers.get(index)
+        if giver is None:
+            return item
+        groups = (
+            dataclasses.replace(own, images=other.images, videos=other.videos)
+            for own, other in zip(item.groups, self._items[giver].groups, strict=True)
+        )
+        return dataclasses.replace(item, groups=tuple(groups))

@@ -3,26 +3,26 @@
 All numbers are over the rows that both runs scored; rows that failed in one of them are counted beside.
 """
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from basereward.errors import DataError
-from basereward.evaluation.benchmark_runs import BenchmarkRun, formula_of
-from basereward.evaluation.protocols.formulas import Strata
-from basereward.evaluation.records import Outcome, RowRecord
-from basereward.statistics import Stratum, mcnemar, paired_bootstrap, stratified_mean
-
-FAILED_ELSEWHERE = "failed_in_the_other_run"
+from basereward.benchmarks.formulas import Computed, Strata
+from basereward.benchmarks.plugins import GROUP, benchmark_names, open_benchmark
+from basereward.benchmarks.points import JudgeRule
+from basereward.benchmarks.protocol import DEFAULT_PROTOCOLS, OFFICIAL, Protocol
+from basereward.benchmarks.records import Outcome, RowRecord
+from basereward.benchmarks.summary import Reading, UsedProtocol, failed_rows, read_records
+from basereward.errors import DataError, UnknownNameError
+from basereward.evaluation.runs import EvaluationRun
+from basereward.statistics import mcnemar, paired_difference, stratified_mean
 
 
 class MetricDifference(NamedTuple):
     """A metric of both runs over the rows that both scored, and ``difference = first - second``.
 
-    The 95 % interval is the paired bootstrap over prompts within each group of a mean of groups; p is that of
-    exchanging the runs prompt by prompt.
+    Interval and p are those of ``statistics.paired_difference``, by prompts.
     """
 
     first: float
@@ -56,7 +56,7 @@ class ChangedRow(NamedTuple):
 
     row: int
     id: str
-    subset: str
+    group: str
     first: Outcome
     second: Outcome
     first_margin: float | None
@@ -64,7 +64,7 @@ class ChangedRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """What two runs of one benchmark differ in; ``mcnemar_p`` is of the rows that only one of them has right."""
 
     benchmark: str
@@ -91,15 +91,21 @@ class Comparison:
         return {**asdict(self), **named}
 
 
-def compare_runs(first: BenchmarkRun, second: BenchmarkRun) -> Comparison:
-    """Compare two runs of the same benchmark, data and protocol.
+class Formula(NamedTuple):
+    """A protocol, and the rule that made points of the answers of a judge."""
+
+    protocol: Protocol
+    judge: JudgeRule | None
+
+
+def compare_runs(first: EvaluationRun, second: EvaluationRun) -> RunComparison:
+    """Compare two runs of the same benchmark and data, under the main protocol of the first.
 
     Raises:
         DataError: they are not of the same benchmark, data, protocol or rows, or no row was scored by both; names
             what differs.
     """
-    _check_same(first, second)
-    formula = formula_of(first)
+    used = _shared_protocol(first, second)
     own, other = ({record.row: record for record in run.records} for run in (first, second))
     if own.keys() != other.keys():
         raise DataError(
@@ -111,16 +117,14 @@ def compare_runs(first: BenchmarkRun, second: BenchmarkRun) -> Comparison:
     counts = _count(pairs)
     usable = counts.both_right + counts.only_first + counts.only_second + counts.neither
     if not usable:
-        raise DataError(f"No row of {first.benchmark} was scored by both {first.folder} and {second.folder}.")
-    left, right = (
-        formula.protocol.compute([_masked(*sides) for sides in ordered], formula.ties)
-        for ordered in (pairs, [(b, a) for a, b in pairs])
-    )
-    return Comparison(
-        benchmark=first.benchmark,
-        protocol=str(first.result["protocol"]),
-        first=first.scorer,
-        second=second.scorer,
+        raise DataError(f"No row of {first.result.benchmark} was scored by both {first.folder} and {second.folder}.")
+    formula = find_formula(first.result.benchmark, used, str(first.folder))
+    left, right = _read_both(formula, used, first, second)
+    return RunComparison(
+        benchmark=first.result.benchmark,
+        protocol=used.line,
+        first=first.result.scorer,
+        second=second.result.scorer,
         n=len(rows),
         scored_by_both=usable,
         metrics=_differences(left.metrics, right.metrics, left.rows),
@@ -128,19 +132,49 @@ def compare_runs(first: BenchmarkRun, second: BenchmarkRun) -> Comparison:
         definitions=left.definitions,
         counts=counts,
         mcnemar_p=mcnemar(counts.only_first, counts.only_second),
-        changed=tuple(_changed(*sides) for sides in pairs if sides[0].outcome != sides[1].outcome),
+        changed=tuple(_changed(*sides, formula) for sides in pairs if sides[0].outcome != sides[1].outcome),
     )
 
 
-def _check_same(first: BenchmarkRun, second: BenchmarkRun) -> None:
+def find_formula(benchmark: str, used: UsedProtocol, place: str) -> Formula:
+    """Return the protocol with which a run was evaluated, and its rule for judges.
+
+    Raises:
+        DataError: this version has no such protocol for the benchmark; ``place`` says whose it is.
+    """
+    is_known = benchmark in benchmark_names()
+    known = open_benchmark(benchmark).protocols if is_known else DEFAULT_PROTOCOLS
+    if not is_known and (used.name, used.text) != (OFFICIAL, known.get(OFFICIAL).text):
+        raise DataError(
+            f"{place} was evaluated under {used.name!r}, a protocol of the file that brought {benchmark}. Only "
+            f"protocols of an installed package can be read again: name the benchmark under the entry points {GROUP}."
+        )
+    try:
+        protocol = known.get(used.name)
+    except UnknownNameError as error:
+        raise DataError(f"{place}: {error}") from error
+    rules = {rule.name: rule for rule in protocol.judge_rules}
+    judge = rules.get(used.judge.name) if used.judge else None
+    if (used.text, used.judge and used.judge.text) != (protocol.text, judge and judge.text):
+        raise DataError(
+            f"{place} was evaluated under {used.line!r}, but here {protocol.name} is {protocol.text!r}. Evaluate "
+            "again; --resume asks nothing twice."
+        )
+    return Formula(protocol, judge)
+
+
+def _shared_protocol(first: EvaluationRun, second: EvaluationRun) -> UsedProtocol:
+    """Return the main protocol of the first run if the second has it, on the same data."""
+    used = first.result.main.model.protocol
+    other = second.result.protocols.get(used.key, second.result.main).model.protocol
     sides = [
         {
-            "benchmark": run.benchmark,
-            "protocol": run.result["protocol"],
-            "data sha256": run.result["data"]["sha256"],
-            "limit": run.result["data"]["limit"],
+            "benchmark": run.result.benchmark,
+            "protocol": own.line,
+            "data sha256": run.result.data.sha256,
+            "limit": run.result.data.limit,
         }
-        for run in (first, second)
+        for run, own in ((first, used), (second, other))
     ]
     different = [
         f"{key}: {sides[0][key]!r} against {sides[1][key]!r}" for key in sides[0] if sides[0][key] != sides[1][key]
@@ -148,15 +182,24 @@ def _check_same(first: BenchmarkRun, second: BenchmarkRun) -> None:
     if different:
         raise DataError(
             f"{first.folder} and {second.folder} cannot be compared. {'; '.join(different)}. Evaluate both on the same "
-            "data under the same protocol; for scores `basereward eval --from-scores records.jsonl` needs no model."
+            "data under the same protocol; --resume asks nothing twice."
         )
+    return used
 
 
-def _masked(record: RowRecord, other: RowRecord) -> RowRecord:
-    """Return the record, failed if the other one is: a metric may need all rows of a prompt."""
-    if record.failure is None and other.failure is not None:
-        return dataclasses.replace(record, failure=FAILED_ELSEWHERE)
-    return record
+def _read_both(
+    formula: Formula, used: UsedProtocol, first: EvaluationRun, second: EvaluationRun
+) -> tuple[Computed, Computed]:
+    """Return what a protocol makes of both runs, of the rows alone that neither lacks.
+
+    A metric may need all rows of a prompt, so that rows are left out before it is computed.
+    """
+
+    def read(run: EvaluationRun, left_out: frozenset[int] = frozenset()) -> Reading:
+        return read_records(formula.protocol, run.records, used.ties, formula.judge, left_out)
+
+    failed = [failed_rows(read(run)) for run in (first, second)]
+    return read(first, failed[1]).computed, read(second, failed[0]).computed
 
 
 def _count(pairs: list[tuple[RowRecord, RowRecord]]) -> OutcomeCounts:
@@ -194,14 +237,11 @@ def _difference(first: Strata, second: Strata, rows: int | None) -> MetricDiffer
     left, right = ([part for part in parts if len(part.values)] for parts in (first, second))
     if [list(part.clusters) for part in left] != [list(part.clusters) for part in right]:
         raise DataError("The protocol puts the rows of the two runs into different groups; they cannot be paired.")
-    paired = [
-        Stratum([a - b for a, b in zip(one.values, other.values, strict=True)], one.clusters, one.weight)
-        for one, other in zip(left, right, strict=True)
-    ]
-    value, low, high, p = paired_bootstrap(paired)
-    n = sum(len(part.values) for part in paired) if rows is None else rows
+    value, low, high, p = paired_difference(left, right)
+    n = sum(len(part.values) for part in left) if rows is None else rows
     return MetricDifference(stratified_mean(left), stratified_mean(right), value, low, high, p, n)
 
 
-def _changed(first: RowRecord, second: RowRecord) -> ChangedRow:
-    return ChangedRow(first.row, first.id, first.subset, first.outcome, second.outcome, first.margin, second.margin)
+def _changed(first: RowRecord, second: RowRecord, formula: Formula) -> ChangedRow:
+    group = formula.protocol.group(first.subset) or first.subset
+    return ChangedRow(first.row, first.id, group, first.outcome, second.outcome, first.margin, second.margin)

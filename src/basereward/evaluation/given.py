@@ -1,63 +1,98 @@
 """Scores made elsewhere, read as the records of a benchmark: nothing is computed, nothing is guessed."""
 
+import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from basereward.data.benchmarks.items import BenchmarkItem, ItemRow
-from basereward.data.files import read_records
-from basereward.errors import DataError, MissingFileError
-from basereward.evaluation.records import RowRecord
+from basereward.benchmarks.items import BenchmarkItem, ItemRow
+from basereward.benchmarks.records import RowRecord
+from basereward.data.io import read_records
+from basereward.data.outcomes import LARGEST_SCORE
+from basereward.errors import DataError
+from basereward.evaluation.opened import Opened
 
 FORMS = "'correct' and 'rejected' (lists), 'chosen_score' and 'rejected_score', or 'scores' (correct ones first)"
 
 
-def read_scores(path: Path, items: Sequence[BenchmarkItem]) -> list[RowRecord]:
-    """Return one record for each row of the items from a JSONL, JSON or Parquet file of scores.
+class GivenScores(NamedTuple):
+    """The items that a file has scores for, and the records of their rows."""
+
+    opened: Opened
+    records: list[RowRecord]
+
+
+def read_scores(path: Path, opened: Opened, partial: bool = False) -> GivenScores:
+    """Return one record for each row from a JSONL, JSON or Parquet file of scores.
 
     A line gives the scores of one row, in the order of the benchmark's file, and names the row under ``row``, counted
-    from 0; without any ``row`` the lines stand for the rows in order. ``id``, if given, must agree. A row without a
-    line fails with the reason ``missing_score``, a number that is not finite with ``not_finite``.
+    from 0, or under ``id``, where no other row has that id. Lines that name none stand for the rows in order, as many
+    as there are. A score that is null fails its row with the reason ``missing_score``, one that is not finite with
+    ``not_finite``.
+
+    Args:
+        partial: a file with scores of some rows alone is read, and the other rows are left out of the items.
 
     Raises:
         MissingFileError: no such file.
-        DataError: a line without scores or with verdicts of a judge, a row twice or unknown, another id, or another
-            number of scores or lines.
+        DataError: a line without scores or with verdicts of a judge, a row twice or unknown, another id, another number
+            of scores, or rows without a line unless ``partial``.
     """
-    if not path.is_file():
-        raise MissingFileError(f"There is no file {path}.")
-    rows = {row.row: (row, number) for number, item in enumerate(items) for row in item.rows}
-    lines = _by_row(path, list(read_records(path)), sorted(rows))
-    records = []
-    for place, (row, number) in sorted(rows.items()):
-        line = lines.get(place)
-        records.append(_missing(row, number) if line is None else _record(line, row, number, f"{path}, row {place}"))
-    return records
+    rows = {row.row: (row, number) for number, item in enumerate(opened.items) for row in item.rows}
+    lines = _by_row(path, list(read_records(path)), {place: row for place, (row, _) in rows.items()})
+    records = [_record(lines[place], *rows[place], f"{path}, row {place}") for place in sorted(lines)]
+    if len(lines) == len(rows):
+        return GivenScores(opened, records)
+    if not partial:
+        raise DataError(
+            f"{path} has scores of {len(lines)} of the {len(rows)} rows of {opened.name}; --partial evaluates these "
+            "alone, beside baselines on the same rows."
+        )
+    kept = dataclasses.replace(opened, items=_only(opened.items, lines), part_of=len(rows))
+    return GivenScores(kept, records)
 
 
-def _by_row(path: Path, lines: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+def _only(items: Sequence[BenchmarkItem], rows: Mapping[int, Any]) -> list[BenchmarkItem]:
+    kept = (dataclasses.replace(item, rows=tuple(row for row in item.rows if row.row in rows)) for item in items)
+    return [item for item in kept if item.rows]
+
+
+def _by_row(
+    path: Path, lines: Sequence[Mapping[str, Any]], rows: Mapping[int, ItemRow]
+) -> dict[int, Mapping[str, Any]]:
+    """Return the lines by the rows that they are of."""
+    ordered = sorted(rows)
     if not any("row" in line for line in lines):
-        if len(lines) != len(rows):
-            raise DataError(
-                f"{path} has {len(lines)} lines without 'row' for {len(rows)} rows; expected as many, or 'row' in each."
-            )
-        return dict(zip(rows, lines, strict=True))
+        if len(lines) == len(rows):
+            return dict(zip(ordered, lines, strict=True))
+        return _by_id(path, lines, rows)
     named: dict[int, Mapping[str, Any]] = {}
-    known = set(rows)
     for line in lines:
         row = line.get("row")
-        if not isinstance(row, (int, float)) or row not in known:
-            raise DataError(f"{path} has row {row!r}, but the benchmark has rows {rows[0]} to {rows[-1]}.")
+        if not isinstance(row, (int, float)) or row not in rows:
+            raise DataError(f"{path} has row {row!r}, but the benchmark has rows {ordered[0]} to {ordered[-1]}.")
         if int(row) in named:
             raise DataError(f"{path} has row {row} twice.")
         named[int(row)] = line
     return named
 
 
+def _by_id(path: Path, lines: Sequence[Mapping[str, Any]], rows: Mapping[int, ItemRow]) -> dict[int, Mapping[str, Any]]:
+    given, known = Counter(str(line.get("id")) for line in lines), Counter(row.id for row in rows.values())
+    if not all(given[name] == known[name] == 1 for name in given):
+        raise DataError(
+            f"{path} has {len(lines)} lines without 'row' for {len(rows)} rows; expected as many, or 'row' in each, or "
+            "an 'id' in each that one row alone has."
+        )
+    places = {row.id: row.row for row in rows.values()}
+    return {places[str(line["id"])]: line for line in lines}
+
+
 def _record(line: Mapping[str, Any], row: ItemRow, number: int, place: str) -> RowRecord:
-    if line.get("id") not in (None, row.id):
+    if line.get("id") is not None and str(line["id"]) != row.id:
         raise DataError(f"{place} is of {line['id']!r}, but the benchmark has {row.id!r} there.")
     correct, rejected = _sides(line, len(row.correct), place)
     expected = (len(row.correct), len(row.rejected))
@@ -67,11 +102,11 @@ def _record(line: Mapping[str, Any], row: ItemRow, number: int, place: str) -> R
         )
     sides = [[_number(value, place) for value in side] for side in (correct, rejected)]
     absent = any(value is None for side in sides for value in side)
-    broken = any(value is not None and not math.isfinite(value) for side in sides for value in side)
-    finite = [tuple(value if value is not None and math.isfinite(value) else None for value in side) for side in sides]
+    finite = [tuple(None if value is None or not _is_finite(value) else value for value in side) for side in sides]
+    broken = [value for side in finite for value in side].count(None)
     failure = _text(line, "failure", place) or ("missing_score" if absent else "not_finite" if broken else None)
     message = _text(line, "failure_message", place) or (f"{place} lacks a finite score." if failure else None)
-    return RowRecord(row.row, row.id, row.subset, number, finite[0], finite[1], failure, message)
+    return RowRecord(row.row, row.id, row.subset, number, finite[0], finite[1], failure, message, row.first)
 
 
 def _sides(line: Mapping[str, Any], split: int, place: str) -> tuple[list[Any], list[Any]]:
@@ -90,6 +125,11 @@ def _several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
+def _is_finite(value: float) -> bool:
+    # As rewards are: their differences are finite too. NaN is not within anything.
+    return abs(value) <= LARGEST_SCORE
+
+
 def _number(value: Any, place: str) -> float | None:
     if value is None:
         return None
@@ -106,16 +146,3 @@ def _text(line: Mapping[str, Any], name: str, place: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise DataError(f"{place} has the {name} {json.dumps(value, default=str)[:60]}; expected a text or null.")
     return value
-
-
-def _missing(row: ItemRow, number: int) -> RowRecord:
-    return RowRecord(
-        row.row,
-        row.id,
-        row.subset,
-        number,
-        (None,) * len(row.correct),
-        (None,) * len(row.rejected),
-        "missing_score",
-        "The file of scores has no line for this row.",
-    )

@@ -1,43 +1,53 @@
-"""What a page shows of a benchmark's rows: ``items.jsonl`` with their texts, and small images beside it."""
+"""What a page shows of rows: ``items.jsonl`` with their texts, and small images beside it."""
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from basereward.data.benchmarks.items import BenchmarkItem, ItemRow
-from basereward.data.digests import image_digest
-from basereward.data.images import replacing
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow, SeenImage
+from basereward.benchmarks.records import RowRecord, reading_order
+from basereward.data.io import replacing, write_lines
 from basereward.data.media import at_equal_distances
-from basereward.data.schema import Messages, ResponseGroup
+from basereward.data.schema import Messages
 from basereward.data.thumbnails import shrink_image
-from basereward.evaluation.files import write_text
+from basereward.evaluation.result import ITEMS, ItemLine
 
-ITEMS, THUMBNAILS = "items.jsonl", "thumbnails"
+THUMBNAILS = "thumbnails"
 # Of each video.
 FRAMES = 4
+# A page holds far fewer; thumbnails of a million rows would take hours and gigabytes.
+PICTURED_ROWS = 10_000
+# Items whose images are shrunk at once, so that memory holds few of them.
+BATCH_ITEMS = 64
 
 
-def write_items(folder: Path, items: Sequence[BenchmarkItem]) -> None:
+def write_items(folder: Path, items: Sequence[BenchmarkItem], facts: ItemFacts, records: Sequence[RowRecord]) -> None:
     """Write ``items.jsonl``, one line for each row in order, and the thumbnails that it names.
 
-    A line is ``{row, id, source, prompt, correct, rejected, images}``: texts, and paths relative to the folder. Images
-    that are not there or cannot be read are left out. A thumbnail is named by the hash of its image; one that is there
-    is not made again.
+    In place of an image that is not there or cannot be read stands null. A thumbnail is named by the hash of its image;
+    one that is there is not made again. Of very many rows only those that are read first have images.
     """
-    digests = [_digests(item.group) for item in items]
-    images = {digest: image for own in digests for digest, image in own.items()}
+    pictured = {record.item for record in sorted(records, key=reading_order)[:PICTURED_ROWS]}
+    lines: dict[int, ItemLine] = {}
+    names: dict[str, str | None] = {}
     # Decoding lets other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        names = dict(zip(images, pool.map(lambda one: _write_thumbnail(folder, *one), images.items()), strict=True))
-    lines: dict[int, dict[str, Any]] = {}
-    for item, own in zip(items, digests, strict=True):
-        shown = [name for digest in own if (name := names[digest])]
-        lines.update((row.row, _line(row, item.group, shown)) for row in item.rows)
-    text = "".join(json.dumps(lines[row], ensure_ascii=False) + "\n" for row in sorted(lines))
-    write_text(folder / ITEMS, text)
+        for start in range(0, len(items), BATCH_ITEMS):
+            some = {number: items[number] for number in range(start, min(start + BATCH_ITEMS, len(items)))}
+            shown = {
+                number: dict(_shown_images(item, facts.images[number])) if number in pictured else {}
+                for number, item in some.items()
+            }
+            fresh = {key: image for own in shown.values() for key, image in own.items() if key not in names}
+            made = pool.map(lambda entry: _write_thumbnail(folder, *entry), fresh.items())
+            names |= dict(zip(fresh, made, strict=True))
+            for number, item in some.items():
+                images = [names[key] for key in shown[number]]
+                lines |= {row.row: _line(row, item, images) for row in item.rows}
+    with replacing(folder / ITEMS) as temporary:
+        write_lines(temporary, (lines[row].model_dump() for row in sorted(lines)))
 
 
 def read_text(messages: Messages) -> str:
@@ -47,26 +57,32 @@ def read_text(messages: Messages) -> str:
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
 
 
-def _line(row: ItemRow, group: ResponseGroup, images: list[str]) -> dict[str, Any]:
-    texts = [read_text(response.messages) for response in group.responses]
-    return {
-        "row": row.row,
-        "id": row.id,
-        "source": row.subset,
-        "prompt": read_text(group.prompt),
-        "correct": [texts[place] for place in row.correct],
-        "rejected": [texts[place] for place in row.rejected],
-        "images": images,
-    }
+def _line(row: ItemRow, item: BenchmarkItem, images: list[str | None]) -> ItemLine:
+    texts = [read_text(response.messages) for response in item.responses]
+    return ItemLine(
+        row=row.row,
+        id=row.id,
+        subset=row.subset,
+        prompt=read_text(item.prompt),
+        correct=[texts[place] for place in row.correct],
+        rejected=[texts[place] for place in row.rejected],
+        images=images,
+    )
 
 
-def _digests(group: ResponseGroup) -> dict[str, Any]:
-    """Return the images to show by their hash: all images, some frames of each video, each once."""
-    frames = [frame for video in group.videos for frame in at_equal_distances(video.frames, FRAMES)]
-    return {digest: image for image in (*group.images, *frames) if (digest := image_digest(image))}
+def _shown_images(item: BenchmarkItem, seen: Sequence[SeenImage]) -> Iterator[tuple[str, Any]]:
+    """Yield the images to show with their hashes: all images, and some frames of each video; None for an unread one."""
+    known = iter(seen)
+    for group in item.groups:
+        shown = [(next(known), image) for image in group.images]
+        for video in group.videos:
+            shown += at_equal_distances([(next(known), frame) for frame in video.frames], FRAMES)
+        yield from ((own.key, image if own.is_read else None) for own, image in shown)
 
 
 def _write_thumbnail(folder: Path, digest: str, image: Any) -> str | None:
+    if image is None:
+        return None
     stem = digest[:32]
     for kind in ("jpeg", "png"):
         if (folder / THUMBNAILS / f"{stem}.{kind}").is_file():

@@ -39,7 +39,7 @@ from basereward.lab.tokenizer import (
     train_tokenizer,
 )
 from basereward.lab.world import world_texts
-from basereward.models.checkpoint import quiet_loading
+from basereward.models.hub import quiet_loading
 from basereward.registry import Registry
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen3"]

@@ -1,36 +1,32 @@
 """The whole way in miniature: draw a world, train the paper's Naive-RM on it, evaluate it, write the page."""
 
-import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm.auto import tqdm
 
-from basereward.data.images import load_image
-from basereward.data.pairs import PairDataset, load_pairs
-from basereward.data.schema import Messages, PreferencePair
+from basereward.data.io import write_json
 from basereward.data.storage import write_rows
-from basereward.errors import TrainingError
-from basereward.evaluation.files import write_json, write_records, write_text
-from basereward.evaluation.pairs import PairEvaluation, evaluate_pairs
-from basereward.evaluation.runner import IMAGE_BLIND, accuracy_of, evaluate_references
+from basereward.errors import DataError, TrainingError
+from basereward.evaluation.blind import IMAGE_BLIND
+from basereward.evaluation.pairs import read_pairs
+from basereward.evaluation.result import RESULT
+from basereward.evaluation.runner import evaluate
 from basereward.lab.backbone import write_backbone
-from basereward.lab.world import draw_rows
+from basereward.lab.world import ODD_SHARES, WorldConfig, draw_rows
 from basereward.models.reward_model import RewardModel
 from basereward.reporting.plots import require_matplotlib
 from basereward.reporting.reports import write_report
+from basereward.reporting.runs import EVALUATION
 from basereward.scoring.local import LocalScorer
 from basereward.training.recipe import Recipe, parse_recipe
 from basereward.training.run import train
 
 TRAIN_PAIRS = 20_000
 TEST_PAIRS = 700
-EXAMPLES = 60
-THUMBNAIL = 168
 Say = Callable[[str], None]
 
 
@@ -54,28 +50,34 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
     say(f"drawing {TRAIN_PAIRS:,} pairs to train on and {TEST_PAIRS} held-out pairs")
     data, test = folder / "data" / "train.parquet", folder / "data" / "test.parquet"
     data.parent.mkdir(parents=True, exist_ok=True)
-    write_rows(tqdm(draw_rows(TRAIN_PAIRS, seed), "draw", TRAIN_PAIRS, file=sys.stderr, unit="pair"), data)
+    rows = draw_rows(TRAIN_PAIRS, seed, WorldConfig(odd_share=ODD_SHARES.get("varied")))
+    write_rows(tqdm(rows, "draw", TRAIN_PAIRS, file=sys.stderr, unit="pair"), data)
     write_rows(draw_rows(TEST_PAIRS, seed + 1_000_003), test)
     backbone = write_backbone(folder / "backbone", size="demo", seed=seed)
     say(f"training a Naive-RM on a tiny Qwen2.5-VL for {steps} steps")
     run = train(demo_recipe(folder.name, backbone, data, test, steps, seed), folder)
     say("evaluating on the held-out pairs, with the right images and with those of other pairs")
     scorer = LocalScorer(RewardModel.from_pretrained(run.model_folder, device="cpu"), "model")
-    pairs = load_pairs([test]).pairs
-    with tqdm(total=len(pairs), desc="evaluate", file=sys.stderr, unit="pair") as bar:
-        evaluation = evaluate_pairs(scorer, pairs, on_progress=lambda new, _: bar.update(len(new)), benchmark="lab")
-    evaluations = {"model": evaluation.summary, **evaluate_references(scorer, pairs, "lab")}
+    with tqdm(desc="evaluate", file=sys.stderr, unit="pair") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = evaluate(scorer, read_pairs(test), folder / EVALUATION, on_progress=show)
+    summaries = found.main.summaries
+    accuracies = {name: own.metrics["accuracy"].value for name, own in summaries.items()}
+    if accuracies["model"] is None:
+        raise DataError(f"No held-out pair could be scored: {found.failures}; see {folder / EVALUATION}.")
     result = {
-        "accuracy": accuracy_of(evaluations["model"]),
-        "image_blind_accuracy": accuracy_of(evaluations[IMAGE_BLIND]),
-        "pairs": len(pairs),
+        "accuracy": accuracies["model"],
+        "image_blind_accuracy": accuracies.get(IMAGE_BLIND),
+        "pairs": found.n,
         "seconds": time.perf_counter() - start,
         "training": run.facts,
-        "evaluations": evaluations,
+        "evaluations": {name: own.model_dump(mode="json") for name, own in summaries.items()},
     }
-    write_records(folder, evaluation.records)
-    write_examples(folder, pairs, evaluation)
-    write_json(folder / "result.json", result)
+    write_json(folder / RESULT, result)
     write_report(folder)
     return result
 
@@ -106,37 +108,3 @@ def demo_recipe(
             "run": {"seed": seed, "log_every": 20, "eval_every": 100},
         }
     )
-
-
-def write_examples(folder: Path, pairs: PairDataset, evaluation: PairEvaluation) -> None:
-    """Write pairs with their images and scores for the page: the first wrong ones, then the first correct ones."""
-    wrong = [record for record in evaluation.records if record.outcome != "correct"][: EXAMPLES // 2]
-    correct = [record for record in evaluation.records if record.outcome == "correct"]
-    records = [*wrong, *correct[: EXAMPLES - len(wrong)]]
-    lines = []
-    for record in records:
-        pair = pairs[record.row]
-        example = {
-            "prompt": _text(pair.prompt),
-            "chosen": _text(pair.chosen),
-            "rejected": _text(pair.rejected),
-            "images": _write_images(folder, pair, record.row),
-        }
-        lines.append(json.dumps(record.to_dict() | example, ensure_ascii=False))
-    write_text(folder / "examples.jsonl", "".join(line + "\n" for line in lines))
-
-
-def _write_images(folder: Path, pair: PreferencePair, row: int) -> list[str]:
-    (folder / "images").mkdir(exist_ok=True)
-    names = []
-    for number, source in enumerate(pair.images):
-        name = f"images/{row}-{number}.png"
-        image = load_image(source)
-        factor = max(1, THUMBNAIL // max(image.size))
-        image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(folder / name)
-        names.append(name)
-    return names
-
-
-def _text(messages: Messages | Sequence[Any]) -> str:
-    return "\n".join(message.text for message in messages)

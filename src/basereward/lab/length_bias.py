@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from basereward.data.curation.lengths import balance_lengths
-from basereward.data.pairs import load_pairs, pair_row
+from basereward.benchmarks.summary import summarize
+from basereward.curation.lengths import balance_lengths
+from basereward.data.io import write_json
+from basereward.data.pairs import pair_row
 from basereward.data.schema import Messages, PreferencePair
 from basereward.data.storage import write_rows
-from basereward.evaluation.files import write_json
-from basereward.evaluation.pairs import evaluate_pairs
+from basereward.evaluation.pairs import read_pairs
+from basereward.evaluation.runner import score_items
 from basereward.lab.backbone import write_backbone
 from basereward.lab.demo import demo_recipe
 from basereward.lab.world import WorldConfig, draw_pairs, draw_rows
@@ -107,8 +109,9 @@ def _run_arm(folder: Path, arm: str, steps: int, seed: int, say: Say) -> dict[st
     for number, (name, config) in enumerate(TESTS.items()):
         test = folder / f"test-{number}.parquet"
         write_rows(draw_rows(TEST_PAIRS, seed + 1_000_003, config), test)
-        summary = evaluate_pairs(LocalScorer(model, arm), load_pairs([test]).pairs, benchmark=name).summary
-        accuracy[name] = summary["metrics"]["accuracy"]["value"]
+        opened = read_pairs(test)
+        records = score_items(LocalScorer(model, arm), opened.items)
+        accuracy[name] = summarize(name, opened.protocols[0], records).metrics["accuracy"].value
     result = {"accuracy": accuracy, "train_pairs": len(pairs)}
     write_json(done, result)
     return result

@@ -1,26 +1,23 @@
-"""Which weights train: frozen towers, LoRA adapters, and merging them back."""
+"""Which weights train: frozen towers, LoRA adapters, and merging these into the backbone."""
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pydantic import Field
 
-from safetensors import safe_open
-from torch import Tensor
-
-from basereward.errors import CheckpointError, MissingExtraError
+from basereward.configuration import Section
+from basereward.errors import CheckpointError
+from basereward.models.adapter_files import import_peft, weights_fingerprint
+from basereward.models.hub import resolve_folder
 from basereward.models.reward_model import RewardModel
 
 
-@dataclass(frozen=True, slots=True)
-class LoraSettings:
+class LoraSettings(Section):
     """LoRA on the text model's linear layers: ``W + alpha / rank * B A``."""
 
-    rank: int = 64
-    alpha: int = 128
-    dropout: float = 0.0
+    rank: int = Field(default=64, ge=1)
+    """Rank of the update."""
+    alpha: int = Field(default=128, ge=1)
+    """The update is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout on the adapter's input; with more than 0 the shared prompt sees one mask for all its responses."""
 
 
 def freeze_vision(model: RewardModel) -> None:
@@ -34,14 +31,20 @@ def attach_lora(model: RewardModel, settings: LoraSettings) -> None:
 
     Raises:
         MissingExtraError: peft is not installed.
+        CheckpointError: the backbone lies in no folder, so that no adapter could name it as its base.
     """
-    peft = _import_peft()
+    peft = import_peft()
+    base = model.backbone.name_or_path
+    if not base:
+        raise CheckpointError("This backbone lies in no folder that its adapters could name; save the model, load it.")
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=model.family.lora_targets,
     )
+    # Of the files, not of the weights in memory, which may be of another dtype by now.
+    model.base_weights = weights_fingerprint(resolve_folder(base))
     model.backbone = peft.get_peft_model(model.backbone, config)
 
 
@@ -54,54 +57,6 @@ def merge_adapters(model: RewardModel) -> RewardModel:
     if not model.is_adapted:
         raise CheckpointError("This model has no adapters to merge; it is whole already.")
     model.backbone = model.backbone.merge_and_unload()
+    # These weights lie in no folder yet.
+    model.backbone.name_or_path, model.base_weights = "", None
     return model
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and not a whole backbone."""
-    return (folder / "adapter_config.json").exists()
-
-
-def adapter_base(folder: Path) -> str:
-    """Return the folder or hub id of the backbone that an adapter belongs to."""
-    return json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-
-
-def load_adapter(folder: Path, load_base: Callable[[str], Any]) -> Any:
-    """Load the base that the adapter names and put the adapter on it.
-
-    Raises:
-        MissingExtraError: peft is not installed.
-        CheckpointError: adapter weights are missing; they would do nothing.
-    """
-    file = folder / "adapter_model.safetensors"
-    if not file.exists():
-        raise CheckpointError(f"{folder} has an adapter_config.json, but no adapter_model.safetensors.")
-    model = _import_peft().PeftModel.from_pretrained(load_base(adapter_base(folder)), folder)
-    with safe_open(file, "pt") as opened:
-        stored = {adapter_name(name) for name in opened.keys()}  # noqa: SIM118
-    missing = sorted(name for name in model.state_dict() if ".lora_" in name and name not in stored)
-    if missing:
-        raise CheckpointError(f"{folder} lacks {len(missing)} adapter weights: {', '.join(missing[:4])}.")
-    return model
-
-
-def adapter_name(stored: str) -> str:
-    """Return a stored adapter weight's name in the live model, which adds the adapter's own name."""
-    return re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", stored)
-
-
-def save_adapter(backbone: Any, folder: Path, state_dict: Mapping[str, Tensor]) -> None:
-    """Write adapter weights and configuration."""
-    # Embeddings are never adapted; by default PEFT would ask the hub whether they have grown.
-    backbone.save_pretrained(folder, state_dict=dict(state_dict), save_embedding_layers=False)
-    readme = folder / "README.md"
-    readme.unlink(missing_ok=True)
-
-
-def _import_peft() -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise MissingExtraError("LoRA needs peft; install it with: pip install 'basereward[peft]'.") from error
-    return peft

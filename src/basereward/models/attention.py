@@ -38,9 +38,22 @@ def split_attention(
         BackendError: no layout was passed, or a mask was: the row would be read as one sequence.
     """
     layout = _require_layout(tree_layout, attention_mask, dropout)
+    return _attend_trees(query, key, value, layout, scaling, module.num_key_value_groups > 1), None
+
+
+# A compiler would unroll the loop and compile anew for every number of responses, until it gives up. Left out, it
+# splits every layer in two graphs that serve all rows; the kernels inside are those of torch either way.
+@torch.compiler.disable
+def _attend_trees(
+    query: Float[Tensor, "1 head token dim"],
+    key: Float[Tensor, "1 kv_head token dim"],
+    value: Float[Tensor, "1 kv_head token dim"],
+    layout: TreeLayout,
+    scaling: float | None,
+    is_grouped: bool,
+) -> Float[Tensor, "1 token head dim"]:
     # One split for the whole row: the backward of many slices would fill and add a full row for each of them.
-    pieces = [list(tensor.split(layout.sizes, dim=2)) for tensor in (query, key, value)]
-    is_grouped = module.num_key_value_groups > 1
+    pieces = [tensor.split(layout.sizes, dim=2) for tensor in (query, key, value)]
     outputs: list[Tensor] = []
     for tree in layout.trees:
         first = len(outputs)
@@ -49,7 +62,7 @@ def split_attention(
         for member in members:
             keys, values = (torch.cat([own[first], own[member]], dim=2) for own in pieces[1:])
             outputs.append(_attend(pieces[0][member], keys, values, scaling, is_grouped))
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous()
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, is_grouped: bool) -> Tensor:

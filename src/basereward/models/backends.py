@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedConfig
 
@@ -77,14 +77,21 @@ def choose_backend(
     return Choice("split", "full attention")
 
 
-def last_hidden(backbone: Any, batch: GroupBatch, backend: str, axes: int) -> Float[Tensor, "response hidden"]:
-    """Return the hidden state at the last token of every response of a batch, in its order.
+class HiddenStates(NamedTuple):
+    """HiddenStates states at the last token of every response, and at the token in front of every target."""
+
+    responses: Float[Tensor, "response hidden"]
+    targets: Float[Tensor, "target hidden"]
+
+
+def read_hidden(backbone: Any, batch: GroupBatch, backend: str, axes: int) -> HiddenStates:
+    """Return the hidden states that heads read, in the order of a batch; without targets there are none of these.
 
     Args:
         axes: rotary position axes of the family.
 
     Raises:
-        BackendError: ``expand`` with gradients.
+        BackendError: ``expand`` with gradients or targets.
     """
     if backend == "plain":
         return _plain(backbone, batch, axes)
@@ -101,10 +108,15 @@ def last_hidden(backbone: Any, batch: GroupBatch, backend: str, axes: int) -> Fl
         use_cache=False,
         **take_images(batch),
     )
-    return output.last_hidden_state[0, batch["responses"][:, 2] - 1]
+    row = output.last_hidden_state[0]
+    return HiddenStates(row[batch["responses"][:, 2] - 1], row[_target_places(batch) - 1])
 
 
-def _plain(backbone: Any, batch: GroupBatch, axes: int) -> Float[Tensor, "response hidden"]:
+def _target_places(batch: GroupBatch) -> Int[Tensor, " target"]:
+    return batch.get("target_places", batch["responses"].new_zeros(0))
+
+
+def _plain(backbone: Any, batch: GroupBatch, axes: int) -> HiddenStates:
     """Compute every sequence alone, right-padded, with its own copy of prompt and images."""
     alone = unpack(batch, TreeLayout.of(batch))
     output = backbone(
@@ -114,17 +126,26 @@ def _plain(backbone: Any, batch: GroupBatch, axes: int) -> Float[Tensor, "respon
         use_cache=False,
         **take_images(batch, alone.images),
     )
-    return output.last_hidden_state[torch.arange(len(alone.last), device=alone.last.device), alone.last]
+    hidden = output.last_hidden_state
+    ends = hidden[torch.arange(len(alone.last), device=alone.last.device), alone.last]
+    if "target_places" not in batch:
+        return HiddenStates(ends, ends[:0])
+    owners = batch["target_owners"]
+    groups, starts = batch["responses"][owners, 0], batch["responses"][owners, 1]
+    # In a sequence of its own a suffix begins where its prompt ends.
+    prompts = batch["prefixes"][:, 1] - batch["prefixes"][:, 0]
+    return HiddenStates(ends, hidden[owners, batch["target_places"] - starts + prompts[groups] - 1])
 
 
-def _expand(backbone: Any, batch: GroupBatch, axes: int) -> Float[Tensor, "response hidden"]:
+def _expand(backbone: Any, batch: GroupBatch, axes: int) -> HiddenStates:
     """Compute each prompt once and copy its cache for its responses; exact for every kind of layer."""
     if torch.is_grad_enabled():
         raise BackendError("Backend 'expand' has no gradients; call it under torch.inference_mode, or use 'plain'.")
+    if "target_places" in batch:
+        raise BackendError("Backend 'expand' reads rewards alone; use 'plain'.")
     trees = TreeLayout.of(batch).trees
-    return torch.cat(
-        [_expand_tree(backbone, batch, tree, group, axes) for group, tree in enumerate(trees) if tree.responses]
-    )
+    ends = [_expand_tree(backbone, batch, tree, group, axes) for group, tree in enumerate(trees) if tree.responses]
+    return HiddenStates(torch.cat(ends), ends[0][:0])
 
 
 def _expand_tree(

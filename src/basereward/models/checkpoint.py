@@ -1,227 +1,100 @@
 """Reward models on disk: the hub layout of the backbone, plus a head, plus what a reader must know."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import torch
-from huggingface_hub import save_torch_state_dict, snapshot_download
-from safetensors import safe_open
+from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer, PreTrainedConfig
-from transformers.utils import logging
+from transformers import PreTrainedConfig
 
 from basereward import __version__
-from basereward.data.contamination.record import read_record, write_record
+from basereward.data.record import write_record
 from basereward.encoding.template import Template
-from basereward.errors import CheckpointError, MissingFileError
-from basereward.models.adapters import adapter_name, is_adapter, load_adapter, save_adapter
+from basereward.errors import CheckpointError
+from basereward.models import adapter_files
 from basereward.models.backends import Backend
-from basereward.models.families import Family, family_of, weightless
-from basereward.models.foreign import FOREIGN_HEADS, find_foreign_head
-from basereward.models.head import Activation, RewardHead
+from basereward.models.facts import (
+    JUDGE_SECTION,
+    SECTION,
+    CriticRole,
+    JudgeFacts,
+    JudgeRole,
+    RewardFacts,
+    WritingRole,
+)
+from basereward.models.head import Activation, HeadSettings
+from basereward.models.hub import CONFIG, ModelFolder, open_folder
+from basereward.models.inputs import TemplateSettings
+from basereward.models.parts import HEAD_PREFIX, new_parts, read_tensors, stored_parts
 from basereward.models.reward_model import RewardModel
 
-HEAD_PREFIX = "reward_head."
-WEIGHT_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "reward_head.safetensors")
-
-
-@dataclass(frozen=True, slots=True)
-class HeadSettings:
-    """The shape of a reward head; only imported ones have a final bias."""
-
-    layers: int = 2
-    activation: Activation = "silu"
-    width: int | None = None
-    final_bias: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateSettings:
-    """Limits of the inputs: pixels of an image, tokens of the longest sequence, and the image backend.
-
-    ``None`` keeps what the backbone's own processor says. ``image_backend`` is ``pil`` or ``torchvision``.
-    """
-
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    max_length: int | None = None
-    image_backend: str | None = None
-
-
-class LoadedBackbone(NamedTuple):
-    """A backbone and the folder that it came from."""
-
-    model: Any
-    folder: Path
-
-
-def resolve_folder(path: str | Path) -> Path:
-    """Return the local folder of a path, or download a hub id (``owner/name``, ``owner/name@revision``).
-
-    Raises:
-        MissingFileError: neither a folder nor a hub id that can be downloaded.
-    """
-    if Path(path).is_dir():
-        return Path(path)
-    name, _, revision = str(path).partition("@")
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise MissingFileError(f"No folder {str(path)!r}, and it is not a hub id (owner/name).")
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=WEIGHT_PATTERNS))
-    except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingFileError(f"No folder {str(path)!r}, and the hub did not give it: {cause}") from error
-
-
-def load_backbone(path: str | Path, dtype: torch.dtype | None = None) -> LoadedBackbone:
-    """Load a backbone without its vocabulary head; every weight must be there.
-
-    Args:
-        dtype: by default the stored one.
-
-    Raises:
-        CheckpointError: weights are missing or have another shape; they would be random.
-    """
-    folder = resolve_folder(path)
-    _stored_config(folder)
-    family_of(AutoConfig.from_pretrained(folder))
-    model = load_complete(AutoModel, folder, dtype)
-    if not Path(path).is_dir():
-        # Adapters store where their base came from; the folder of this machine's cache would be no use to another.
-        model.name_or_path = str(path)
-    return LoadedBackbone(model, folder)
-
-
-def load_complete(auto: Any, folder: Path, dtype: torch.dtype | None = None) -> Any:
-    """Load a model by one of transformers' Auto classes; every weight must be there.
-
-    Raises:
-        CheckpointError: weights are missing or have another shape; they would be random.
-    """
-    # Ignored sizes are reported, and refused below with their names.
-    options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    try:
-        with quiet_loading():
-            model, info = auto.from_pretrained(folder, dtype=dtype or "auto", **options)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} holds no readable weights for {auto.__name__}: {error}") from error
-    missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{folder} lacks {len(missing)} weights, or has them in another shape "
-            f"({', '.join(missing[:4])}{', ...' * (len(missing) > 4)}); they would be random. "
-            f"Expected the hub layout of {type(model).__name__}."
-        )
-    return model
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Silence transformers' load report, which calls the reward head unexpected; missing weights are our error."""
-    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if has_bar:
-            logging.enable_progress_bar()
-
-
-def load_template(path: str | Path, settings: TemplateSettings | None = None) -> Template:
-    """Load the tokenizer, chat template and image processor of a folder, without weights.
-
-    Args:
-        settings: what to change; what they leave open is as stored.
-
-    Raises:
-        CheckpointError: the stored template hash is not that of the files beside it.
-    """
-    folder = resolve_folder(path)
-    stored = _reward_section(folder)
-    config = AutoConfig.from_pretrained(folder)
-    wanted = settings or TemplateSettings()
-    chosen = replace(
-        wanted,
-        max_length=wanted.max_length or stored.get("max_length"),
-        image_backend=wanted.image_backend or stored.get("image_backend"),
-    )
-    family = family_of(config)
-    if family.vision is None:
-        template = Template(AutoTokenizer.from_pretrained(folder), max_length=chosen.max_length)
-    else:
-        processor = AutoProcessor.from_pretrained(folder)
-        processor.image_processor = _image_processor(folder, family, chosen)
-        vision = family.vision(processor, config, weightless(config))
-        template = Template(processor, vision, family.axes, chosen.max_length)
-    if stored.get("template_hash", template.hash) != template.hash:
-        raise CheckpointError(
-            f"{folder} was trained with template {stored['template_hash']}, but its files give {template.hash}; "
-            "restore its tokenizer and chat template."
-        )
-    return template
+HEAD_FILE = "reward_head.safetensors"
 
 
 def new_reward_model(
-    backbone: str | Path,
+    backbone: str | Path | ModelFolder,
     head: HeadSettings | None = None,
-    template: TemplateSettings | None = None,
+    template: TemplateSettings | Template | None = None,
     *,
     dtype: torch.dtype | None = torch.float32,
     backend: Backend = "auto",
+    role: WritingRole | None = None,
 ) -> RewardModel:
-    """Put a new head on a backbone.
+    """Put a new head on a backbone; of a judge there is none, and the model is a backbone that goes on writing.
 
     Args:
         backbone: folder or hub id.
+        template: a template of this backbone that is loaded already, or what to change in the stored one.
         dtype: of the backbone, None for the stored one; train in fp32, other dtypes are for frozen weights.
+        role: of a critic or a judge, how it is asked.
 
     Raises:
-        CheckpointError: backbone weights are missing.
+        CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
     """
-    loaded = load_backbone(backbone, dtype)
-    width = loaded.model.config.get_text_config().hidden_size
-    new_head = RewardHead(width, **asdict(head or HeadSettings()))
-    return RewardModel(loaded.model, new_head, load_template(loaded.folder, template), backend)
+    return RewardModel.from_parts(new_parts(backbone, head, template, dtype, role), backend)
 
 
-def load_reward_model(path: str | Path, dtype: torch.dtype | None = None, backend: Backend = "auto") -> RewardModel:
-    """Load a trained reward model: whole, as adapter and head, or with the linear head of another library.
+def load_reward_model(
+    path: str | Path | ModelFolder, dtype: torch.dtype | None = None, backend: Backend = "auto"
+) -> RewardModel:
+    """Load a trained reward model: whole, as adapter and head, or with the head of another library.
+
+    Args:
+        dtype: of the backbone; by default the stored one.
 
     Raises:
         CheckpointError: backbone weights or the head are missing.
     """
-    folder = resolve_folder(path)
-    facts = _reward_section(folder)
-    head_weights = _read_head(folder)
-    if not facts and not head_weights and (foreign := find_foreign_head(folder)):
-        facts = {"head": {"layers": 1, "activation": "none", "final_bias": foreign.bias is not None}}
-        head_weights = foreign.state_dict()
-    if not facts or not head_weights:
+    return RewardModel.from_parts(stored_parts(path, dtype), backend)
+
+
+def continue_reward_model(
+    path: str | Path | ModelFolder,
+    template: TemplateSettings | Template | None = None,
+    *,
+    dtype: torch.dtype | None = torch.float32,
+    backend: Backend = "auto",
+) -> RewardModel:
+    """Load a reward model to train it on: its head is kept, and ``data_record`` says what it was trained on so far.
+
+    Args:
+        template: the model's template if it is loaded already, or what to change in the stored one.
+        dtype: of the backbone, as for ``new_reward_model``.
+
+    Raises:
+        CheckpointError: no reward model, or adapters, whose base would no longer be the one that they name.
+    """
+    folder = open_folder(path)
+    if adapter_files.is_adapter(folder.path):
         raise CheckpointError(
-            f"{folder} has no reward head ({HEAD_PREFIX}* and a 'reward' section in config.json), and none of another "
-            f"library ({', '.join(FOREIGN_HEADS)}). To start from a bare backbone, train one: basereward train RECIPE."
+            f"{folder.name} holds adapters; merge them into a whole model to train on from it: "
+            f"basereward merge {folder.name} OUT."
         )
-    if is_adapter(folder):
-        backbone = load_adapter(folder, lambda base: load_backbone(base, dtype).model)
-    else:
-        backbone = load_backbone(folder, dtype).model
-    width = backbone.config.get_text_config().hidden_size
-    head = RewardHead(width, **asdict(HeadSettings(**facts["head"])))
-    try:
-        head.load_state_dict(head_weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"The reward head of {folder} is not what its config.json says: {error}") from error
-    model = RewardModel(backbone, head, load_template(folder), backend)
-    model.data_record = read_record(folder)
-    return model
+    return RewardModel.from_parts(stored_parts(folder, dtype, template), backend)
 
 
 def save_reward_model(
@@ -244,19 +117,28 @@ def save_reward_model(
     head = {HEAD_PREFIX + k.removeprefix("head."): v.float() for k, v in state.items() if k.startswith("head.")}
     body = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
     if model.is_adapted:
-        save_adapter(model.backbone, folder, body)
-        save_file({key: value.contiguous().cpu() for key, value in head.items()}, folder / "reward_head.safetensors")
+        adapter_files.save_adapter(model.backbone, folder, body)
+        save_file({key: value.contiguous().cpu() for key, value in head.items()}, folder / HEAD_FILE)
     else:
         weights = {model.family.to_hub(name): tensor.to(dtype or tensor.dtype) for name, tensor in body.items()}
-        save_torch_state_dict({**weights, **head}, folder, max_shard_size=max_shard_size)
-        for name in ADAPTER_FILES:
+        words = {model.family.lm_head + k.removeprefix("lm_head."): v for k, v in state.items() if _is_word(model, k)}
+        words = {name: tensor.to(dtype or tensor.dtype) for name, tensor in words.items()}
+        save_torch_state_dict({**weights, **words, **head}, folder, max_shard_size=max_shard_size)
+        for name in (adapter_files.CONFIG, adapter_files.WEIGHTS, HEAD_FILE):
             # An adapter that was saved here before would be loaded instead, with its old head.
             (folder / name).unlink(missing_ok=True)
     model.template.processor.save_pretrained(folder)
+    if model.generation is not None:
+        model.generation.save_pretrained(folder)
     _write_config(model, folder, dtype)
     if model.data_record is not None:
         write_record(model.data_record, folder)
     return folder
+
+
+def _is_word(model: RewardModel, name: str) -> bool:
+    """Whether a weight is of a vocabulary head that is stored; one that is tied to the embeddings is not."""
+    return name.startswith("lm_head.") and model.lm_head.weight is not model.backbone.get_input_embeddings().weight
 
 
 def read_weights(model: RewardModel, folder: Path) -> dict[str, Tensor]:
@@ -265,83 +147,71 @@ def read_weights(model: RewardModel, folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a stored weight has no place in the model.
     """
+    native = adapter_files.adapter_name if model.is_adapted else model.family.to_native
     state = {}
-    for name, tensor in _tensors(folder).items():
+    for name, tensor in read_tensors(folder).items():
         if name.startswith(HEAD_PREFIX):
             state["head." + name.removeprefix(HEAD_PREFIX)] = tensor
+        elif model.lm_head is not None and name.startswith(model.family.lm_head):
+            state["lm_head." + name.removeprefix(model.family.lm_head)] = tensor
         else:
-            state["backbone." + (adapter_name(name) if model.is_adapted else model.family.to_native(name))] = tensor
+            state["backbone." + native(name)] = tensor
+    if model.lm_head is not None and "lm_head.weight" not in state:
+        tied = model.backbone.get_input_embeddings().weight
+        state["lm_head.weight"] = state[next(name for name, own in model.named_parameters() if own is tied)]
     strange = sorted(set(state) - set(model.state_dict()))
     if strange:
         raise CheckpointError(f"{folder} holds weights that this model lacks: {', '.join(strange[:4])}.")
     return state
 
 
-def _image_processor(folder: Path, family: Family, settings: TemplateSettings) -> Any:
-    options: dict[str, Any] = {"backend": settings.image_backend} if settings.image_backend else {}
-    processor = AutoImageProcessor.from_pretrained(folder, **options)
-    limits = family.limit_pixels(processor, settings.min_pixels, settings.max_pixels)
-    return type(processor)(**{**processor.to_dict(), **limits})
-
-
-def _stored_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    if not file.exists():
-        raise CheckpointError(f"{folder} has no config.json; expected a Hugging Face model folder.")
-    return json.loads(file.read_text())
-
-
-def _reward_section(folder: Path) -> dict[str, Any]:
-    return _stored_config(folder).get("reward", {})
-
-
-def _read_head(folder: Path) -> dict[str, Tensor]:
-    tensors = _tensors(folder, HEAD_PREFIX)
-    return {name.removeprefix(HEAD_PREFIX): tensor.float() for name, tensor in tensors.items()}
-
-
-def _tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
-    found = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as opened:
-            found.update({name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefix)})  # noqa: SIM118
-    return found
-
-
 def _write_config(model: RewardModel, folder: Path, dtype: torch.dtype | None) -> None:
     """Write config.json; these keys go in afterwards, because ``save_pretrained`` drops or overwrites them."""
     config: PreTrainedConfig = model.config
     config.save_pretrained(folder)
-    file = folder / "config.json"
+    file = folder / CONFIG
     content = json.loads(file.read_text())
     stored = dtype or next(model.backbone.parameters()).dtype
-    content |= {
-        "architectures": [f"{model.family.architecture}ForReward"],
-        "num_labels": 1,
-        "problem_type": "regression",
-        "dtype": str(stored).removeprefix("torch."),
-        "reward": reward_facts(model),
-    }
+    content |= {"dtype": str(stored).removeprefix("torch."), **_sections(model)}
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def reward_facts(model: RewardModel) -> dict[str, Any]:
+def _sections(model: RewardModel) -> dict[str, Any]:
+    if isinstance(model.role, JudgeRole):
+        # Whatever generates reads it: transformers, vLLM, and ``judge:`` here.
+        facts = JudgeFacts(**_trained_facts(model), role=model.role)
+        return {"architectures": [model.family.generator], JUDGE_SECTION: facts.to_dict()}
+    return {
+        "architectures": [f"{model.family.architecture}ForReward"],
+        "num_labels": 1,
+        "problem_type": "regression",
+        SECTION: reward_facts(model).to_dict(),
+    }
+
+
+def reward_facts(model: RewardModel) -> RewardFacts:
     """Return the ``reward`` section of a checkpoint's configuration."""
+    head = model.head
+    return RewardFacts(
+        **_trained_facts(model),
+        head=HeadSettings(
+            layers=len(head.layers),
+            activation=cast(Activation, head.activation),
+            width=head.width,
+            final_bias=head.layers[-1].bias is not None,
+        ),
+        base_weights=model.base_weights,
+        critic=model.role if isinstance(model.role, CriticRole) else None,
+    )
+
+
+def _trained_facts(model: RewardModel) -> dict[str, Any]:
     template = model.template
-    facts: dict[str, Any] = {
-        "head": {
-            "layers": len(model.head.layers),
-            "activation": model.head.activation,
-            "width": model.head.width,
-            **({"final_bias": True} if model.head.layers[-1].bias is not None else {}),
-        },
-        "pooling": "last_token",
-        "template_hash": template.hash,
+    return {
+        "inputs": template.facts,
         "max_length": template.max_length,
+        "image_backend": template.vision.backend if template.vision else None,
+        "pixels": template.vision.pixels if template.vision else None,
         "data_hash": model.data_record.fingerprint if model.data_record else None,
         "basereward_version": __version__,
     }
-    if template.vision is not None:
-        facts["image_backend"] = template.vision.backend
-        facts["pixels"] = template.vision.pixels
-    return facts

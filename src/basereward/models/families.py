@@ -1,5 +1,6 @@
 """What differs between backbone families, as data: one row each."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class Family:
         vision: builds the encoding of images and videos from (processor, config, weightless backbone).
         limit_pixels: options of an image processor for (image processor, least pixels, most pixels).
         tower: the cost of the vision tower, from the configuration.
-        lora_targets: regular expression of the text model's linear layers.
+        lm_head: the vocabulary head in the hub layout.
     """
 
     architecture: str
@@ -42,12 +43,22 @@ class Family:
     vision: Callable[[Any, Any, Any], VisionEncoding] | None = None
     limit_pixels: Callable[[Any, int | None, int | None], dict[str, Any]] = limit_edges
     tower: Callable[[Any], Tower] | None = None
-    lora_targets: str = rf".*({LINEARS})"
+    lm_head: str = "lm_head."
+
+    @property
+    def generator(self) -> str:
+        """The class of transformers that writes with this backbone."""
+        return f"{self.architecture}For{'ConditionalGeneration' if self.vision_module else 'CausalLM'}"
 
     @property
     def vision_modules(self) -> tuple[str, ...]:
         """Paths of everything that only images and videos pass through."""
         return tuple(path for path in (self.vision_module, self.projector_module) if path)
+
+    @property
+    def lora_targets(self) -> str:
+        """A regular expression of the text model's linear layers."""
+        return rf"{re.escape(self.text_module)}\..*\.({LINEARS})" if self.text_module else rf".*({LINEARS})"
 
     def to_hub(self, name: str) -> str:
         """Return the hub-layout name of a backbone parameter."""
@@ -73,7 +84,6 @@ FAMILIES: dict[str, Family] = {
         vision_module="visual",
         vision=QwenVision,
         tower=qwen2_tower,
-        lora_targets=rf"language_model\..*\.({LINEARS})",
     ),
     "qwen2_5_vl": Family(
         architecture="Qwen2_5_VL",
@@ -83,7 +93,6 @@ FAMILIES: dict[str, Family] = {
         vision_module="visual",
         vision=QwenVision,
         tower=qwen2_5_tower,
-        lora_targets=rf"language_model\..*\.({LINEARS})",
     ),
     "qwen3_vl": Family(
         architecture="Qwen3VL",
@@ -93,7 +102,6 @@ FAMILIES: dict[str, Family] = {
         vision_module="visual",
         vision=Qwen3Vision,
         tower=qwen3_tower,
-        lora_targets=rf"language_model\..*\.({LINEARS})",
     ),
     "internvl": Family(
         architecture="InternVL",
@@ -108,7 +116,7 @@ FAMILIES: dict[str, Family] = {
         vision=InternVision,
         limit_pixels=limit_tiles,
         tower=internvl_tower,
-        lora_targets=rf"language_model\..*\.({LINEARS})",
+        lm_head="language_model.lm_head.",
     ),
     "qwen2": Family(architecture="Qwen2", hub_prefixes=(("", "model."),)),
     "qwen3": Family(architecture="Qwen3", hub_prefixes=(("", "model."),)),

@@ -1,4 +1,4 @@
-"""Sizes of a backbone and the floating-point work of a group, from its configuration alone."""
+"""Sizes of a backbone and the floating-point work of reading and writing, from its configuration alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,10 @@ class BackboneSize:
     """Parameters and shapes that decide memory and work.
 
     ``text`` and ``vision`` count the weights that multiply every token and patch; ``total`` counts all.
-    ``linear_edges`` is the sum of inputs and outputs over the text model's linear layers (LoRA parameters per rank).
-    ``attention`` is layers times query width; ``vision_keys`` is the sum over vision layers of attention width,
-    split into layers that attend to the whole image and to a window of ``window`` patches.
+    ``lora_per_rank`` is the sum of inputs and outputs over the text model's linear layers: what LoRA trains for each
+    rank. ``attention`` is layers times query width. The two widths of the tower are the sums of attention width over
+    its layers, those that attend to the whole image and those that attend to a window of ``window`` patches.
+    ``vocabulary`` is the number of logits of a written token.
     """
 
     total: int
@@ -29,10 +30,11 @@ class BackboneSize:
     layers: int
     hidden: int
     attention: int
-    linear_edges: int
+    lora_per_rank: int
+    vocabulary: int = 0
     patches_per_token: int = 1
-    vision_full: int = 0
-    vision_windowed: int = 0
+    vision_global_width: int = 0
+    vision_window_width: int = 0
     window: int = 0
 
     def forward_flops(self, length: GroupLength, shared: bool = True) -> float:
@@ -46,17 +48,33 @@ class BackboneSize:
         copies = 1 if shared else max(1, len(length.suffixes))
         prefix, suffixes = length.prefix, length.suffixes
         tokens = copies * prefix + sum(suffixes)
+        # Causal: a prompt token sees half of the prompt on average, a response's also all of the prompt.
         attended = copies * prefix**2 / 2 + sum(size * (prefix + size / 2) for size in suffixes)
         return 2 * self.text * tokens + 4 * self.attention * attended + copies * self._vision_flops(length.image_tokens)
 
+    def writing_flops(self, length: GroupLength, written: int) -> float:
+        """Floating-point operations of reading a tree of openings and writing behind each of its n suffixes.
+
+        ``forward_flops`` of the suffixes with all written tokens but the last, which nobody reads, and
+        ``2 * hidden * vocabulary * written * n`` for the logits of every written token.
+
+        Args:
+            length: the suffixes are the openings, each of which is read behind the shared prefix.
+            written: tokens of an answer, its end included; at least one.
+        """
+        whole = length._replace(suffixes=tuple(size + written - 1 for size in length.suffixes))
+        logits = 2 * self.hidden * self.vocabulary * written * len(length.suffixes)
+        return self.forward_flops(whole) + logits
+
     def cost_model(self) -> CostModel:
         """Return relative costs for packing: attention and image tokens against one token's linear layers."""
+        # The tower's own attention is left out: it grows with the square of each image, which a sum of tokens hides.
         token = 2 * self.text
         return CostModel(attention=4 * self.attention / token, image=2 * self.vision * self.patches_per_token / token)
 
     def _vision_flops(self, image_tokens: int) -> int:
         patches = image_tokens * self.patches_per_token
-        keys = self.vision_full * patches + self.vision_windowed * min(self.window, patches)
+        keys = self.vision_global_width * patches + self.vision_window_width * min(self.window, patches)
         return patches * (2 * self.vision + 4 * keys)
 
 
@@ -72,11 +90,12 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
     blocks = model.get_submodule(family.text_module).layers
     linears = [module for module in blocks.modules() if isinstance(module, nn.Linear)]
     sizes = {
-        "linear_edges": sum(linear.in_features + linear.out_features for linear in linears),
+        "lora_per_rank": sum(linear.in_features + linear.out_features for linear in linears),
         "total": _count(model),
         "text": _count(blocks),
         "layers": text.num_hidden_layers,
         "hidden": text.hidden_size,
+        "vocabulary": text.vocab_size,
         "attention": text.num_hidden_layers * text.num_attention_heads * head_dim,
     }
     if family.tower is None:
@@ -85,11 +104,12 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
     mergers = sum(_count(model.get_submodule(path)) for path in tower.mergers)
     return BackboneSize(
         **sizes,
+        # A merger works once for each token: a share of it for each patch.
         vision=_count(model.get_submodule(tower.blocks)) + mergers // tower.patches_per_token,
         vision_total=sum(_count(model.get_submodule(path)) for path in family.vision_modules),
         patches_per_token=tower.patches_per_token,
-        vision_full=tower.full,
-        vision_windowed=tower.windowed,
+        vision_global_width=tower.global_width,
+        vision_window_width=tower.window_width,
         window=tower.window,
     )
 

@@ -8,7 +8,7 @@ import logging
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig
 
@@ -63,6 +63,7 @@ def twin_config(config: PreTrainedConfig) -> PreTrainedConfig:
     text = config.get_text_config()
     content = text.to_dict()
     kinds = list(dict.fromkeys(content.get("layer_types") or ["full_attention"]))
+    # Two at least, so that what one layer hands to the next is part of the proof.
     layers = kinds * 2 if len(kinds) == 1 else kinds
     # The head size stays, because rotary sections and norms are cut to it.
     head_dim = content.get("head_dim") or text.hidden_size // text.num_attention_heads
@@ -93,11 +94,13 @@ def prove(
         twin = AutoModel.from_config(twin_config(config), dtype=dtype).eval().to(device)
     layout = _layout()
     length = layout.trees[-1].responses[-1].end
+    # Any ids will do whose neighbours differ: equal tokens would hide that a response reads the wrong one.
     ids = torch.arange(length, device=device)[None] * 37 % 101 + 1
     twin.set_attn_implementation("sdpa")
     alone = torch.cat([_alone(twin, ids, tree) for tree in layout.trees])
     twin.set_attn_implementation(attention)
     shared = _shared(twin, ids, layout)
+    # Another first response: were the second's states to move, it would have seen the first.
     changed = ids.clone()
     first = layout.trees[0].responses[0]
     changed[:, first.start : first.end] += 1
@@ -162,7 +165,7 @@ def _layout() -> TreeLayout:
     return TreeLayout(tuple(trees))
 
 
-def _alone(twin: Any, ids: Tensor, tree: Tree) -> Float[Tensor, "token hidden"]:
+def _alone(twin: Any, ids: Int[Tensor, "1 row"], tree: Tree) -> Float[Tensor, "token hidden"]:
     """Return the hidden states of a tree's response tokens, each response in a sequence of its own."""
     prompt = tree.prefix.end - tree.prefix.start
     states = []
@@ -172,15 +175,18 @@ def _alone(twin: Any, ids: Tensor, tree: Tree) -> Float[Tensor, "token hidden"]:
     return torch.cat(states)
 
 
-def _shared(twin: Any, ids: Tensor, layout: TreeLayout) -> Float[Tensor, "token hidden"]:
-    positions = torch.cat(
-        [
-            torch.cat(
-                [torch.arange(prompt), *(prompt + torch.arange(span.end - span.start) for span in tree.responses)]
-            )
-            for tree in layout.trees
-            for prompt in [tree.prefix.end - tree.prefix.start]
-        ]
-    )[None].to(ids.device)
+def _positions(layout: TreeLayout) -> Int[Tensor, " row"]:
+    """Return where every token of the row stands in its own sequence: responses go on where their prompt ends."""
+    pieces = []
+    for tree in layout.trees:
+        prompt = tree.prefix.end - tree.prefix.start
+        pieces.append(torch.arange(prompt))
+        pieces += [torch.arange(prompt, prompt + span.end - span.start) for span in tree.responses]
+    return torch.cat(pieces)
+
+
+def _shared(twin: Any, ids: Int[Tensor, "1 row"], layout: TreeLayout) -> Float[Tensor, "token hidden"]:
+    """Return the hidden states of all response tokens, computed in one row of trees."""
+    positions = _positions(layout)[None].to(ids.device)
     hidden = twin(input_ids=ids, position_ids=positions, tree_layout=layout, use_cache=False).last_hidden_state[0]
     return torch.cat([hidden[span.start : span.end] for tree in layout.trees for span in tree.responses])

@@ -6,8 +6,10 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
+from basereward.configuration import Section
 from basereward.errors import RecipeError
 
 Activation = Literal["none", "tanh", "relu", "gelu", "silu"]
@@ -21,6 +23,19 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 MAX_LAYERS = 5
 # Rewards start near zero for any backbone, so that the first loss is ln 2 and no pair begins saturated.
 FINAL_STD = 0.1
+
+
+class HeadSettings(Section):
+    """The shape of a reward head (paper section 3.2)."""
+
+    layers: int = Field(default=2, ge=1, le=MAX_LAYERS)
+    """Linear layers."""
+    activation: Activation = "silu"
+    """Function between the layers."""
+    width: int | None = None
+    """Size of the inner layers; the backbone's hidden size if not given."""
+    final_bias: bool = False
+    """A bias in the last layer, as heads of other libraries have; Bradley-Terry does not see it."""
 
 
 class RewardHead(nn.Module):

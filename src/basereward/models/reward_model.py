@@ -1,56 +1,87 @@
 """The reward model: a backbone without vocabulary, a reward head, and one reward for every response of a batch."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers import GenerationConfig
 from transformers.trainer_utils import unwrap_peft_model
 
-from basereward.data.contamination.record import DataRecord
-from basereward.data.schema import Response, ResponseGroup, messages_from_text, parse_messages, response_id
-from basereward.encoding.collate import collate
+from basereward.data.groups import make_group, read_group
+from basereward.data.record import DataRecord
+from basereward.data.schema import ResponseGroup
+from basereward.encoding.collate import GroupBatch, collate, move_batch
+from basereward.encoding.packing import fill_rows
 from basereward.encoding.template import Template
-from basereward.errors import TemplateError
-from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, choose_backend, last_hidden
+from basereward.errors import BackendError, TemplateError
+from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, HiddenStates, choose_backend, read_hidden
+from basereward.models.facts import WritingRole
 from basereward.models.families import Family, family_of
 from basereward.models.head import RewardHead
+from basereward.models.hub import ModelFolder
+from basereward.models.language import LanguageOutput, read_targets
+from basereward.models.parts import Parts, new_parts, stored_parts
 
 logger = logging.getLogger(__name__)
+# Tokens of one packed row when scoring.
+ROW_TOKENS = 16384
 
 
 class RewardModel(nn.Module):
-    """Naive-RM: the reward of a response is a head's value at the last token of prompt and response.
+    """A backbone under a reward head (Naive-RM), a vocabulary head (GRM), or both (Critic-RM).
 
-    ``r(y | x) = head(h_last)``, unbounded, fp32. Vocabulary logits are never computed.
+    ``r(y | x) = head(h_last)`` at the last token of prompt and response, unbounded, fp32. Vocabulary logits are
+    computed for tokens that the model learns to write, and for no others.
 
     Args:
         backbone: an ``AutoModel`` backbone (hidden states only), possibly wrapped by PEFT.
-        head: the reward head.
+        head: the reward head; None for a model that answers with words.
         template: turns groups into tokens for this backbone; None for a model that only sees tensors.
         backend: ``auto`` computes each prompt once wherever that is exact.
+        lm_head: the vocabulary head of a model that writes.
 
-    ``data_record`` says what it was trained on; None if nothing says so.
+    ``data_record`` says what it was trained on, None if nothing says so; ``base_weights`` is the fingerprint of the
+    base below adapters; ``role`` says how a model that writes is asked, ``generation`` what ends its answers.
 
-    Source: paper section 2.
+    Source: paper sections 2 and 3.1.
     """
 
     data_record: DataRecord | None = None
+    base_weights: str | None = None
+    role: WritingRole | None = None
+    generation: GenerationConfig | None = None
 
-    def __init__(self, backbone: Any, head: RewardHead, template: Template | None, backend: Backend = "auto") -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        head: RewardHead | None,
+        template: Template | None,
+        backend: Backend = "auto",
+        lm_head: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self.head: Any = head
+        self.lm_head: Any = lm_head
         self._template = template
         self.use_backend(backend)
 
     @classmethod
+    def from_parts(cls, parts: Parts, backend: Backend = "auto") -> "RewardModel":
+        """Put a model together."""
+        model = cls(parts.backbone, parts.head, parts.template, backend, parts.lm_head)
+        model.data_record, model.base_weights = parts.data_record, parts.base_weights
+        model.role, model.generation = parts.role, parts.generation
+        return model
+
+    @classmethod
     def from_pretrained(
         cls,
-        path: str | Path,
+        path: str | Path | ModelFolder,
         *,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
@@ -66,12 +97,11 @@ class RewardModel(nn.Module):
 
         Raises:
             CheckpointError: backbone weights or the head are missing.
+            BackendError: no such device on this machine, or the backend is not exact for this backbone.
         """
-        from basereward.models.checkpoint import load_reward_model, new_reward_model
-
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        load = new_reward_model if new_head else load_reward_model
-        model = load(path, dtype=dtype).to(device).eval()
+        place = usable_device(device)
+        load = new_parts if new_head else stored_parts
+        model = cls.from_parts(load(path, dtype=dtype)).to(place).eval()
         choice = model.use_backend(backend, scoring=True)
         logger.info("backend %s: %s", *choice)
         return model
@@ -139,15 +169,21 @@ class RewardModel(nn.Module):
         """Compile the text model with ``torch.compile`` for rows of any lengths; parameter names stay."""
         unwrap_peft_model(self.backbone).get_submodule(self.family.text_module).compile(dynamic=True)
 
-    def forward(self, **batch: Any) -> Float[Tensor, " response"]:
-        """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order."""
-        return self.head(self.hidden_states(**batch))
+    def forward(self, **batch: Any) -> Float[Tensor, " response"] | LanguageOutput:
+        """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order; with targets more than these."""
+        hidden = self._read(**batch)
+        if "target_places" not in batch:
+            return self.head(hidden.responses)
+        rewards = None if self.head is None else self.head(hidden.responses)
+        return read_targets(self.lm_head, hidden.targets, batch, rewards)
 
     def hidden_states(self, **batch: Any) -> Float[Tensor, "response hidden"]:
         """Return what the head reads: the last hidden state at the last token of every response of a batch."""
-        return last_hidden(self.backbone, batch, self.backend, self.family.axes)
+        return self._read(**batch).responses
 
-    @torch.inference_mode()
+    def _read(self, **batch: Any) -> HiddenStates:
+        return read_hidden(self.backbone, cast(GroupBatch, batch), self.backend, self.family.axes)
+
     def score(
         self, prompt: str | Sequence[dict[str, Any]], images: Sequence[Any] = (), responses: Sequence[str] = ()
     ) -> list[float]:
@@ -159,16 +195,52 @@ class RewardModel(nn.Module):
             responses: the texts to score.
 
         Raises:
-            RowError: an image cannot be read, or a sequence is longer than the template's ``max_length``.
+            DataError: a value of the wrong kind; the message shows the right one.
+            RowError: an image cannot be read, or a sequence is longer than ``max_length`` or the model's positions.
             TemplateError: no responses, or the backbone cannot read the prompt.
         """
-        messages = (
-            messages_from_text(prompt, images=len(images))
-            if isinstance(prompt, str)
-            else parse_messages(prompt, "user")
-        )
-        answers = [messages_from_text(text, "assistant") for text in responses]
-        named = tuple(Response(response_id("score", answer), answer) for answer in answers)
-        group = ResponseGroup("score", messages, named, tuple(images))
-        batch = collate([self.template.encode(group)])
-        return self(**{key: value.to(self.device) for key, value in batch.items()}).tolist()
+        return self.score_groups([make_group(prompt, responses, images)])[0]
+
+    @torch.inference_mode()
+    def score_groups(
+        self, groups: Sequence[ResponseGroup | Mapping[str, Any]], row_tokens: int = ROW_TOKENS
+    ) -> list[list[float]]:
+        """Return the rewards of the responses of many prompts, each prompt computed once, in order.
+
+        Args:
+            groups: ``{"prompt", "responses", "images"}`` as ``score`` takes them, or response groups.
+            row_tokens: tokens that are computed together; a larger group is computed alone.
+
+        Raises:
+            DataError: as ``score``; the message names the group.
+            RowError: as ``score``. One bad group fails the call; ``basereward score`` reports row by row.
+            TemplateError: as ``score``.
+        """
+        asked = [read_group(group, f"group {number}") for number, group in enumerate(groups)]
+        encoded = [self.template.encode(group) for group in asked]
+        if removed := sum(group.removed.total for group in encoded):
+            logger.warning(
+                "The chat template leaves out %d characters of thoughts; the model does not see them.", removed
+            )
+        rewards: list[list[float]] = [[]] * len(encoded)
+        for row in fill_rows([group.tokens for group in encoded], row_tokens):
+            batch = move_batch(collate([encoded[place] for place in row]), self.device)
+            found = iter(self(**batch).tolist())
+            for place in row:
+                rewards[place] = [next(found) for _ in encoded[place].suffixes]
+        return rewards
+
+
+def usable_device(name: str | torch.device | None) -> torch.device:
+    """Return a device of this machine; of None, CUDA if there is one.
+
+    Raises:
+        BackendError: there is no such device here.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackendError(f"Device {str(name)!r} cannot be used here ({reason}); expected cpu, or cuda:N.") from error
+    return device

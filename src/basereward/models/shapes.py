@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from basereward.errors import MissingFileError
-from basereward.models.checkpoint import resolve_folder
+from basereward.models.hub import CONFIG, open_folder
 
 _QWEN2_5_VL_VISION = {
     "depth": 32,
@@ -94,6 +94,6 @@ def backbone_config(name: str | Path) -> PreTrainedConfig:
         shape = dict(SHAPES[str(name)])
         return AutoConfig.for_model(shape.pop("model_type"), **shape)
     try:
-        return AutoConfig.from_pretrained(resolve_folder(name))
+        return open_folder(name, [CONFIG]).config
     except MissingFileError as error:
         raise MissingFileError(f"{error} Planning without a network knows: {', '.join(sorted(SHAPES))}.") from error

@@ -12,23 +12,38 @@ class Tower:
         blocks: path, inside the backbone, of the layers that see every patch.
         mergers: paths of what sees every merged patch: one for each image token.
         patches_per_token: patches that are merged into one token.
-        full: sum of the attention widths of layers in which a patch sees its whole image.
-        windowed: the same for layers in which it sees a window of ``window`` patches.
+        global_width: sum of the attention widths of layers in which a patch sees its whole image.
+        window_width: the same for layers in which it sees a window of ``window`` patches.
+        layers: number of layers.
+        hidden: width of a layer.
+        intermediate: width inside its MLP.
+        is_gated: whether the MLP has a gate, and RMSNorm stands for LayerNorm.
     """
 
     blocks: str
     mergers: tuple[str, ...]
     patches_per_token: int
-    full: int = 0
-    windowed: int = 0
+    layers: int
+    hidden: int
+    intermediate: int
+    is_gated: bool = False
+    global_width: int = 0
+    window_width: int = 0
     window: int = 0
 
 
 def qwen2_tower(config: Any) -> Tower:
     """Qwen2-VL: every layer sees the whole image."""
     vision = config.vision_config
-    width = vision.depth * vision.embed_dim
-    return Tower("visual.blocks", ("visual.merger",), vision.spatial_merge_size**2, full=width)
+    return Tower(
+        "visual.blocks",
+        ("visual.merger",),
+        vision.spatial_merge_size**2,
+        layers=vision.depth,
+        hidden=vision.embed_dim,
+        intermediate=int(vision.embed_dim * vision.mlp_ratio),
+        global_width=vision.depth * vision.embed_dim,
+    )
 
 
 def qwen2_5_tower(config: Any) -> Tower:
@@ -39,8 +54,12 @@ def qwen2_5_tower(config: Any) -> Tower:
         "visual.blocks",
         ("visual.merger",),
         vision.spatial_merge_size**2,
-        full=full * vision.hidden_size,
-        windowed=(vision.depth - full) * vision.hidden_size,
+        layers=vision.depth,
+        hidden=vision.hidden_size,
+        intermediate=vision.intermediate_size,
+        is_gated=True,
+        global_width=full * vision.hidden_size,
+        window_width=(vision.depth - full) * vision.hidden_size,
         window=(vision.window_size // vision.patch_size) ** 2,
     )
 
@@ -48,8 +67,15 @@ def qwen2_5_tower(config: Any) -> Tower:
 def qwen3_tower(config: Any) -> Tower:
     """Qwen3-VL: every layer sees the whole image, and some have a merger of their own (deepstack)."""
     vision = config.vision_config
-    mergers = ("visual.merger", "visual.deepstack_merger_list")
-    return Tower("visual.blocks", mergers, vision.spatial_merge_size**2, full=vision.depth * vision.hidden_size)
+    return Tower(
+        "visual.blocks",
+        ("visual.merger", "visual.deepstack_merger_list"),
+        vision.spatial_merge_size**2,
+        layers=vision.depth,
+        hidden=vision.hidden_size,
+        intermediate=vision.intermediate_size,
+        global_width=vision.depth * vision.hidden_size,
+    )
 
 
 def internvl_tower(config: Any) -> Tower:
@@ -60,6 +86,9 @@ def internvl_tower(config: Any) -> Tower:
         "vision_tower.encoder",
         ("multi_modal_projector",),
         round(config.downsample_ratio**-2),
-        windowed=vision.num_hidden_layers * vision.hidden_size,
+        layers=vision.num_hidden_layers,
+        hidden=vision.hidden_size,
+        intermediate=vision.intermediate_size,
+        window_width=vision.num_hidden_layers * vision.hidden_size,
         window=sides[0] * sides[1] + 1,
     )

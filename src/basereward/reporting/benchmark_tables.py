@@ -1,108 +1,139 @@
-"""The result of a benchmark as tables: metrics and groups beside the references, published numbers, what is meant."""
+"""The result of an evaluation as tables: metrics and groups beside the references, models and published numbers."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from basereward.benchmarks.formulas import Metric
+from basereward.benchmarks.published.tables import PublishedCell, comparable_rows
+from basereward.benchmarks.summary import Summary
 from basereward.evaluation.contamination import contamination_line
-from basereward.evaluation.published.tables import PublishedCell, comparable_rows
+from basereward.evaluation.result import ProtocolResult, Result
 from basereward.reporting.tables import DECIMALS, MISSING, Table, count, interval, percent, superscript
 
-# They say how ties and failures change a metric, and are compared with nothing.
-DERIVED = ("accuracy_ties_half", "accuracy_of_all")
 
+class ModelTable(NamedTuple):
+    """A table with models as rows, the lines that must stand under it, and how many rows are ours and published.
 
-class PublishedNumbers(NamedTuple):
-    """A table of published numbers below those of a run, and the lines that must stand under it."""
+    ``ablations`` are the places of rows whose numbers are all from tables of ablations.
+    """
 
     table: Table
     notes: list[str]
+    models: int
+    published: int
+    ablations: frozenset[int] = frozenset()
 
 
-def metric_table(result: Mapping[str, Any]) -> Table:
+def metric_table(result: ProtocolResult) -> Table:
     """Return one row for each metric: value, interval and n of the model, and the value of each reference."""
-    return _beside(result, "metric", "metrics", "value")
+    return _beside("metric", result, {name: own.metrics for name, own in result.summaries.items()})
 
 
-def group_table(result: Mapping[str, Any]) -> Table:
+def group_table(result: ProtocolResult) -> Table:
     """Return one row for each group of the protocol, in the same columns."""
-    return _beside(result, "group", "groups", "accuracy")
+    return _beside("group", result, {name: own.groups for name, own in result.summaries.items()})
 
 
-def subset_table(result: Mapping[str, Any]) -> Table:
+def subset_table(result: ProtocolResult) -> Table:
     """Return the accuracy of the model for each subset of the file."""
-    rows = [
-        (name, percent(own["accuracy"], DECIMALS), interval(own), count(own["n"]))
-        for name, own in result["subsets"].items()
-    ]
-    return Table(("subset", "model", "95 % interval", "n"), rows)
+    return _beside("subset", result, {"model": result.subsets})
 
 
-def footnotes(result: Mapping[str, Any]) -> list[str]:
-    """Return what must stand under the tables: protocol, counts, coverage, failures, and what each metric is."""
-    counts = f"{result['n']} rows, {result['ties']} ties, {result['failed']} failed, coverage "
-    lines = [f"protocol {result['protocol']}", counts + percent(result["coverage"], DECIMALS)]
-    lines += [f"{count} x {reason}" for reason, count in result["failures"].items()]
+def footnotes(result: Result) -> list[str]:
+    """Return what must stand under the tables of the main protocol: counts, failures, and what each metric is."""
+    main = result.main
+    model = main.model
+    counts = f"{model.n} rows, {model.ties} ties, {model.failed} failed, coverage "
+    lines = [f"protocol {model.protocol.line}", counts + percent(model.coverage, DECIMALS)]
+    lines += [f"{count} x {reason}" for reason, count in {**result.data.dropped, **result.failures}.items()]
     lines += [limited] if (limited := limit_note(result)) else []
-    lines += [contamination_line(found)] if (found := result.get("contamination")) else []
-    return lines + definitions(result["definitions"], result["metrics"])
+    return [*lines, contamination_line(result.contamination, main), *definitions(model)]
 
 
-def limit_note(result: Mapping[str, Any]) -> str:
+def definitions(summary: Summary) -> list[str]:
+    """Return a line for each metric that says what it is and over how many it is computed, and the notes on them."""
+    texts = summary.definitions.items()
+    lines = [
+        f"{name}: {text} (n = {count(summary.metrics[name].n)})" for name, text in texts if name in summary.metrics
+    ]
+    return [*lines, *summary.notes]
+
+
+def limit_note(result: Result) -> str:
     """Return that only a part of the benchmark was evaluated; nothing where it was all of it."""
-    limit = result["data"]["limit"]
-    return f"only the first {count(limit)} items" if limit is not None else ""
+    data = result.data
+    notes = [f"only {count(result.n)} of {count(data.part_of)} rows"] if data.part_of is not None else []
+    notes += [f"only the first {count(data.limit)} items"] if data.limit is not None else []
+    return ", ".join(notes)
 
 
-def definitions(texts: Mapping[str, str], metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a line for each metric that says what it is and over how many it is computed."""
-    return [f"{name}: {text} (n = {count(metrics[name]['n'])})" for name, text in texts.items() if name in metrics]
+def model_table(models: Mapping[str, Summary], with_published: bool = True) -> ModelTable:
+    """Return models as rows, best first, and below them the published numbers that mean the same.
 
+    Columns are the metrics of the protocol and its groups. Published rows follow by their first number, those without
+    the first metric later. A number with a flag carries the mark of its footnote.
 
-def main_metrics(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the metrics of the protocol itself."""
-    return {name: metric for name, metric in result["metrics"].items() if name not in DERIVED}
-
-
-def published_numbers(result: Mapping[str, Any]) -> PublishedNumbers | None:
-    """Return the published numbers that mean the same as the run's metrics; None if there are none.
-
-    The run is the first row, the others follow by their first number, those without the first metric later. A number
-    with a flag carries the mark of its footnote.
+    Args:
+        models: summaries of one benchmark under one protocol, by what a row is called.
     """
-    rows = comparable_rows(result["benchmark"], result["protocol"].partition(":")[0])
-    own = {name: metric["value"] for name, metric in main_metrics(result).items()}
-    own |= {f"groups.{name}": group["accuracy"] for name, group in result["groups"].items()}
-    columns = [name for name in own if any(name in cells for cells in rows.values())]
+    own = {name: _numbers(summary) for name, summary in models.items()}
+    columns = list(dict.fromkeys(column for numbers in own.values() for column in numbers))
+    first = next(iter(models.values()))
+    used = first.protocol
+    is_comparable = with_published and (used.judge is None or used.judge.is_official)
+    rows = comparable_rows(first.benchmark, used.name) if is_comparable else {}
     shown = {name: cells for name, cells in rows.items() if set(columns) & cells.keys()}
+    if shown and len(models) == 1:
+        columns = [column for column in columns if any(column in cells for cells in shown.values())]
+    ordered = sorted(own, key=lambda name: -(own[name].get(columns[0]) or 0.0))
+    body = [(name, *(percent(own[name].get(column), DECIMALS) for column in columns)) for name in ordered]
+    header = ("model", *(column.removeprefix("groups.") for column in columns))
     if not shown:
-        return None
-    flags = list(dict.fromkeys(cell.flag for cell in _cells(shown, columns) if cell.flag))
-    sources = list(dict.fromkeys((cell.table, cell.source) for cell in _cells(shown, columns)))
-    ordered = sorted(shown, key=lambda name: _rank(shown[name], columns))
-    name = f"this run, {limited}" if (limited := limit_note(result)) else "this run"
-    body = [(name, *(percent(own[name], DECIMALS) for name in columns), "")]
-    for name in ordered:
-        tables = dict.fromkeys(cell.table for cell in _cells({name: shown[name]}, columns))
-        cells = (_printed(shown[name].get(column), flags) for column in columns)
+        return ModelTable(Table(header, body), [], len(body), 0)
+    ranked = sorted(shown, key=lambda name: _rank(shown[name], columns))
+    below, notes = _published({name: shown[name] for name in ranked}, columns)
+    table = Table((*header, "published in"), [*((*row, "") for row in body), *below])
+    ablations = frozenset(
+        place
+        for place, name in enumerate(ranked, len(body))
+        if all(cell.is_ablation for cell in _cells([shown[name]], columns))
+    )
+    return ModelTable(table, notes, len(body), len(below), ablations)
+
+
+def _numbers(summary: Summary) -> dict[str, float | None]:
+    """Return the values of a summary by name, those of its groups under ``groups.NAME``."""
+    groups = {f"groups.{name}": own.value for name, own in summary.groups.items()}
+    return {name: metric.value for name, metric in summary.main_metrics().items()} | groups
+
+
+def _published(
+    rows: Mapping[str, Mapping[str, PublishedCell]], columns: list[str]
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Return the rows of published numbers in their order, and the lines on their sources and flags."""
+    flags = list(dict.fromkeys(cell.flag for cell in _cells(rows.values(), columns) if cell.flag))
+    sources = dict.fromkeys((cell.table, cell.source) for cell in _cells(rows.values(), columns))
+    body = []
+    for name in rows:
+        tables = dict.fromkeys(cell.table for cell in _cells([rows[name]], columns))
+        cells = (_printed(rows[name].get(column), flags) for column in columns)
         body.append((name, *cells, ", ".join(tables)))
     notes = [f"{table}: {source}" for table, source in sources]
-    notes += [f"{superscript(number)} {flag}" for number, flag in enumerate(flags, 1)]
-    header = (column.removeprefix("groups.") for column in columns)
-    return PublishedNumbers(Table(("model", *header, "published in"), body), notes)
+    return body, notes + [f"{superscript(number)} {flag}" for number, flag in enumerate(flags, 1)]
 
 
-def _beside(result: Mapping[str, Any], title: str, part: str, key: str) -> Table:
-    evaluations = result["evaluations"]
-    model, others = evaluations["model"], {name: own for name, own in evaluations.items() if name != "model"}
+def _beside(title: str, result: ProtocolResult, named: Mapping[str, Mapping[str, Metric]]) -> Table:
+    """Return one row for each metric of the model, with its interval and n, and the values of the others."""
+    model, *others = named.values()
     rows = []
-    for name, own in model[part].items():
-        beside = [percent(other[part].get(name, {}).get(key), DECIMALS) for other in others.values()]
-        rows.append((name, percent(own[key], DECIMALS), interval(own), count(own["n"]), *beside))
-    return Table((title, "model", "95 % interval", "n", *others), rows)
+    for name, own in model.items():
+        beside = [percent(other[name].value if name in other else None, DECIMALS) for other in others]
+        rows.append((name, percent(own.value, DECIMALS), interval(own.low, own.high), count(own.n), *beside))
+    return Table((title, "model", "95 % interval", "n", *list(named)[1:]), rows)
 
 
-def _cells(rows: Mapping[str, Mapping[str, PublishedCell]], columns: Iterable[str]) -> list[PublishedCell]:
-    return [cells[column] for cells in rows.values() for column in columns if column in cells]
+def _cells(rows: Iterable[Mapping[str, PublishedCell]], columns: Iterable[str]) -> list[PublishedCell]:
+    return [cells[column] for cells in rows for column in columns if column in cells]
 
 
 def _rank(cells: Mapping[str, PublishedCell], columns: list[str]) -> tuple[int, float]:

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from basereward.evaluation.benchmark_runs import BenchmarkRun
-from basereward.evaluation.comparison import Comparison, MetricDifference
+from basereward.evaluation.comparison import MetricDifference, RunComparison
+from basereward.evaluation.runs import EvaluationRun
 from basereward.reporting import plots
-from basereward.reporting.benchmark_page import ROW_NOTE, join_texts, make_item
-from basereward.reporting.documents import Document, Section
-from basereward.reporting.items import Item, ItemList
+from basereward.reporting.documents import Chapter, Document
+from basereward.reporting.evaluation_parts import LENGTHS, ROW_NOTE, make_card, read_texts
+from basereward.reporting.items import Card, CardList
 from basereward.reporting.tables import DECIMALS, Table, count, percent
 
 DIFFERENCE_NOTE = (
-    "Over the rows that both scored; difference = first - second, in points. The 95 % interval is the paired bootstrap "
-    "over prompts (within each group for a mean of groups); p is that of exchanging the two runs prompt by prompt."
+    "Over the rows that both scored; difference = first - second, in points. The 95 % interval is by prompts, less "
+    "what both runs share; p is that of exchanging the two runs prompt by prompt."
 )
 RULE = "rows whose margin changed most come first"
 
@@ -21,9 +21,9 @@ RULE = "rows whose margin changed most come first"
 class ComparedRuns(NamedTuple):
     """Two runs of one benchmark, and how they compare."""
 
-    first: BenchmarkRun
-    second: BenchmarkRun
-    comparison: Comparison
+    first: EvaluationRun
+    second: EvaluationRun
+    comparison: RunComparison
 
 
 def build_comparison_report(compared: Sequence[ComparedRuns], left_out: Sequence[str] = ()) -> Document:
@@ -34,24 +34,25 @@ def build_comparison_report(compared: Sequence[ComparedRuns], left_out: Sequence
     """
     first, second = run_names(compared[0].first, compared[0].second)
     note = "Only one of the runs has " + ", ".join(left_out) + "." if left_out else ""
-    items = [item for own in compared for item in _changed_items(own, len(compared) > 1)]
-    ordered = sorted(items, key=lambda item: -abs(item.margin or 0))
+    cards = [card for own in compared for card in _changed_cards(own, len(compared) > 1)]
+    ordered = sorted(cards, key=lambda card: -abs(card.margin or 0))
+    filters = ("all categories", "all outcomes", LENGTHS[0])
     return Document(
         kind="first against second",
         name=f"{first} against {second}",
-        sections=[*([Section("Not compared", note)] if note else []), *_all_sections(compared, (first, second))],
-        items=ItemList("Rows that changed", ordered, RULE, ("first", "second"), "difference of margins"),
+        sections=[*([Chapter("Not compared", note)] if note else []), *_all_sections(compared, (first, second))],
+        items=CardList("Rows that changed", ordered, RULE, ("first", "second"), "difference of margins", filters),
     )
 
 
-def run_names(first: BenchmarkRun, second: BenchmarkRun) -> tuple[str, str]:
+def run_names(first: EvaluationRun, second: EvaluationRun) -> tuple[str, str]:
     """Return what the two runs are called: their scorers, or their folders where these are the same."""
-    if first.scorer != second.scorer:
-        return first.scorer, second.scorer
+    if first.result.scorer != second.result.scorer:
+        return first.result.scorer, second.result.scorer
     return str(first.folder), str(second.folder)
 
 
-def difference_table(comparison: Comparison, title: str = "metric") -> Table:
+def difference_table(comparison: RunComparison, title: str = "metric") -> Table:
     """Return one row for each metric and each group: both values, their difference, its interval, p and n."""
     named = {**comparison.metrics, **{f"group {name}": own for name, own in comparison.groups.items()}}
     rows = [
@@ -69,7 +70,7 @@ def difference_table(comparison: Comparison, title: str = "metric") -> Table:
     return Table((title, "first", "second", "difference", "95 % interval", "p", "n"), rows)
 
 
-def outcome_table(comparison: Comparison) -> Table:
+def outcome_table(comparison: RunComparison) -> Table:
     """Return how many rows end how in the two runs."""
     own = comparison.counts
     rows = [
@@ -86,7 +87,7 @@ def outcome_table(comparison: Comparison) -> Table:
     return Table(("rows", "number"), [(name, count(number)) for name, number in rows])
 
 
-def outcome_lines(comparison: Comparison) -> list[str]:
+def outcome_lines(comparison: RunComparison) -> list[str]:
     """Return the test that goes with the counts, and how many rows changed."""
     own = comparison.counts
     return [
@@ -96,7 +97,7 @@ def outcome_lines(comparison: Comparison) -> list[str]:
     ]
 
 
-def definition_lines(comparison: Comparison) -> list[str]:
+def definition_lines(comparison: RunComparison) -> list[str]:
     """Return the protocol and what each metric is."""
     lines = [f"protocol {comparison.protocol}", f"{comparison.scored_by_both} of {comparison.n} rows scored by both"]
     return lines + [
@@ -106,14 +107,14 @@ def definition_lines(comparison: Comparison) -> list[str]:
     ]
 
 
-def _all_sections(compared: Sequence[ComparedRuns], names: tuple[str, str]) -> Iterator[Section]:
+def _all_sections(compared: Sequence[ComparedRuns], names: tuple[str, str]) -> Iterator[Chapter]:
     for own in compared:
         comparison = own.comparison
         bars = plots.difference_bars(_drawn(comparison.metrics)).decode() if comparison.metrics else ""
         note = f"First: {names[0]}. Second: {names[1]}. {DIFFERENCE_NOTE}"
         lines = definition_lines(comparison)
-        yield Section(f"{comparison.benchmark}: metrics", note, bars, difference_table(comparison), lines)
-        yield Section(
+        yield Chapter(f"{comparison.benchmark}: metrics", note, bars, difference_table(comparison), lines)
+        yield Chapter(
             f"{comparison.benchmark}: rows", ROW_NOTE, "", outcome_table(comparison), outcome_lines(comparison)
         )
 
@@ -122,15 +123,17 @@ def _drawn(metrics: Mapping[str, MetricDifference]) -> dict[str, dict[str, float
     return {name: own._asdict() for name, own in metrics.items()}
 
 
-def _changed_items(compared: ComparedRuns, has_others: bool) -> Iterator[Item]:
-    changed = {row.row: row for row in compared.comparison.changed}
-    others = {record.row: record for record in compared.second.records}
-    folder = compared.first.folder
-    for text, record in join_texts(folder, (record for record in compared.first.records if record.row in changed)):
-        row = changed[record.row]
+def _changed_cards(compared: ComparedRuns, has_others: bool) -> Iterator[Card]:
+    """Yield the rows that end differently, each in its category; which response is longer can be asked for."""
+    texts = read_texts(compared.first.folder)
+    first, second = ({record.row: record for record in run.records} for run in (compared.first, compared.second))
+    for row in compared.comparison.changed:
+        if row.row not in texts:
+            continue
         margins = (row.first_margin, row.second_margin)
         difference = None if margins[0] is None or margins[1] is None else margins[0] - margins[1]
-        source = f"{compared.comparison.benchmark} / {text['source']}" if has_others else text["source"]
+        group = f"{compared.comparison.benchmark} / {row.group}" if has_others else row.group
         outcome = f"first {row.first}, second {row.second}"
-        both = [record, others[record.row]]
-        yield make_item({**text, "source": source}, both, outcome, difference, folder)
+        yield make_card(
+            texts[row.row], [first[row.row], second[row.row]], outcome, difference, compared.first.folder, group
+        )

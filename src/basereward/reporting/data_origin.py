@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from basereward.data.contamination.kinds import EXPLANATIONS, KINDS
-from basereward.data.contamination.summary import BenchmarkOverlap, Summary
-from basereward.data.curation.steps import CURATION_REASONS
-from basereward.reporting.documents import Section
+from basereward.curation.steps import CURATION_REASONS
+from basereward.data.overlap import EXPLANATIONS, KINDS, BenchmarkOverlap, OverlapSummary
+from basereward.reporting.documents import Chapter
 from basereward.reporting.tables import MISSING, Table, count
 
 EXAMPLE_CHARACTERS = 300
@@ -15,7 +14,7 @@ EXAMPLE_CHARACTERS = 300
 _TOLD = {"step", "in", "out", "dropped", "candidates", "counts", "source", "recipe"}
 
 
-def drop_section(drops: Mapping[str, Any], title: str, note: str = "") -> Section:
+def drop_section(drops: Mapping[str, Any], title: str, note: str = "") -> Chapter:
     """Return how many rows were dropped, by reason, with what each reason means and examples."""
     lines, table = [], []
     for name, own in drops["reasons"].items():
@@ -23,11 +22,11 @@ def drop_section(drops: Mapping[str, Any], title: str, note: str = "") -> Sectio
         lines.append(f"{name}: {own['explanation']}")
         lines += [f"e.g. {_shorten(example)}" for example in own["examples"]]
     if not table:
-        return Section(title, f"None. {note}")
-    return Section(title, note, table=Table(("reason", "rows"), table), lines=lines)
+        return Chapter(title, f"None. {note}")
+    return Chapter(title, note, table=Table(("reason", "rows"), table), lines=lines)
 
 
-def origin_sections(described: Mapping[str, Any]) -> Iterator[Section]:
+def origin_sections(described: Mapping[str, Any]) -> Iterator[Chapter]:
     """Yield what a folder was made from and how, what was dropped on the way, and overlaps with benchmarks."""
     place, steps = described["place"], described["steps"]
     lines = [
@@ -35,20 +34,31 @@ def origin_sections(described: Mapping[str, Any]) -> Iterator[Section]:
         for source in described["sources"]
     ]
     lines += [f"input {own['name']}, manifest {(own['sha256'] or 'none')[:12]}" for own in described["inputs"]]
+    lines += [_judge_line(own) for own in described["judges"]]
     note = (
         f"{described['kind']} by {described['created_by']}: {count(described['rows'])} rows, "
         f"{described['shards']} shards, manifest {described['sha256'][:12]}."
     )
     lines += [line for own in steps for line in _step_lines(own)]
     table = Table(("step", "in", "out", "dropped", "by reason"), [_step_row(own) for own in steps])
-    yield Section(f"Origin of {place}", note, table=table if steps else None, lines=lines)
+    yield Chapter(f"Origin of {place}", note, table=table if steps else None, lines=lines)
     for own in steps:
         if counts := own.get("counts"):
-            yield Section(f"Mixture of {place}", table=_mixture_table(counts))
+            yield Chapter(f"Mixture of {place}", table=_mixture_table(counts))
     if described["drops"]["reasons"]:
         yield drop_section(described["drops"], f"Dropped when {place} was made")
     if described["contamination"]:
-        yield _overlap_section(Summary.from_dict(described["contamination"]), place)
+        yield _overlap_section(OverlapSummary.from_dict(described["contamination"]), place)
+
+
+def _judge_line(use: Mapping[str, Any]) -> str:
+    """Return what a judge wrote, and what that took."""
+    cost = "" if use["cost"] is None else f", cost {use['cost']:g}"
+    return (
+        f"{use['name']} wrote {use['wrote']} of {count(use['pairs'])} pairs: prompt {use['prompt']}, "
+        f"{count(use['requests'])} questions, {count(use['prompt_tokens'])} tokens of prompts and "
+        f"{count(use['completion_tokens'])} of answers{cost}"
+    )
 
 
 def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
@@ -92,7 +102,7 @@ def _mixture_table(counts: list[dict[str, Any]]) -> Table:
     return Table(("input", *names, "repeated", "missing"), rows)
 
 
-def _overlap_section(summary: Summary, place: str) -> Section:
+def _overlap_section(summary: OverlapSummary, place: str) -> Chapter:
     note = (
         f"Pairs that match an item of a benchmark, by the strongest kind of match, among {count(summary.pairs)} pairs. "
         f"Kinds whose pairs were dropped: {', '.join(summary.dropped) or 'none'}. Left are items that a pair of the "
@@ -104,7 +114,7 @@ def _overlap_section(summary: Summary, place: str) -> Section:
     ]
     lines = [f"{kind.replace('_', ' ')}: {EXPLANATIONS[kind]}" for kind in KINDS]
     header = ("benchmark", "items", "rows", "unreadable", *(kind.replace("_", " ") for kind in KINDS), "left")
-    return Section(f"Overlaps of {place} with benchmarks", note, table=Table(header, rows), lines=lines)
+    return Chapter(f"Overlaps of {place} with benchmarks", note, table=Table(header, rows), lines=lines)
 
 
 def _by_kind(overlap: BenchmarkOverlap) -> list[int]:

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from basereward.data.columns import PairColumns
-from basereward.data.sidecar import TEXTS
-from basereward.reporting import plots
+from basereward.curation.columns import PairColumns
+from basereward.data.schema import REQUIRED_KEYS
+from basereward.reporting import data_plots, plots
 from basereward.reporting.data_origin import drop_section, origin_sections
 from basereward.reporting.data_statistics import Statistics, score_gaps
-from basereward.reporting.documents import Document, Headline, Section
-from basereward.reporting.items import ItemList
+from basereward.reporting.documents import Chapter, Document, Headline
+from basereward.reporting.items import CardList
 from basereward.reporting.tables import MISSING, Table, count, interval, percent
 
 SOURCES_SHOWN, SOURCES_DRAWN = 100, 24
@@ -24,7 +24,7 @@ def build_data_report(
     name: str,
     statistics: Statistics,
     columns: PairColumns,
-    items: ItemList,
+    items: CardList,
     tokens: Mapping[str, Sequence[int]] | None = None,
 ) -> Document:
     """Return the report of a training set.
@@ -61,13 +61,13 @@ def _headlines(statistics: Statistics) -> Iterator[Headline]:
     dropped = statistics["rows"] - pairs
     yield Headline("pairs", count(pairs), f"of {count(statistics['rows'])} rows" if dropped else "")
     yield Headline("with images or videos", percent(statistics["multimodal"] / pairs))
-    note = f"95 %: {interval(longer)}" if longer["n"] else "all are equally long"
+    note = f"95 %: {interval(longer.get('low'), longer.get('high'))}" if longer["n"] else "all are equally long"
     yield Headline("chosen is longer", percent(longer["value"]), note)
     yield Headline("sources", count(len(statistics["sources"])))
     yield Headline("exact duplicates", percent(statistics["duplicates"] / pairs), count(statistics["duplicates"]))
 
 
-def _source_section(statistics: Statistics) -> Section:
+def _source_section(statistics: Statistics) -> Chapter:
     ranked = sorted(statistics["sources"].items(), key=lambda item: (-item[1]["pairs"], item[0]))
     counted = ("source", "pairs", "share", "multimodal", "images", "chosen longer", "95 % interval", "equal")
     shown = ranked[:SOURCES_SHOWN] if len(ranked) == 1 else [("all", statistics), *ranked[:SOURCES_SHOWN]]
@@ -83,17 +83,17 @@ def _source_section(statistics: Statistics) -> Section:
         "Chosen longer is the share among pairs whose responses differ in characters; equal counts the others. Prompt, "
         "chosen and rejected are characters: mean / median / 95 % quantile."
     )
-    return Section(
+    return Chapter(
         "Sources",
         note,
-        plots.source_bars(bars).decode(),
-        Table((*counted, *TEXTS, "duplicates", "conflicts"), rows),
+        data_plots.source_bars(bars).decode(),
+        Table((*counted, *REQUIRED_KEYS, "duplicates", "conflicts"), rows),
         lines,
     )
 
 
 def _source_row(name: str, own: Statistics, pairs: int) -> tuple[str, ...]:
-    lengths = [own["characters"][side] for side in TEXTS]
+    lengths = [own["characters"][side] for side in REQUIRED_KEYS]
     longer = own["chosen_longer"]
     return (
         name,
@@ -102,24 +102,24 @@ def _source_row(name: str, own: Statistics, pairs: int) -> tuple[str, ...]:
         percent(own["multimodal"] / own["pairs"]),
         count(own["images"]),
         percent(longer["value"]),
-        interval(longer),
+        interval(longer.get("low"), longer.get("high")),
         count(longer["equal"]),
         *(" / ".join(f"{spread[key]:,.0f}" for key in ("mean", "median", "p95")) for spread in lengths),
         *map(count, (own["duplicates"], own["conflicts"])),
     )
 
 
-def _length_sections(statistics: Statistics, columns: PairColumns) -> Iterator[Section]:
+def _length_sections(statistics: Statistics, columns: PairColumns) -> Iterator[Chapter]:
     lengths = columns.characters[columns.usable]
-    spreads = {f"{side}, {unit}": statistics[unit][side] for unit in ("characters", "words") for side in TEXTS}
-    svg = plots.length_histogram(dict(zip(TEXTS, lengths.T, strict=True)), "characters")
-    yield Section("Lengths", svg=svg.decode(), table=spread_table("text", spreads))
-    svg = plots.length_difference_histogram(lengths[:, 1] - lengths[:, 2], "characters")
+    spreads = {f"{side}, {unit}": statistics[unit][side] for unit in ("characters", "words") for side in REQUIRED_KEYS}
+    svg = data_plots.length_histogram(dict(zip(REQUIRED_KEYS, lengths.T, strict=True)), "characters")
+    yield Chapter("Lengths", svg=svg.decode(), table=spread_table("text", spreads))
+    svg = data_plots.length_difference_histogram(lengths[:, 1] - lengths[:, 2], "characters")
     note = "A reward model learns length where one colour outweighs the other at the same distance from zero."
-    yield Section("Length difference", note, svg.decode())
+    yield Chapter("Length difference", note, svg.decode())
 
 
-def _token_section(statistics: Statistics, tokens: Mapping[str, Sequence[int]] | None) -> Iterator[Section]:
+def _token_section(statistics: Statistics, tokens: Mapping[str, Sequence[int]] | None) -> Iterator[Chapter]:
     if not tokens:
         return
     told = statistics["tokens"]
@@ -129,11 +129,11 @@ def _token_section(statistics: Statistics, tokens: Mapping[str, Sequence[int]] |
         "its prompt once; its longest sequence is prompt and one response."
     )
     lines = [f"dropped, {reason}: {count(own['count'])}" for reason, own in told["drops"]["reasons"].items()]
-    svg = plots.length_histogram(drawn, "tokens").decode() if drawn else ""
-    yield Section("Tokens", note, svg, spread_table("tokens", {name: told[name] for name in tokens}), lines)
+    svg = data_plots.length_histogram(drawn, "tokens").decode() if drawn else ""
+    yield Chapter("Tokens", note, svg, spread_table("tokens", {name: told[name] for name in tokens}), lines)
 
 
-def _image_section(statistics: Statistics) -> Iterator[Section]:
+def _image_section(statistics: Statistics) -> Iterator[Chapter]:
     measured = statistics["image_sizes"]
     if not measured["pairs_drawn"]:
         return
@@ -144,26 +144,26 @@ def _image_section(statistics: Statistics) -> Iterator[Section]:
     )
     lines = [f"cannot be opened, {reason}: {count(number)}" for reason, number in measured["unreadable"].items()]
     if not measured["sizes"]:
-        yield Section("Images", note, lines=lines)
+        yield Chapter("Images", note, lines=lines)
         return
-    svg = plots.image_sizes(measured["sizes"], statistics["images_per_pair"]).decode()
+    svg = data_plots.image_sizes(measured["sizes"], statistics["images_per_pair"]).decode()
     spreads = {name: measured[name] for name in ("width", "height", "megapixels")}
-    yield Section("Images", note, svg, spread_table("size", spreads), lines)
+    yield Chapter("Images", note, svg, spread_table("size", spreads), lines)
 
 
-def _rating_section(statistics: Statistics, columns: PairColumns) -> Iterator[Section]:
+def _rating_section(statistics: Statistics, columns: PairColumns) -> Iterator[Chapter]:
     if statistics["score_gap"]:
         gaps = score_gaps(columns)[columns.usable]
         svg = plots.margin_histogram(gaps[~np.isnan(gaps)].tolist(), below=RATED, sides=RATED_SIDES).decode()
         equal = count(int((gaps == 0).sum()))
         note = f"{count(statistics['rated'])} of {count(statistics['pairs'])} pairs are rated, {equal} of them equally."
-        yield Section("Ratings", note, svg, spread_table("rating", {"chosen - rejected": statistics["score_gap"]}))
+        yield Chapter("Ratings", note, svg, spread_table("rating", {"chosen - rejected": statistics["score_gap"]}))
     if statistics["margin"]:
         note = "The target difference of rewards that a source gives; training uses it with objective.use_margin."
-        yield Section("Target margins", note, table=spread_table("margin", {"margin": statistics["margin"]}))
+        yield Chapter("Target margins", note, table=spread_table("margin", {"margin": statistics["margin"]}))
 
 
-def _repeat_section(statistics: Statistics) -> Section:
+def _repeat_section(statistics: Statistics) -> Chapter:
     pairs, prompts = statistics["pairs"], statistics["prompts"]
     found = {
         "duplicates: pairs with the images and texts of an earlier one": statistics["duplicates"],
@@ -175,7 +175,7 @@ def _repeat_section(statistics: Statistics) -> Section:
     rows = [(name, count(number), percent(number / pairs)) for name, number in found.items()]
     note = "Texts are compared without case and punctuation, images by the bytes of their files."
     lines = [f"{count(own['pairs'])} pairs: {own['prompt']}" for own in statistics["most_repeated"]]
-    return Section("Repeats", note, table=Table(("", "pairs", "share"), rows), lines=lines)
+    return Chapter("Repeats", note, table=Table(("", "pairs", "share"), rows), lines=lines)
 
 
 def spread_table(title: str, spreads: Mapping[str, Mapping[str, Any] | None]) -> Table:

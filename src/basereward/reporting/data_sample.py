@@ -7,14 +7,14 @@ from typing import Any
 import datasets
 import numpy as np
 
-from basereward.data.columns import PairColumns
+from basereward.curation.columns import PairColumns
+from basereward.curation.mixture import apportion
 from basereward.data.media import at_equal_distances
-from basereward.data.mixture import apportion
+from basereward.data.places import iterate_rows
 from basereward.data.schema import PreferencePair
-from basereward.data.storage import iterate_rows
 from basereward.data.validation import parse_row
 from basereward.evaluation.items import FRAMES, read_text
-from basereward.reporting.items import Answer, Item, ItemList
+from basereward.reporting.items import Card, CardList, ShownAnswer
 
 
 def draw_pairs(columns: PairColumns, samples: int, seed: int = 0) -> np.ndarray:
@@ -37,7 +37,7 @@ def draw_pairs(columns: PairColumns, samples: int, seed: int = 0) -> np.ndarray:
     return drawn[chosen[np.lexsort((codes[chosen], rank[chosen]))]]
 
 
-def list_pairs(rows: datasets.Dataset, columns: PairColumns, numbers: Sequence[int] | np.ndarray) -> ItemList:
+def list_pairs(rows: datasets.Dataset, columns: PairColumns, numbers: Sequence[int] | np.ndarray) -> CardList:
     """Return pairs as items of a page: which response is longer, lengths, ratings, images and first frames."""
     is_rated = bool(np.isfinite(columns.scores[columns.usable]).any())
     measures = ("characters", "words", *(["rating"] if is_rated else []))
@@ -48,18 +48,18 @@ def list_pairs(rows: datasets.Dataset, columns: PairColumns, numbers: Sequence[i
     ]
     rule = "of the sources with most cards the last ones are left out"
     filters = ("all sources", "all lengths", "text and images")
-    return ItemList("Sampled pairs", items, rule, measures, "length difference", filters, "row")
+    return CardList("Sampled pairs", items, rule, measures, "length difference", filters, "row")
 
 
-def _item(pair: PreferencePair, number: int, columns: PairColumns, is_rated: bool) -> Item:
+def _item(pair: PreferencePair, number: int, columns: PairColumns, is_rated: bool) -> Card:
     difference = int(columns.characters[number, 1] - columns.characters[number, 2])
     answers = []
     for place, (side, messages) in enumerate((("chosen", pair.chosen), ("rejected", pair.rejected))):
         measures = [int(columns.characters[number, place + 1]), int(columns.words[number, place + 1])]
         ratings = [pair.scores[place] if len(pair.scores) == 2 else None] if is_rated else []
-        answers.append(Answer(side, read_text(messages), (*measures, *ratings)))
+        answers.append(ShownAnswer(side, read_text(messages), (*measures, *ratings)))
     longer = "chosen longer" if difference > 0 else "rejected longer" if difference else "equal length"
-    return Item(
+    return Card(
         row=number,
         id=pair.id,
         source=pair.source,

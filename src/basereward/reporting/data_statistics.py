@@ -6,12 +6,12 @@ from typing import Any
 import datasets
 import numpy as np
 
-from basereward.data.columns import PairColumns, Repeats
+from basereward.curation.columns import PairColumns, RepeatedRows
 from basereward.data.images import image_size
 from basereward.data.manifest import Manifest
+from basereward.data.places import iterate_rows
 from basereward.data.rows import row_images
-from basereward.data.sidecar import TEXTS
-from basereward.data.storage import iterate_rows
+from basereward.data.schema import REQUIRED_KEYS
 from basereward.data.validation import parse_row
 from basereward.errors import DataError, RowError
 from basereward.evaluation.items import read_text
@@ -24,7 +24,7 @@ MOST_REPEATED = 5
 PROMPT_CHARACTERS = 160
 
 
-def describe_set(rows: datasets.Dataset, columns: PairColumns, repeats: Repeats, seed: int = 0) -> Statistics:
+def describe_set(rows: datasets.Dataset, columns: PairColumns, repeats: RepeatedRows, seed: int = 0) -> Statistics:
     """Return the statistics of a training set, with image sizes and the prompts that most pairs share.
 
     Raises:
@@ -39,7 +39,7 @@ def describe_set(rows: datasets.Dataset, columns: PairColumns, repeats: Repeats,
     }
 
 
-def describe_pairs(columns: PairColumns, repeats: Repeats) -> Statistics:
+def describe_pairs(columns: PairColumns, repeats: RepeatedRows) -> Statistics:
     """Return the statistics of all usable pairs, of each source, and why the other rows are not usable.
 
     ``chosen_longer`` is the share among pairs whose responses differ in characters, with Wilson's 95 % interval.
@@ -168,7 +168,10 @@ def _describe(columns: PairColumns, places: np.ndarray) -> Statistics:
         "multimodal": int(columns.is_multimodal[places].sum()),
         "images": int(columns.images[places].sum()),
         "videos": int(columns.videos[places].sum()),
-        **{unit: {name: spread(own[:, place]) for place, name in enumerate(TEXTS)} for unit, own in lengths.items()},
+        **{
+            unit: {name: spread(own[:, place]) for place, name in enumerate(REQUIRED_KEYS)}
+            for unit, own in lengths.items()
+        },
         "chosen_longer": chosen_longer(columns.characters[places, 1], columns.characters[places, 2]),
         "rated": int(np.isfinite(columns.scores[places, 0]).sum()),
     }

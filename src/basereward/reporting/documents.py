@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from basereward.reporting.items import ItemList
+from basereward.reporting.items import CardList
 from basereward.reporting.tables import Table, escape_latex, escape_markdown, to_latex, to_markdown
 
 
@@ -16,10 +16,11 @@ class Headline(NamedTuple):
     note: str = ""
 
 
-class Section(NamedTuple):
+class Chapter(NamedTuple):
     """A part of a report: a title, and what there is of a note, an inline SVG, a table and lines under it.
 
-    ``links`` maps names of the table's rows to addresses; ``leads`` says that the first row is what it is about.
+    ``links`` maps names of the table's rows to addresses; the first ``leads`` rows are what it is about; those at
+    the places ``ablations`` are hidden on a page until a reader asks for them.
     """
 
     title: str
@@ -28,7 +29,8 @@ class Section(NamedTuple):
     table: Table | None = None
     lines: Sequence[str] = ()
     links: Mapping[str, str] = {}
-    leads: bool = False
+    leads: int = 0
+    ablations: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Document:
     kind: str
     name: str
     headlines: Sequence[Headline] = ()
-    sections: Sequence[Section] = ()
-    items: ItemList | None = None
+    sections: Sequence[Chapter] = ()
+    items: CardList | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = ""
 

@@ -1,7 +1,10 @@
 """A report as one self-contained HTML file."""
 
+from pathlib import Path
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from basereward.data.io import replacing
 from basereward.reporting.documents import Document
 from basereward.reporting.items import EmbeddedItems, embed_items
 
@@ -14,6 +17,13 @@ def render(document: Document) -> str:
         return _fill(document, None)
     rest = _fill(document, EmbeddedItems("", 0))
     return _fill(document, embed_items(document.items, PAGE_BYTES - len(rest.encode("utf-8", "replace"))))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page under a temporary name and rename it, so that no reader sees half of it."""
+    with replacing(path) as temporary:
+        # A lone surrogate of a broken data set must not stop a report at its last line.
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def _fill(document: Document, embedded: EmbeddedItems | None) -> str:

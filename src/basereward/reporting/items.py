@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from basereward.reporting.thumbnails import make_thumbnail
 
 
-class Answer(NamedTuple):
+class ShownAnswer(NamedTuple):
     """A response, the side that it is on, and its score by each scorer (``None`` where it has none)."""
 
     side: str
@@ -18,8 +18,11 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One row: what it is, how it ended, its texts and its images; ``kind`` is one more word to filter by."""
+class Card:
+    """One row: what it is, how it ended, its texts and its images; ``kind`` is one more word to filter by.
+
+    An image that is missing is None, and the page says so in its place.
+    """
 
     row: int
     id: str
@@ -27,14 +30,14 @@ class Item:
     outcome: str
     margin: float | None
     prompt: str
-    answers: tuple[Answer, ...]
-    images: tuple[Path | bytes, ...] = ()
+    answers: tuple[ShownAnswer, ...]
+    images: tuple[Path | bytes | None, ...] = ()
     failure: str = ""
     kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ItemList:
+class CardList:
     """Items for a page, those that it must show first; ``rule`` says in words which are left out if it is full.
 
     ``filters`` is what a reader calls all sources, all outcomes and all kinds of items; ``order`` names the order in
@@ -42,7 +45,7 @@ class ItemList:
     """
 
     title: str
-    items: Sequence[Item]
+    items: Sequence[Card]
     rule: str
     scorers: tuple[str, ...]
     margin: str = "margin"
@@ -57,21 +60,21 @@ class EmbeddedItems(NamedTuple):
     shown: int
 
 
-def embed_items(listed: ItemList, limit: int) -> EmbeddedItems:
+def embed_items(listed: CardList, limit: int) -> EmbeddedItems:
     """Return the first items whose JSON and images, each image once, take at most ``limit`` bytes."""
     head = {"scorers": listed.scorers, "margin": listed.margin, "filters": listed.filters, "order": listed.order}
     parts: list[str] = []
     images: list[str] = []
-    places: dict[Path | bytes, int | None] = {}
+    places: dict[Path | bytes | None, int | None] = {None: None}
     left = limit - len(_dump({**head, "items": [], "images": []}).encode())
     for item in listed.items:
         fresh: list[str] = []
         for path in item.images:
-            if path not in places:
+            if path is not None and path not in places:
                 thumbnail = make_thumbnail(path)
                 places[path] = None if thumbnail is None else len(images) + len(fresh)
                 fresh += [] if thumbnail is None else [_dump(thumbnail)]
-        part = _dump(_fields(item, [places[path] for path in item.images]))
+        part = _dump(_fields(item) | {"images": [places[path] for path in item.images]})
         # A comma follows each of them.
         left -= sum(len(text.encode("utf-8", "replace")) + 1 for text in (part, *fresh))
         if left < 0:
@@ -82,19 +85,8 @@ def embed_items(listed: ItemList, limit: int) -> EmbeddedItems:
     return EmbeddedItems(text, len(parts))
 
 
-def _fields(item: Item, images: Sequence[int | None]) -> dict[str, Any]:
-    return {
-        "row": item.row,
-        "id": item.id,
-        "source": item.source,
-        "outcome": item.outcome,
-        "margin": item.margin,
-        "prompt": item.prompt,
-        "answers": item.answers,
-        "images": images,
-        "failure": item.failure,
-        "kind": item.kind,
-    }
+def _fields(card: Card) -> dict[str, Any]:
+    return {field.name: getattr(card, field.name) for field in fields(card)}
 
 
 def _dump(value: Any) -> str:

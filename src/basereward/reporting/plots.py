@@ -2,22 +2,48 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from math import ceil
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from basereward.benchmarks.formulas import Metric
 from basereward.errors import DataError, MissingExtraError
+from basereward.statistics import usual_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-Format = Literal["svg", "png"]
+ImageFormat = Literal["svg", "png"]
 NAME_CHARACTERS = 48
+# So many panels beside each other have room for titles of the usual size.
+_WIDE_PANELS = 5
 BLUE, ORANGE, GREY = "#3f7fbf", "#d0743c", "#8a8f98"
 # Drawn in this colour, then renamed, so that the text of an inline SVG follows the page in light and dark.
 INK, PAGE_INK = "#010203", "currentColor"
+
+
+class Line(NamedTuple):
+    """A line of a panel: its points, and its band if it has one; ``is_faint`` puts it behind the others."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    is_faint: bool = False
+
+
+class Panel(NamedTuple):
+    """A small plot: lines by name, and places on the x axis that are marked."""
+
+    title: str
+    below: str
+    lines: Mapping[str, Line]
+    marks: Sequence[float] = ()
+    is_log: bool = False
 
 
 def require_matplotlib() -> None:
@@ -32,7 +58,7 @@ def require_matplotlib() -> None:
         raise MissingExtraError("Plots need matplotlib: pip install basereward[report]") from error
 
 
-def training_curve(metrics: Sequence[Mapping[str, Any]], format: Format = "svg") -> bytes:
+def training_curve(metrics: Sequence[Mapping[str, Any]], format: ImageFormat = "svg") -> bytes:
     """Draw the loss and the accuracies over the steps; lines may each hold a part of the keys.
 
     Raises:
@@ -42,10 +68,10 @@ def training_curve(metrics: Sequence[Mapping[str, Any]], format: Format = "svg")
     panels = [bool(loss[0]), bool(seen[0] or held_out[0])]
     if not any(panels):
         raise DataError("No line of the metrics has a step with loss, accuracy or eval_accuracy.")
-    figure, axes = _figure(sum(panels), 8.6, 2.9)
+    figure, axes = make_figure(sum(panels), 8.6, 2.9)
     if panels[0]:
         axes[0].plot(*loss, color=BLUE, linewidth=1.6)
-        _label(axes[0], "Loss", "step")
+        label_axis(axes[0], "Loss", "step")
         axes[0].set_ylim(bottom=min(0, *loss[1]))
     if panels[1]:
         if seen[0]:
@@ -53,15 +79,50 @@ def training_curve(metrics: Sequence[Mapping[str, Any]], format: Format = "svg")
         if held_out[0]:
             axes[-1].plot(*held_out, color=BLUE, linewidth=1.8, marker="o", markersize=3.5, label="held out")
         axes[-1].axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-        _label(axes[-1], "Pair accuracy", "step")
+        label_axis(axes[-1], "Pair accuracy", "step")
         axes[-1].set_ylim(top=1.02)
-        _legend(axes[-1])
-    return _render(figure, format)
+        add_legend(axes[-1])
+    return render_figure(figure, format)
 
 
-def accuracy_bars(
-    evaluations: Mapping[str, Mapping[str, Any]], format: Format = "svg", has_chance: bool = True
-) -> bytes:
+def line_panels(panels: Sequence[Panel], format: ImageFormat = "svg", columns: int = 3) -> bytes:
+    """Draw panels of lines beside and below each other.
+
+    Raises:
+        DataError: no panels.
+    """
+    if not panels:
+        raise DataError("There is nothing to draw.")
+    columns = min(columns, len(panels))
+    rows = ceil(len(panels) / columns)
+    figure, axes = make_figure(columns, 8.6, 2.3 * rows + 0.3, rows)
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw_panel(axis, panel)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    return render_figure(figure, format)
+
+
+def _draw_panel(axis: "Axes", panel: Panel) -> None:
+    colors = iter((BLUE, ORANGE, GREY))
+    for name, line in panel.lines.items():
+        color = GREY if line.is_faint else next(colors)
+        width, alpha = (0.7, 0.6) if line.is_faint else (1.7, 1.0)
+        label = None if line.is_faint else name
+        axis.plot(line.x, line.y, color=color, linewidth=width, alpha=alpha, label=label)
+        if line.low:
+            axis.fill_between(line.x, line.low, line.high, color=color, alpha=0.15, linewidth=0)
+    for mark in panel.marks:
+        axis.axvline(mark, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)))
+    if panel.is_log:
+        axis.set_xscale("log", base=2)
+        plain_ticks(axis.xaxis)
+    label_axis(axis, panel.title, panel.below)
+    if sum(not line.is_faint for line in panel.lines.values()) > 1:
+        axis.legend(frameon=False, fontsize=8, labelcolor=INK, handlelength=1.4)
+
+
+def accuracy_bars(accuracies: Mapping[str, Metric], format: ImageFormat = "svg", has_chance: bool = True) -> bytes:
     """Draw each scorer's accuracy with its interval, the first one highlighted, beside the line of chance.
 
     Args:
@@ -70,34 +131,26 @@ def accuracy_bars(
     Raises:
         DataError: no evaluation has an accuracy.
     """
-    metrics = {name: summary.get("metrics", {}).get("accuracy", {}) for name, summary in evaluations.items()}
-    scored = {name: metric for name, metric in metrics.items() if metric.get("value") is not None}
-    if not scored:
-        raise DataError("No evaluation has an accuracy.")
-    colors = [BLUE] + [GREY] * (len(scored) - 1)
-    figure, axis = _bars(scored, "value", colors)
+    figure, axis = _bars(accuracies, [BLUE, *[GREY] * (len(accuracies) - 1)])
     chance = "; the broken line is chance" if has_chance else ""
     if has_chance:
         axis.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    _label(axis, "", f"accuracy with 95 % interval{chance}")
-    return _render(figure, format)
+    label_axis(axis, "", f"accuracy with 95 % interval{chance}")
+    return render_figure(figure, format)
 
 
-def group_bars(groups: Mapping[str, Mapping[str, Any]], format: Format = "svg") -> bytes:
+def group_bars(groups: Mapping[str, Metric], format: ImageFormat = "svg") -> bytes:
     """Draw the accuracy of each group with its interval and n.
 
     Raises:
         DataError: no group has an accuracy.
     """
-    scored = {f"{name} ({own['n']})": own for name, own in groups.items() if own.get("accuracy") is not None}
-    if not scored:
-        raise DataError("No group has an accuracy.")
-    figure, axis = _bars(scored, "accuracy", [BLUE] * len(scored))
-    _label(axis, "", "accuracy with 95 % interval; in brackets the rows")
-    return _render(figure, format)
+    figure, axis = _bars({f"{name} ({own.n})": own for name, own in groups.items()}, [BLUE] * len(groups))
+    label_axis(axis, "", "accuracy with 95 % interval; in brackets the rows")
+    return render_figure(figure, format)
 
 
-def difference_bars(differences: Mapping[str, Mapping[str, Any]], format: Format = "svg") -> bytes:
+def difference_bars(differences: Mapping[str, Mapping[str, Any]], format: ImageFormat = "svg") -> bytes:
     """Draw differences with their intervals around zero: ``difference``, ``low`` and ``high`` of each name.
 
     Raises:
@@ -108,21 +161,49 @@ def difference_bars(differences: Mapping[str, Mapping[str, Any]], format: Format
     names = list(differences)[::-1]
     own = [differences[name] for name in names]
     values = [100 * one["difference"] for one in own]
-    errors = [
-        [value - 100 * one["low"] for value, one in zip(values, own, strict=True)],
-        [100 * one["high"] - value for value, one in zip(values, own, strict=True)],
-    ]
-    figure, axis = _rows(names)
+    lows, highs = ([100 * one[end] for one in own] for end in ("low", "high"))
+    errors = np.maximum(0, [np.subtract(values, lows), np.subtract(highs, values)])
+    figure, axis = make_rows(names)
     places = range(len(names))
-    axis.errorbar(values, places, xerr=_widths(errors), fmt="o", color=BLUE, ecolor=INK, elinewidth=1.1, capsize=3)
+    axis.errorbar(values, places, xerr=errors, fmt="o", color=BLUE, ecolor=INK, elinewidth=1.1, capsize=3)
     axis.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    _label(axis, "", "first - second, in points, with 95 % interval")
-    return _render(figure, format)
+    label_axis(axis, "", "first - second, in points, with 95 % interval")
+    return render_figure(figure, format)
+
+
+def seed_dots(
+    rows: Sequence[str], columns: Mapping[str, Sequence[Sequence[float]]], format: ImageFormat = "svg"
+) -> bytes:
+    """Draw a panel for each column: of each row a dot for each seed, and their mean as a line across.
+
+    Args:
+        rows: names, the first one on top.
+        columns: for each title the values of each row, of which there may be none.
+
+    Raises:
+        DataError: no rows or no columns.
+    """
+    if not rows or not columns:
+        raise DataError("There is nothing to draw.")
+    # Of many panels each is narrow: its title takes several lines of smaller letters.
+    size = 10 if len(columns) <= _WIDE_PANELS else 7
+    titles = [wrap(title, 720 // (size * len(columns)), break_long_words=False) for title in columns]
+    height = 0.9 + 0.36 * len(rows) + 0.16 * max(map(len, titles))
+    figure, axes = make_figure(len(columns), 8.6, height)
+    for number, (axis, lines, values) in enumerate(zip(axes, titles, columns.values(), strict=True)):
+        for place, own in enumerate(values):
+            axis.plot(own, [place] * len(own), "o", color=BLUE, alpha=0.6, markersize=5)
+            if len(own):
+                axis.plot([np.mean(own)] * 2, [place - 0.3, place + 0.3], color=ORANGE, linewidth=1.8)
+        axis.set_yticks(range(len(rows)), [name.replace("$", r"\$") for name in rows] if number == 0 else [])
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        label_axis(axis, "\n".join(lines), "", size)
+    return render_figure(figure, format)
 
 
 def margin_histogram(
     margins: Sequence[float],
-    format: Format = "svg",
+    format: ImageFormat = "svg",
     below: str = "margin: chosen score - rejected score",
     sides: tuple[str, str] = ("wrong", "correct"),
 ) -> bytes:
@@ -137,121 +218,29 @@ def margin_histogram(
     """
     if not len(margins):
         raise DataError("There are no margins to draw.")
-    figure, [axis] = _figure(1, 8.6, 2.6)
+    figure, [axis] = make_figure(1, 8.6, 2.6)
+    low, high = usual_range(margins)
+    beyond = sum(not low <= margin <= high for margin in margins)
+    shown = np.clip(margins, low, high).tolist()
     # Both sides share the edges, with zero as one of them, so that no bar mixes right and wrong.
-    width = (max(0.0, *margins) - min(0.0, *margins)) / 40 or 1.0
-    first, last = int(min(0.0, *margins) // width), int(max(0.0, *margins) // width) + 1
+    width = (max(0.0, *shown) - min(0.0, *shown)) / 40 or 1.0
+    first, last = int(min(0.0, *shown) // width), int(max(0.0, *shown) // width) + 1
     edges = [width * edge for edge in range(first, last + 1)]
-    wrong, correct = [m for m in margins if m < 0], [m for m in margins if m > 0]
+    wrong, correct = [m for m in shown if m < 0], [m for m in shown if m > 0]
     axis.hist(wrong, bins=edges, color=ORANGE, label=f"{sides[0]} ({len(wrong)})")
     axis.hist(correct, bins=edges, color=BLUE, label=f"{sides[1]} ({len(correct)})")
     axis.axvline(0, color=INK, linewidth=0.8)
     ties = len(margins) - len(wrong) - len(correct)
-    _label(axis, "Pairs", f"{below}; {ties:,} at zero" if ties else below)
-    _legend(axis)
-    return _render(figure, format)
+    notes = [below, *([f"{ties:,} at zero"] if ties else [])]
+    if beyond:
+        ends = f"{min(margins):.4g} to {max(margins):.4g}"
+        notes.append(f"{beyond:,} beyond the axis stand in its last bars (all: {ends})")
+    label_axis(axis, "Pairs", "; ".join(notes))
+    add_legend(axis)
+    return render_figure(figure, format)
 
 
-def source_bars(sources: Mapping[str, tuple[int, int]], format: Format = "svg") -> bytes:
-    """Draw the pairs of each source: those with images or videos, and those of text alone.
-
-    Raises:
-        DataError: no sources.
-    """
-    if not sources:
-        raise DataError("There are no sources to draw.")
-    names = list(sources)[::-1]
-    seen, text = ([sources[name][side] for name in names] for side in (0, 1))
-    figure, axis = _rows(names)
-    if any(seen):
-        axis.barh(range(len(names)), seen, height=0.62, color=BLUE, label="with images or videos")
-    if any(text):
-        axis.barh(range(len(names)), text, left=seen, height=0.62, color=GREY, label="text alone")
-    _label(axis, "", "pairs")
-    _legend(axis)
-    return _render(figure, format)
-
-
-def length_histogram(lengths: Mapping[str, np.ndarray], unit: str, format: Format = "svg") -> bytes:
-    """Draw how long texts are, one line for each name, on a logarithmic axis; nothing at all stands with 1.
-
-    Raises:
-        DataError: no lengths.
-    """
-    longest = max((int(values.max()) for values in lengths.values() if len(values)), default=None)
-    if longest is None:
-        raise DataError("There are no lengths to draw.")
-    edges = np.geomspace(0.9, max(longest, 2) * 1.1, 48).tolist()
-    figure, [axis] = _figure(1, 8.6, 2.7)
-    # Broken where it lies on another line, which is seen through it.
-    for (name, values), look in zip(lengths.items(), ((GREY, "-"), (BLUE, "-"), (ORANGE, (0, (3, 1)))), strict=False):
-        values = np.maximum(values, 1)
-        axis.hist(values, bins=edges, histtype="step", linewidth=1.6, color=look[0], linestyle=look[1], label=name)
-    axis.set_xscale("log")
-    _plain_ticks(axis.xaxis)
-    _label(axis, "Pairs", unit)
-    _legend(axis)
-    return _render(figure, format)
-
-
-def length_difference_histogram(differences: np.ndarray, unit: str, format: Format = "svg") -> bytes:
-    """Draw how much longer chosen responses are than rejected ones, logarithmic to both sides of zero.
-
-    Raises:
-        DataError: no differences.
-    """
-    if not len(differences):
-        raise DataError("There are no differences to draw.")
-    figure, [axis] = _figure(1, 8.6, 2.7)
-    # Halves as edges, so that zero has a bar of its own and a number always stands on its side.
-    side = np.geomspace(0.5, max(int(np.abs(differences).max()), 20) * 1.1, 30).tolist()
-    kinds = (
-        ("rejected longer", differences < 0, [-edge for edge in reversed(side)], ORANGE),
-        ("equal", differences == 0, [-0.5, 0.5], GREY),
-        ("chosen longer", differences > 0, side, BLUE),
-    )
-    for name, own, edges, color in kinds:
-        axis.hist(differences[own], bins=edges, color=color, label=f"{name} ({int(own.sum()):,})")
-    axis.set_xscale("symlog", linthresh=1, linscale=0.3)
-    axis.set_xlim(-side[-1], side[-1])
-    _plain_ticks(axis.xaxis)
-    _label(axis, "Pairs", f"{unit} of chosen - rejected")
-    _legend(axis)
-    return _render(figure, format)
-
-
-def image_sizes(sizes: Sequence[Sequence[int]], per_pair: Mapping[int, int], format: Format = "svg") -> bytes:
-    """Draw widths against heights, the area of a dot as its count, and how many images a pair has.
-
-    Args:
-        sizes: width, height and count.
-        per_pair: pairs by their number of images.
-
-    Raises:
-        DataError: no sizes.
-    """
-    if not sizes:
-        raise DataError("There are no sizes of images to draw.")
-    require_matplotlib()
-    from matplotlib.ticker import LogLocator
-
-    figure, axes = _figure(2, 8.6, 2.9)
-    widths, heights, counts = np.array(sizes).T
-    axes[0].scatter(widths, heights, s=6 + 90 * counts / counts.max(), color=BLUE, alpha=0.45, linewidths=0)
-    axes[0].set(xscale="log", yscale="log")
-    ends = [min(widths.min(), heights.min()) / 2, max(widths.max(), heights.max()) * 2]
-    for scale in (axes[0].xaxis, axes[0].yaxis):
-        scale.set_major_locator(LogLocator(base=2))
-        _plain_ticks(scale)
-    axes[0].set(xlim=ends, ylim=ends)
-    _label(axes[0], "Height in pixels", "width in pixels")
-    axes[1].bar([str(number) for number in per_pair], list(per_pair.values()), width=0.62, color=BLUE)
-    _label(axes[1], "Pairs", "images of a pair")
-    axes[1].grid(visible=False, axis="x")
-    return _render(figure, format)
-
-
-def _plain_ticks(axis: "Axis") -> None:
+def plain_ticks(axis: "Axis") -> None:
     """Write the ticks of a logarithmic axis as whole numbers."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -259,26 +248,38 @@ def _plain_ticks(axis: "Axis") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _bars(scored: Mapping[str, Mapping[str, Any]], key: str, colors: Sequence[str]) -> "tuple[Figure, Axes]":
+def double_ticks(axis: "Axis") -> None:
+    """Put plain ticks at the powers of two."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_locator(LogLocator(base=2))
+    plain_ticks(axis)
+
+
+def _bars(metrics: Mapping[str, Metric], colors: Sequence[str]) -> "tuple[Figure, Axes]":
     """Draw shares with their intervals, the first one on top, and write each beside its bar."""
-    names = list(scored)[::-1]
-    values = [scored[name][key] for name in names]
-    errors = [
-        [scored[name][key] - scored[name]["low"] for name in names],
-        [scored[name]["high"] - scored[name][key] for name in names],
-    ]
-    figure, axis = _rows(names)
-    axis.barh(range(len(names)), values, height=0.62, color=colors[::-1])
-    axis.errorbar(values, range(len(names)), xerr=_widths(errors), fmt="none", ecolor=INK, elinewidth=1.1, capsize=3)
+    scored = [
+        (name, own.value, own.low, own.high, color)
+        for (name, own), color in zip(metrics.items(), colors, strict=True)
+        if own.value is not None and own.low is not None and own.high is not None
+    ][::-1]
+    if not scored:
+        raise DataError("There is no accuracy to draw.")
+    names, values, lows, highs, shown = map(list, zip(*scored, strict=True))
+    figure, axis = make_rows(names)
+    places = range(len(names))
+    errors = np.maximum(0, [np.subtract(values, lows), np.subtract(highs, values)])
+    axis.barh(places, values, height=0.62, color=shown)
+    axis.errorbar(values, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=1.1, capsize=3)
     for row, value in enumerate(values):
         axis.text(1.02, row, f"{100 * value:.1f} %", va="center", color=INK)
     axis.set_xlim(0, 1)
     return figure, axis
 
 
-def _rows(names: Sequence[str]) -> "tuple[Figure, Axes]":
+def make_rows(names: Sequence[str]) -> "tuple[Figure, Axes]":
     """Return axes with a line for each name, the first one at the bottom."""
-    figure, [axis] = _figure(1, 8.6, 0.9 + 0.36 * len(names))
+    figure, [axis] = make_figure(1, 8.6, 0.9 + 0.36 * len(names))
     short = (name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 3]}..." for name in names)
     # Between dollars matplotlib would read mathematics.
     axis.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in short])
@@ -287,24 +288,24 @@ def _rows(names: Sequence[str]) -> "tuple[Figure, Axes]":
     return figure, axis
 
 
-def _widths(errors: list[list[float]]) -> list[list[float]]:
-    """Return the lengths of error bars; a bootstrap interval can leave its value out."""
-    return [[max(0.0, width) for width in side] for side in errors]
-
-
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
     points = [(row["step"], row[key]) for row in metrics if row.get("step") is not None and row.get(key) is not None]
     return [step for step, _ in points], [value for _, value in points]
 
 
-def _figure(columns: int, width: float, height: float) -> "tuple[Figure, list[Axes]]":
+def make_figure(columns: int, width: float, height: float, rows: int = 1) -> "tuple[Figure, list[Axes]]":
+    """Return a figure of so many inches and its axes, row by row.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(rows * columns)]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines[["left", "bottom"]].set_color(GREY)
@@ -315,18 +316,20 @@ def _figure(columns: int, width: float, height: float) -> "tuple[Figure, list[Ax
     return figure, axes
 
 
-def _label(axis: "Axes", title: str, below: str) -> None:
-    axis.set_title(title, loc="left", fontsize=10, color=INK, fontweight="bold")
+def label_axis(axis: "Axes", title: str, below: str, size: int = 10) -> None:
+    """Write a title above, in letters of so many points, and what is measured below."""
+    axis.set_title(title, loc="left", fontsize=size, color=INK, fontweight="bold")
     axis.set_xlabel(below, fontsize=9, color=INK)
 
 
-def _legend(axis: "Axes") -> None:
+def add_legend(axis: "Axes") -> None:
     """Put the legend beside the title, where it covers no line."""
     place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.99), "ncols": 3}
     axis.legend(**place, frameon=False, fontsize=9, labelcolor=INK, handlelength=1.4, borderaxespad=0)
 
 
-def _render(figure: "Figure", format: Format) -> bytes:
+def render_figure(figure: "Figure", format: ImageFormat) -> bytes:
+    """Return a figure as bytes; of an SVG without what has no place inside a page."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()

@@ -1,37 +1,30 @@
-"""Reports as files: the report of a run folder, and the comparison of two."""
+"""Reports as files: the report of a run folder, the comparison of two, and a table of many."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from basereward.errors import DataError
-from basereward.evaluation.benchmark_runs import (
-    BenchmarkRun,
-    benchmark_folders,
-    by_benchmark,
-    is_benchmark_folder,
-    read_benchmark_run,
-)
 from basereward.evaluation.comparison import compare_runs
-from basereward.evaluation.files import RESULT, write_text
-from basereward.reporting.benchmark_page import build_benchmark_report
+from basereward.evaluation.runs import EvaluationRun, by_benchmark, evaluation_folders, read_evaluation
 from basereward.reporting.comparison_page import ComparedRuns
 from basereward.reporting.documents import Document, to_latex_page, to_markdown_page
-from basereward.reporting.html import render
+from basereward.reporting.html import render, write_page
+from basereward.reporting.models_page import build_models_report
 from basereward.reporting.overview_page import PAGE, build_overview
-from basereward.reporting.results import read_run
 from basereward.reporting.run_page import build_run_report
+from basereward.reporting.runs import REPORTED, read_run
 
-Format = Literal["html", "markdown", "latex"]
-REPORT, COMPARISON = Path(PAGE).stem, "comparison"
-_FORMATS: Mapping[Format, tuple[str, Callable[[Document], str]]] = {
+PageFormat = Literal["html", "markdown", "latex"]
+REPORT, COMPARISON, MODELS = Path(PAGE).stem, "comparison", "models"
+_FORMATS: Mapping[PageFormat, tuple[str, Callable[[Document], str]]] = {
     "html": (".html", render),
     "markdown": (".md", to_markdown_page),
     "latex": (".tex", to_latex_page),
 }
 
 
-def write_report(run: Path, out: Path | None = None, formats: Sequence[Format] = ("html",)) -> list[Path]:
+def write_report(run: Path, out: Path | None = None, formats: Sequence[PageFormat] = ("html",)) -> list[Path]:
     """Write ``report.html`` (``.md``, ``.tex``) of a run folder, and return the files.
 
     A folder of several evaluations gets an overview, and each one inside a report of its own. The page is made
@@ -46,24 +39,16 @@ def write_report(run: Path, out: Path | None = None, formats: Sequence[Format] =
         MissingExtraError: matplotlib is not installed.
     """
     place = out or run
-    inner = (
-        [] if (run / RESULT).is_file() or not run.is_dir() else sorted(path.parent for path in run.glob(f"*/{RESULT}"))
-    )
+    is_run = not run.is_dir() or any((run / name).is_file() for name in REPORTED)
+    inner = [] if is_run else evaluation_folders(run)
     if not inner:
-        return write_document(_build_report(run), place / REPORT, formats)
-    files = [path for own in inner for path in write_document(_build_report(own), place / own.name / REPORT, formats)]
-    overview = build_overview(
-        run.resolve().name,
-        [read_benchmark_run(own) for own in inner if is_benchmark_folder(own)],
-        [read_run(own) for own in inner if not is_benchmark_folder(own)],
-    )
-    return write_document(overview, place / REPORT, formats) + files
-
-
-def _build_report(folder: Path) -> Document:
-    if is_benchmark_folder(folder):
-        return build_benchmark_report(read_benchmark_run(folder))
-    return build_run_report(read_run(folder))
+        return write_document(build_run_report(read_run(run)), place / REPORT, formats)
+    runs = {own.name: read_run(own) for own in inner}
+    overview = build_overview(run.resolve().name, [own.evaluation for own in runs.values() if own.evaluation])
+    files = write_document(overview, place / REPORT, formats)
+    for name, own in runs.items():
+        files += write_document(build_run_report(own), place / name / REPORT, formats)
+    return files
 
 
 def compare_folders(first: Path, second: Path) -> tuple[list[ComparedRuns], list[str]]:
@@ -73,7 +58,7 @@ def compare_folders(first: Path, second: Path) -> tuple[list[ComparedRuns], list
         MissingFileError: no such folder.
         DataError: they share no benchmark, differ in data, protocol or rows, or one has two runs of a benchmark.
     """
-    left, right = ([read_benchmark_run(folder) for folder in benchmark_folders(run)] for run in (first, second))
+    left, right = (_read_all(run) for run in (first, second))
     if len(left) == len(right) == 1:
         # Even if the names differ: the error tells what does.
         return [_compare(left[0], right[0])], []
@@ -84,15 +69,36 @@ def compare_folders(first: Path, second: Path) -> tuple[list[ComparedRuns], list
     return [_compare(ours[name], theirs[name]) for name in shared], sorted(ours.keys() ^ theirs.keys())
 
 
-def write_document(document: Document, stem: Path, formats: Sequence[Format]) -> list[Path]:
+def read_models(folders: Sequence[Path]) -> Document:
+    """Return the report with a row for each of several run folders, called by its scorer if that tells it apart.
+
+    Raises:
+        MissingFileError: no such folder.
+        DataError: a folder holds no evaluation, or two of one benchmark.
+    """
+    models = {folder: _read_all(folder) for folder in folders}
+    if empty := [str(folder) for folder, runs in models.items() if not runs]:
+        raise DataError(f"{', '.join(empty)} hold no evaluation; `basereward eval MODEL --bench NAME` writes one.")
+    scorers = {folder: ", ".join(dict.fromkeys(run.result.scorer for run in runs)) for folder, runs in models.items()}
+    names = {
+        folder: name if list(scorers.values()).count(name) == 1 else str(folder) for folder, name in scorers.items()
+    }
+    return build_models_report({names[folder]: runs for folder, runs in models.items()})
+
+
+def write_document(document: Document, stem: Path, formats: Sequence[PageFormat]) -> list[Path]:
     """Write a report in each format beside each other and return the files."""
     files = []
     for name in dict.fromkeys(formats):
         suffix, show = _FORMATS[name]
         files.append(stem.with_name(stem.name + suffix))
-        write_text(files[-1], show(document))
+        write_page(files[-1], show(document))
     return files
 
 
-def _compare(first: BenchmarkRun, second: BenchmarkRun) -> ComparedRuns:
+def _read_all(run: Path) -> list[EvaluationRun]:
+    return [read_evaluation(folder) for folder in evaluation_folders(run)]
+
+
+def _compare(first: EvaluationRun, second: EvaluationRun) -> ComparedRuns:
     return ComparedRuns(first, second, compare_runs(first, second))

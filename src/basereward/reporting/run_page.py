@@ -1,96 +1,68 @@
-"""The report of a run of training, or of an evaluation on pairs, from its result files."""
+"""The report of a run folder: of training, of an evaluation, or of both."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 from basereward.reporting import plots, tables
-from basereward.reporting.documents import Document, Headline, Section
-from basereward.reporting.items import Answer, Item, ItemList
-from basereward.reporting.results import RunResults
+from basereward.reporting.documents import Chapter, Document, Headline
+from basereward.reporting.evaluation_parts import DETAILS, chapters, headlines, row_cards
+from basereward.reporting.forecast_parts import forecast_chapters, forecast_headlines
+from basereward.reporting.monitor_parts import monitor_chapters, monitor_headlines
+from basereward.reporting.rollout_parts import policy_chapter, policy_headlines, rollout_cards
+from basereward.reporting.runs import RunFolder
 
-ACCURACY_NOTE = (
-    "A pair is right if its chosen response scores higher. A tie is wrong under accuracy, half right under ties half. "
-    "A failed pair has no score: it lowers the coverage and is in no accuracy."
-)
 HEADLINE_KEYS = {"accuracy", "image_blind_accuracy", "pairs", "seconds", "evaluations"}
 
 
-def build_run_report(results: RunResults) -> Document:
+def build_run_report(run: RunFolder) -> Document:
     """Return the report of a run; what its folder lacks is left out.
 
     Raises:
+        DataError: ``items.jsonl`` is not what its name says.
         MissingExtraError: matplotlib is not installed.
     """
-    items = [_item(place, example, results.folder) for place, example in enumerate(results.examples)]
+    own = run.evaluation
+    is_evaluation = own is not None and own.folder == run.folder
+    details = {key: value for key, value in run.facts.items() if key not in HEADLINE_KEYS}
+    if own is not None:
+        stored = own.result.model_dump(mode="json")
+        details |= {key: stored[key] for key in DETAILS if stored[key]}
     return Document(
-        kind="basereward run",
-        name=results.name,
-        headlines=list(_headlines(results)),
-        sections=list(_sections(results)),
-        items=ItemList("Examples", items, "the last of the file are left out", ("model",)),
-        details={key: value for key, value in results.result.items() if key not in HEADLINE_KEYS},
-        recipe=results.recipe,
+        kind=f"{own.result.scorer} on" if own and is_evaluation else "basereward run",
+        name=own.result.benchmark if own and is_evaluation else run.name,
+        headlines=list(headlines(own) if own and is_evaluation else _headlines(run)),
+        sections=[*_training(run), *(chapters(own) if own else ())],
+        items=row_cards(own) if own else rollout_cards(run.rollouts, run.folder),
+        details=details,
+        recipe=run.recipe,
     )
 
 
-def _headlines(results: RunResults) -> Iterator[Headline]:
-    result, evaluations = results.result, results.evaluations
-    model = _accuracy(next(iter(evaluations.values()), {}))
-    share = result.get("accuracy", model.get("value"))
-    if share is not None:
-        note = f"95 %: {tables.interval(model)}" if model.get("low") is not None else ""
-        yield Headline("held-out accuracy", tables.percent(share), note)
-    if result.get("image_blind_accuracy") is not None:
-        yield Headline("without the images", tables.percent(result["image_blind_accuracy"]), "the same model, blind")
-    yield from best_baseline(evaluations)
-    if result.get("pairs") is not None:
-        yield Headline("pairs", tables.count(result["pairs"]))
-    if result.get("seconds") is not None:
-        yield Headline("time", tables.duration(result["seconds"]))
+def _headlines(run: RunFolder) -> Iterator[Headline]:
+    shares = (("accuracy", "held-out accuracy", ""), ("image_blind_accuracy", "without the images", "the same, blind"))
+    for key, label, note in shares:
+        if run.facts.get(key) is not None:
+            yield Headline(label, tables.percent(run.facts[key]), note)
+    if run.evaluation:
+        yield from (own for own in headlines(run.evaluation) if own.label == "best trivial scorer")
+    if run.policy is not None:
+        yield from policy_headlines(run.policy)
+    yield from monitor_headlines(run.monitors)
+    if run.forecast is not None:
+        yield from forecast_headlines(run.forecast)
+    if run.facts.get("pairs") is not None:
+        yield Headline("pairs", tables.count(run.facts["pairs"]))
+    if run.facts.get("seconds") is not None:
+        yield Headline("time", tables.duration(run.facts["seconds"]))
 
 
-def best_baseline(evaluations: Mapping[str, Mapping[str, Any]]) -> Iterator[Headline]:
-    """Yield the accuracy of the best trivial scorer, if one was evaluated."""
-    shares = {name: _accuracy(summary).get("value") for name, summary in evaluations.items()}
-    baselines = {name: value for name, value in shares.items() if name.startswith("baseline:") and value is not None}
-    if baselines:
-        best = max(baselines, key=lambda name: baselines[name])
-        yield Headline("best trivial scorer", tables.percent(baselines[best]), best)
-
-
-def _accuracy(summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    return summary.get("metrics", {}).get("accuracy", {})
-
-
-def _sections(results: RunResults) -> Iterator[Section]:
-    if any("step" in row and {"loss", "accuracy", "eval_accuracy"} & row.keys() for row in results.metrics):
-        yield Section("Training", svg=plots.training_curve(results.metrics).decode())
-    if evaluations := results.evaluations:
-        is_scored = any(_accuracy(summary).get("value") is not None for summary in evaluations.values())
-        bars = plots.accuracy_bars(evaluations).decode() if is_scored else ""
-        table = tables.accuracy_table(evaluations)
-        yield Section("Accuracy beside trivial scorers", ACCURACY_NOTE, bars, table, leads=True)
-        sources = tables.source_table(evaluations)
-        if len(sources.rows) > 1:
-            yield Section("By source", table=sources)
-    margins = [record.margin for record in results.records if record.margin is not None]
-    if margins:
-        yield Section("Margins", svg=plots.margin_histogram(margins).decode())
-
-
-def _item(place: int, example: Mapping[str, Any], folder: Path) -> Item:
-    scores = [example.get(f"{side}_score") for side in ("chosen", "rejected")]
-    return Item(
-        row=place,
-        id=str(example.get("id", "")),
-        source=str(example.get("source", "")),
-        outcome=str(example.get("outcome", "failed")),
-        margin=None if scores[0] is None or scores[1] is None else scores[0] - scores[1],
-        prompt=str(example.get("prompt", "")),
-        answers=tuple(
-            Answer(side, str(example.get(side, "")), (score,))
-            for side, score in zip(("chosen", "rejected"), scores, strict=True)
-        ),
-        images=tuple(folder / image for image in example.get("images") or ()),
-    )
+def _training(run: RunFolder) -> Iterator[Chapter]:
+    # The loss of GRPO is an advantage around zero: it says nothing.
+    if run.policy is None and any(
+        "step" in row and {"loss", "accuracy", "eval_accuracy"} & row.keys() for row in run.metrics
+    ):
+        yield Chapter("Training", svg=plots.training_curve(run.metrics).decode())
+    if run.policy is not None and (chapter := policy_chapter(run.policy)) is not None:
+        yield chapter
+    yield from monitor_chapters(run.monitors)
+    if run.forecast is not None:
+        yield from forecast_chapters(run.forecast)

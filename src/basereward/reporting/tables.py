@@ -1,8 +1,8 @@
-"""Tables of evaluation summaries: for the terminal, for Markdown, for LaTeX and for the report's page."""
+"""Tables for the terminal, for Markdown, for LaTeX and for pages, and the numbers in their cells."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -20,7 +20,6 @@ _LATEX = {
     ">": r"\textgreater{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
-Summary = Mapping[str, Any]
 
 
 class Table(NamedTuple):
@@ -30,52 +29,13 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
-def accuracy_table(evaluations: Mapping[str, Summary]) -> Table:
-    """Return one row for each scorer: accuracy with its interval, ties, failures and coverage.
-
-    The benchmark stands beside the name only where there are several.
-    """
-    benchmarks = {summary["benchmark"] for summary in evaluations.values() if "benchmark" in summary}
-    header = ("scorer", "accuracy", "95 % interval", "ties half", "scored", "n", "ties", "failed", "coverage")
-    rows = []
-    for name, summary in evaluations.items():
-        metrics = summary.get("metrics", {})
-        accuracy = metrics.get("accuracy", {})
-        rows.append(
-            (
-                f"{name} on {summary.get('benchmark')}" if len(benchmarks) > 1 else name,
-                percent(accuracy.get("value")),
-                interval(accuracy),
-                percent(metrics.get("accuracy_ties_half", {}).get("value")),
-                *(count(value) for value in (accuracy.get("n"), summary.get("n"))),
-                *(count(summary.get(key)) for key in ("ties", "failed")),
-                percent(summary.get("coverage")),
-            )
-        )
-    return Table(header, rows)
-
-
-def source_table(evaluations: Mapping[str, Summary]) -> Table:
-    """Return one row for each source: the first scorer's pairs and interval, and the accuracy of every scorer."""
-    sources = sorted({source for summary in evaluations.values() for source in summary.get("groups", {})})
-    first = next(iter(evaluations), MISSING)
-    rows = []
-    for source in sources:
-        groups = [summary.get("groups", {}).get(source, {}) for summary in evaluations.values()]
-        accuracies = [percent(group.get("accuracy")) for group in groups]
-        rows.append((source, count(groups[0].get("n")), accuracies[0], interval(groups[0]), *accuracies[1:]))
-    others = tuple(evaluations)[1:]
-    return Table(("source", "scored", first, "95 % interval", *others), rows)
-
-
 def percent(share: float | None, decimals: int = 1) -> str:
     """Return a share as a percentage."""
     return MISSING if share is None else f"{100 * share:.{decimals}f} %"
 
 
-def interval(proportion: Mapping[str, Any]) -> str:
-    """Return the interval of a proportion in percent."""
-    low, high = proportion.get("low"), proportion.get("high")
+def interval(low: float | None, high: float | None) -> str:
+    """Return an interval of shares in percent."""
     return MISSING if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 

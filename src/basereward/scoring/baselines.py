@@ -1,13 +1,14 @@
 """Trivial scorers that look at no image and need no weights: what every model has to beat."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
+from basereward.data.outcomes import About, Score, Scored
 from basereward.data.schema import ResponseGroup, response_id
 from basereward.registry import Registry
-from basereward.scoring.interface import Score
+from basereward.scoring.model_spec import ModelSpec, OpenSpec
 
+PREFIX = "baseline:"
 PositionRule = Callable[[ResponseGroup, int], float]
 
 
@@ -15,13 +16,12 @@ PositionRule = Callable[[ResponseGroup, int], float]
 class Baseline:
     """Scores the response at a position of a group by a rule that reads the group alone."""
 
-    name: str
+    about: About
     rule: PositionRule
-    sees_images: ClassVar[bool] = False
 
-    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return the rule's number for each response of each group, in order."""
-        return [[self.rule(group, index) for index in range(len(group.responses))] for group in groups]
+        return [[Score(self.rule(group, index)) for index in range(len(group.responses))] for group in groups]
 
 
 def score_longer(group: ResponseGroup, index: int) -> float:
@@ -54,7 +54,7 @@ def score_random(group: ResponseGroup, index: int) -> float:
 BASELINES: Registry[Baseline] = Registry(
     "baseline",
     {
-        name: Baseline(f"baseline:{name}", rule)
+        name: Baseline(About(PREFIX + name, sees_images=False), rule)
         for name, rule in (
             ("longer", score_longer),
             ("shorter", score_shorter),
@@ -63,3 +63,13 @@ BASELINES: Registry[Baseline] = Registry(
         )
     },
 )
+
+
+def open_baseline(member: ModelSpec, open_spec: OpenSpec) -> Baseline:
+    """Return the baseline of ``baseline:NAME``.
+
+    Raises:
+        UnknownNameError: no such baseline.
+    """
+    found = BASELINES.get(member.model.removeprefix(PREFIX))
+    return found if member.name is None else replace(found, about=replace(found.about, name=member.name))

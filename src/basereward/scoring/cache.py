@@ -1,4 +1,4 @@
-"""Scores that were computed before: one reward for each identity of the model, prompt, images and response.
+"""Scores and verdicts that were computed before: one for each identity of the model and content of the question.
 
 The cache belongs to the user, not to a result folder, so that another protocol, another file with the same pairs or a
 second call computes nothing again. Failures are never kept.
@@ -7,19 +7,13 @@ second call computes nothing again. Failures are never kept.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from basereward.data.digests import image_digest
-from basereward.data.schema import ResponseGroup
-from basereward.scoring.interface import (
-    Failure,
-    Score,
-    Scorer,
-    checked_scores,
-    data_record_of,
-    identity_of,
-    sees_images,
-)
+from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion, Score, Scored, Verdict
+from basereward.data.schema import Messages, ResponseGroup
+from basereward.scoring.interface import Judge, Scorer, checked_scores, checked_verdicts
 from basereward.scoring.store import KeyValueStore
 
 
@@ -29,54 +23,122 @@ class CachedScorer:
     Scored whole, the responses of a group come from one computation and can be compared to the last bit.
 
     Args:
-        scorer: what computes.
-        identity: everything that decides its scores beside the group itself.
+        scorer: what computes; its identity is everything that decides a score beside the group itself.
         store: where scores are kept.
     """
 
-    def __init__(self, scorer: Scorer, identity: Mapping[str, Any], store: KeyValueStore) -> None:
-        self.name = scorer.name
-        self.identity = dict(identity)
-        self.sees_images = sees_images(scorer)
-        self.data_record = data_record_of(scorer)
+    def __init__(self, scorer: Scorer, store: KeyValueStore) -> None:
         self._scorer = scorer
-        self._model = json.dumps(self.identity, sort_keys=True)
         self._store = store
 
-    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
+    @property
+    def about(self) -> About:
+        """What the scorer behind the cache is."""
+        return self._scorer.about
+
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return a score or a failure for each response of each group, in order."""
-        keys = [response_keys(self._model, group) for group in groups]
+        keys = [response_keys(self.about, group) for group in groups]
         known = self._store.get(key for own in keys for key in own)
         new = [place for place, own in enumerate(keys) if not own or not known.keys() >= set(own)]
         scored = checked_scores(self._scorer, [groups[place] for place in new]) if new else []
         fresh = dict(zip(new, scored, strict=True))
         # Without keys, because an image cannot be read, the zip is empty.
-        pairs = [pair for place, own in fresh.items() for pair in zip(keys[place], own, strict=False)]
-        if computed := {key: score for key, score in pairs if not isinstance(score, Failure)}:
-            self._store.put(computed)
-        return [fresh[place] if place in fresh else [known[key] for key in own] for place, own in enumerate(keys)]
+        _keep(
+            self._store, {key: one for place, own in fresh.items() for key, one in zip(keys[place], own, strict=False)}
+        )
+        return [
+            fresh[place] if place in fresh else [Score(**known[key]) for key in own] for place, own in enumerate(keys)
+        ]
+
+
+class CachedJudge:
+    """Answers what the store knows; the two orders of two responses are two questions.
+
+    Args:
+        judge: what is asked; its identity is everything that decides a verdict beside the question itself.
+        store: where verdicts are kept.
+    """
+
+    def __init__(self, judge: Judge, store: KeyValueStore) -> None:
+        self._judge = judge
+        self._store = store
+
+    @property
+    def about(self) -> About:
+        """What the judge behind the cache is."""
+        return self._judge.about
+
+    def compare(self, questions: Sequence[JudgeQuestion]) -> list[Judged]:
+        """Return a verdict or a failure for each question, in order."""
+        keys = [question_key(self.about, question) for question in questions]
+        known = self._store.get(key for key in keys if key is not None)
+        new = [place for place, key in enumerate(keys) if key not in known]
+        judged = checked_verdicts(self._judge, [questions[place] for place in new]) if new else []
+        fresh = dict(zip(new, judged, strict=True))
+        _keep(self._store, {key: fresh[place] for place, key in enumerate(keys) if place in fresh and key is not None})
+        return [
+            fresh[place] if place in fresh else _stored_verdict(known[key])  # type: ignore[index]
+            for place, key in enumerate(keys)
+        ]
 
 
 def cached(scorer: Scorer, store: KeyValueStore | None = None) -> Scorer:
     """Return the scorer behind the cache, or as it is if it does not say what decides its scores."""
-    identity = identity_of(scorer)
-    return scorer if identity is None else CachedScorer(scorer, identity, store or KeyValueStore())
+    return scorer if scorer.about.identity is None else CachedScorer(scorer, store or KeyValueStore())
 
 
-def response_keys(model: str, group: ResponseGroup) -> list[str]:
+def cached_judge(judge: Judge, store: KeyValueStore | None = None) -> Judge:
+    """Return the judge behind the cache, or as it is if it does not say what decides its verdicts."""
+    return judge if judge.about.identity is None else CachedJudge(judge, store or KeyValueStore())
+
+
+def response_keys(about: About, group: ResponseGroup) -> list[str]:
     """Return the key of each response; none at all if an image cannot be read, as then nothing may be remembered."""
-    images = [image_digest(image) for image in group.images]
-    videos = [[video.fps, *map(image_digest, video.frames)] for video in group.videos]
-    if None in images or any(None in frames for _, *frames in videos):
+    shared = _prompt_hash("score", about, group.prompt, group)
+    if shared is None:
         return []
-    prompt = [message.to_dict() for message in group.prompt]
-    shared = hashlib.sha256(_encode([model, prompt, images, videos]))
     keys = []
     for response in group.responses:
         digest = shared.copy()
-        digest.update(_encode([message.to_dict() for message in response.messages]))
+        digest.update(_encode(_plain(response.messages)))
         keys.append(digest.hexdigest())
     return keys
+
+
+def question_key(about: About, question: JudgeQuestion) -> str | None:
+    """Return the key of a question, None if an image cannot be read."""
+    digest = _prompt_hash("verdict", about, question.prompt, question)
+    if digest is None:
+        return None
+    digest.update(_encode([_plain(response) for response in question.responses]))
+    return digest.hexdigest()
+
+
+def _prompt_hash(form: str, about: About, prompt: Messages, shown: ResponseGroup | JudgeQuestion) -> Any:
+    """Return the hash of a model and a prompt with its images; ``form`` keeps values of two forms apart."""
+    images = [image_digest(image) for image in shown.images]
+    videos = [[video.fps, *map(image_digest, video.frames)] for video in shown.videos]
+    if None in images or any(None in frames for _, *frames in videos):
+        return None
+    model = json.dumps(about.identity, sort_keys=True)
+    return hashlib.sha256(_encode([form, model, _plain(prompt), images, videos]))
+
+
+def _keep(store: KeyValueStore, outcomes: Mapping[str, Scored | Judged]) -> None:
+    """Keep what is no failure: a failure may be of the moment, and is cheap to meet again."""
+    values = {key: asdict(one) for key, one in outcomes.items() if not isinstance(one, Failure)}
+    if values:
+        store.put(values)
+
+
+def _stored_verdict(value: dict[str, Any]) -> Verdict:
+    probabilities = value["probabilities"]
+    return Verdict(**{**value, "probabilities": None if probabilities is None else tuple(probabilities)})
+
+
+def _plain(messages: Messages) -> list[dict[str, Any]]:
+    return [message.to_dict() for message in messages]
 
 
 def _encode(value: Any) -> bytes:

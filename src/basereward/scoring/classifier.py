@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from basereward.data.outcomes import About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError, RowError, TemplateError
-from basereward.models.checkpoint import load_complete, resolve_folder
-from basereward.scoring.interface import Failure, Score, failure_of, finite
+from basereward.models.hub import ModelFolder, load_complete, open_folder
+from basereward.scoring.interface import failure_of, finite
 from basereward.scoring.weights import Weights, run_facts
 
 
@@ -20,7 +21,7 @@ class ClassifierScorer:
     """The logit of a one-label sequence classifier on the templated conversation.
 
     Args:
-        path: folder or hub id.
+        place: folder or hub id, or a folder that is open already.
         dtype: by default the stored one.
         device: by default CUDA if there is one.
         name: what result files call it; the path by default.
@@ -30,41 +31,40 @@ class ClassifierScorer:
         TemplateError: the tokenizer has no chat template.
     """
 
-    sees_images = False
-
     def __init__(
         self,
-        path: str | Path,
+        place: str | Path | ModelFolder,
         dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
         name: str | None = None,
     ) -> None:
-        folder = resolve_folder(path)
-        self._weights = Weights([folder])
+        folder = open_folder(place)
+        self._weights = Weights([folder.path])
         model = load_complete(AutoModelForSequenceClassification, folder, dtype)
         if model.config.num_labels != 1:
-            raise CheckpointError(f"{folder} has {model.config.num_labels} labels, a reward model has one.")
+            raise CheckpointError(f"{folder.path} has {model.config.num_labels} labels, a reward model has one.")
         # Alone and unpadded, the last token is the last one; a pad id equal to the end of turn would hide it.
         model.config.get_text_config().pad_token_id = None
         self.model: Any = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-        self.template = Template(AutoTokenizer.from_pretrained(folder))
-        self.name = name or str(path)
+        self.template = Template(AutoTokenizer.from_pretrained(folder.path))
+        self.name = name or folder.name
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
-        """Everything that decides a score: weights, template, precision and libraries.
+    def about(self) -> About:
+        """The classifier, with everything that decides a score: weights, template, precision and libraries.
 
         Raises:
             ScoringError: a file of the model has changed since it was loaded.
         """
-        return {"weights": self._weights.digest(), "template": self.template.hash, **run_facts(self.model)}
+        facts = {"weights": self._weights.digest(), "template": self.template.hash, **run_facts(self.model)}
+        return About(self.name, sees_images=False, identity=facts)
 
     @torch.inference_mode()
-    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return a reward or a failure for each response of each group, in order."""
         return [[self._score(group, place) for place in range(len(group.responses))] for group in groups]
 
-    def _score(self, group: ResponseGroup, place: int) -> Score:
+    def _score(self, group: ResponseGroup, place: int) -> Scored:
         if group.images:
             return Failure("text_only", f"{self.name} reads text only; group {group.id!r} has images.")
         try:
@@ -75,4 +75,4 @@ class ClassifierScorer:
         if limit and len(ids) > limit:
             return Failure("too_long", f"{len(ids)} tokens, more than the model's {limit}.")
         tokens = torch.from_numpy(ids)[None].to(self.model.device)
-        return finite(self.model(input_ids=tokens).logits.float()[0, 0].item())
+        return finite(Score(self.model(input_ids=tokens).logits.float()[0, 0].item()))

@@ -1,25 +1,29 @@
 """Features of responses from a model: hidden states of chosen and rejected, in the file that ``label_noise`` reads.
 
 The reward of a response is the head's value at its hidden state; models as cheap as a linear one can be fitted on the
-same state. Work stands beside the target until it is complete: ``OUT.partial`` says which rows are done, and
-``OUT.states`` holds the features, so that memory does not grow with the rows and interrupted work goes on.
+same state. Until all rows are done, ``OUT.partial`` holds their records and, in ``states``, the features, so that
+memory does not grow with the rows and interrupted work goes on.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
 
-from basereward.data.images import replacing
+from basereward.data.identity import Identity
+from basereward.data.io import replacing
+from basereward.data.outcomes import Failure
+from basereward.data.partial import PartialRecords
+from basereward.data.places import iterate_rows
+from basereward.data.progress import Progress, no_progress
 from basereward.data.schema import Comparison
-from basereward.data.storage import iterate_rows
 from basereward.data.validation import parse_row
+from basereward.data.work import Work, open_work
 from basereward.errors import DataError, RowError
-from basereward.scoring.files import BATCH_ROWS, open_lines
-from basereward.scoring.interface import Failure, failure_of
+from basereward.scoring.files import BATCH_ROWS
+from basereward.scoring.interface import failure_of
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.rows import batched
 
@@ -42,7 +46,7 @@ def write_features(
     target: Path,
     dimensions: int = DIMENSIONS,
     seed: int = 0,
-    on_progress: Callable[[int], None] = lambda rows: None,
+    on_progress: Progress = no_progress,
 ) -> WrittenFeatures:
     """Write ``id`` [n], ``chosen`` [n, d] and ``rejected`` [n, d], float32, of the rows that can be computed.
 
@@ -52,33 +56,37 @@ def write_features(
         target: the ``.npz`` file.
         dimensions: states that are wider are projected, see ``draw_projection``; 0 keeps them whole.
         seed: of the projection.
-        on_progress: called with the number of rows done, those of an earlier call included.
+        on_progress: called with the number of rows done, those of an earlier call included, and of all rows.
 
     Raises:
-        DataError: another suffix, no row that can be computed, or unfinished features of another model, other rows
-            or settings beside the target.
+        DataError: another suffix, or no row that can be computed.
+        WorkError: another process writes the target, or features of another model, other rows or settings stand
+            beside it.
     """
     if target.suffix != ".npz":
         raise DataError(f"Found {target.name!r}, expected a file that ends in .npz.")
     width = scorer.model.config.get_text_config().hidden_size
     projection = draw_projection(width, dimensions, seed) if 0 < dimensions < width else None
     size = width if projection is None else dimensions
-    partial, states = (target.with_name(target.name + suffix) for suffix in (".partial", ".states"))
-    drawn = {"dimensions": size, "seed": seed if projection is not None else None}
-    identity = {"model": scorer.name, "identity": scorer.identity, "rows": rows._fingerprint, **drawn}
-    done = open_lines(partial, identity)
-    _cut(states, sum(line["error"] is None for line in _lines(partial)) * 2 * size * 4)
-    with partial.open("a", encoding="utf-8") as lines, states.open("ab") as found:
-        for batch in batched(iterate_rows(rows.select(range(done, len(rows)))), BATCH_ROWS):
-            outcomes = list(_pair_states(scorer, batch, done))
-            good = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
-            found.write(_project(good, projection).tobytes())
-            found.flush()
-            lines.writelines(_line(row, outcome) for row, outcome in zip(batch, outcomes, strict=True))
-            lines.flush()
-            done += len(batch)
-            on_progress(done)
-    return _finish(target, partial, states, size)
+    drawn = {"rows": rows._fingerprint, "dimensions": size, "seed": seed if projection is not None else None}
+    with open_work(target) as work:
+        work.claim(
+            Identity(task="features", weights={"name": scorer.name, **(scorer.about.identity or {})}, settings=drawn)
+        )
+        records = work.records(len(rows))
+        # Rows are done in order, and their states are flushed in front of their records.
+        done, states = len(records), work.folder / "states"
+        _cut(states, sum(record["error"] is None for record in records) * 2 * size * 4)
+        with states.open("ab") as found:
+            for batch in batched(iterate_rows(rows.select(range(done, len(rows)))), BATCH_ROWS):
+                outcomes = list(_pair_states(scorer, batch, done))
+                good = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+                found.write(_project(good, projection).tobytes())
+                found.flush()
+                records.add(map(_record, range(done, done + len(batch)), batch, outcomes))
+                done += len(batch)
+                on_progress(done, len(rows))
+        return _finish(work, records, states, size)
 
 
 def draw_projection(width: int, dimensions: int, seed: int) -> np.ndarray:
@@ -125,42 +133,35 @@ def _project(states: Sequence[tuple[np.ndarray, np.ndarray]], projection: np.nda
     return whole if projection is None or not len(whole) else whole @ projection
 
 
-def _line(row: Mapping[str, Any], outcome: tuple[np.ndarray, np.ndarray] | Failure) -> str:
+def _record(number: int, row: Mapping[str, Any], outcome: tuple[np.ndarray, np.ndarray] | Failure) -> dict[str, Any]:
     error, message = (outcome.reason, outcome.message) if isinstance(outcome, Failure) else (None, None)
-    return json.dumps({"id": row["id"], "error": error, "message": message}) + "\n"
-
-
-def _lines(partial: Path) -> Iterator[dict[str, Any]]:
-    with partial.open(encoding="utf-8") as lines:
-        next(lines)
-        yield from map(json.loads, lines)
+    return {"row": number, "id": row["id"], "error": error, "message": message}
 
 
 def _cut(states: Path, size: int) -> None:
     """Cut what was written for rows that count as not done."""
     with states.open("ab") as file:
         if file.tell() < size:
-            raise DataError(f"{states} holds {file.tell()} bytes, expected {size}; delete it and its .partial file.")
+            raise DataError(f"{states} holds {file.tell()} bytes, expected {size}; delete {states.parent}.")
         file.truncate(size)
 
 
-def _finish(target: Path, partial: Path, states: Path, size: int) -> WrittenFeatures:
-    """Write the target whole, and drop what stood beside it."""
+def _finish(work: Work, records: PartialRecords, states: Path, size: int) -> WrittenFeatures:
+    """Write the target whole, and drop the unfinished work."""
     names: list[str] = []
     failed: dict[str, int] = {}
     examples: dict[str, str] = {}
-    for line in _lines(partial):
-        if (reason := line["error"]) is None:
-            names.append(line["id"])
+    for record in records.complete():
+        if (reason := record["error"]) is None:
+            names.append(record["id"])
         else:
             failed[reason] = failed.get(reason, 0) + 1
-            examples.setdefault(reason, line["message"])
+            examples.setdefault(reason, record["message"])
     if names:
         found = np.memmap(states, np.float32, "r", shape=(len(names), 2, size))
-        with replacing(target) as temporary, temporary.open("wb") as file:
+        with replacing(work.target) as temporary, temporary.open("wb") as file:
             np.savez(file, id=np.array(names), chosen=found[:, 0], rejected=found[:, 1])
-    partial.unlink()
-    states.unlink()
+    work.discard()
     if not names:
         why = "; ".join(f"{reason} {count}: {examples[reason]}" for reason, count in failed.items())
         raise DataError(f"None of {sum(failed.values())} rows has features ({why}).")

@@ -1,51 +1,24 @@
 """Scores a file of rows: the same rows plus scores, in order; interrupted work goes on where it stopped."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from basereward.data.images import pack_images, pack_videos, replacing
-from basereward.data.schema import (
-    MISSPELT,
-    PAIR_KEYS,
-    REQUIRED_KEYS,
-    Comparison,
-    PartType,
-    Response,
-    ResponseGroup,
-    count_parts,
-    parse_messages,
-    parse_pair,
-    parse_videos,
-    response_id,
-)
-from basereward.errors import DataError, RowError
-from basereward.registry import close_names
-from basereward.scoring.interface import Failure, Score, Scorer, checked_scores, identity_of
-from basereward.scoring.rows import (
-    batched,
-    check_suffix,
-    count_rows,
-    read_raw,
-    table_schema,
-    write_jsonl,
-    write_parquet,
-)
-
-BATCH_ROWS = 64
-GROUP_KEYS = ("id", "source", "images", "videos", "prompt", "responses")
-SCORE_TYPES = pa.schema(
-    {
-        "chosen_score": pa.float64(),
-        "rejected_score": pa.float64(),
-        "scores": pa.list_(pa.float64()),
-        "error": pa.string(),
-    }
-)
+from basereward.data.arrangement import ReadOptions
+from basereward.data.identity import Identity
+from basereward.data.io import count_records, read_records, replacing, write_lines
+from basereward.data.partial import PartialRecords
+from basereward.data.places import open_place
+from basereward.data.progress import Progress, no_progress
+from basereward.data.reader import Recognised, open_reader
+from basereward.data.work import Work, open_work
+from basereward.errors import DataError
+from basereward.scoring.interface import Scorer
+from basereward.scoring.rows import check_suffix, table_schema, write_parquet
+from basereward.scoring.tasks import BATCH_ROWS, SCORE_TYPES, RecordTasks, error_text, score_rows
 
 
 class ScoredFile(NamedTuple):
@@ -55,207 +28,102 @@ class ScoredFile(NamedTuple):
     failed: int
 
 
-class _Task(NamedTuple):
-    """The groups of one row; without a comparison its scores are a list."""
-
-    groups: tuple[ResponseGroup, ...]
-    pair: Comparison | None
-
-
 def score_file(
     scorer: Scorer,
     source: Path,
     target: Path,
-    on_progress: Callable[[int], None] = lambda rows: None,
+    on_progress: Progress = no_progress,
     settings: Mapping[str, Any] | None = None,
+    options: ReadOptions | None = None,
+    on_recognised: Callable[[Recognised], None] = Recognised.say,
 ) -> ScoredFile:
-    """Score every row of a JSONL or Parquet file.
+    """Score every row of a file of records.
 
-    A row is a canonical pair, which gains ``chosen_score`` and ``rejected_score``, or has ``prompt``, ``responses``
-    (texts or message lists) and ``images``, and gains ``scores``. A row that cannot be scored keeps its place, with
-    the reason in ``error``. Scores are kept beside the target until all are there; the same call goes on from them.
+    A row is a pair in any format that the reader knows, which gains ``chosen_score`` and ``rejected_score`` (and
+    ``scores`` where records give several pairs), or has ``prompt``, ``responses`` (texts or message lists) and
+    ``images``, and gains ``scores``. A row that cannot be scored keeps its place, with
+    the reason in ``error``. The target appears when all rows have their scores, which until then are kept by row in
+    ``TARGET.partial``; the same call goes on from them.
 
     Args:
-        on_progress: called with the number of rows done, those of an earlier call included.
+        on_progress: called with the number of rows done, those of an earlier call included, and of all rows.
         settings: what else than the scorer's name decides a score, such as its dtype; scores of others are not mixed.
+        options: how records are read that do not say it by themselves.
+        on_recognised: called with what the file was recognised as.
 
     Raises:
         MissingFileError: no such file.
-        DataError: another file format, a broken file, a misspelt column or one that a score would replace, or
-            scores of another model, settings or file beside the target.
+        DataError: another file format, a broken file, a misspelt column or one that a score would replace.
+        WorkError: another process writes the target, or scores of another model, settings or file stand beside it.
     """
-    _check_files(source, target)
-    partial = target.with_name(target.name + ".partial")
-    identity = _identity(scorer, source, settings)
-    done = open_lines(partial, identity)
-    with partial.open("a", encoding="utf-8") as out:
-        for batch in batched(islice(read_raw(source), done, None), BATCH_ROWS):
-            for scored in _score_rows(scorer, batch, source.parent, done):
-                out.write(json.dumps(scored, allow_nan=False) + "\n")
-            out.flush()
-            done += len(batch)
-            on_progress(done)
-    if _identity(scorer, source, settings) != identity:
-        raise DataError(f"{source} changed while it was scored; delete {partial} and start anew.")
-    return _finish(source, target, partial)
+    with open_work(target) as work:
+        tasks = _open_tasks(source, options, on_recognised)
+        _check_files(source, target, tasks)
+        settings = {**(settings or {}), "read": options.model_dump(mode="json")} if options else settings
+        identity = _identity(scorer, source, settings)
+        work.claim(identity)
+        total = count_records(source)
+        records = work.records(total)
+        missing = ((number, row) for number, row in enumerate(read_records(source)) if number not in records)
+        while batch := dict(islice(missing, BATCH_ROWS)):
+            scored = zip(batch, score_rows(scorer, batch, tasks), strict=True)
+            records.add([{"row": row, **own, "error": error_text(own["error"])} for row, own in scored])
+            on_progress(len(records), total)
+        if _identity(scorer, source, settings) != identity:
+            raise DataError(f"{source} changed while it was scored; delete {work.folder} and start anew.")
+        return _finish(source, work, records, tasks)
 
 
-def _check_files(source: Path, target: Path) -> None:
+def _open_tasks(source: Path, options: ReadOptions | None, on_recognised: Callable[[Recognised], None]) -> RecordTasks:
+    if not count_records(source):
+        return RecordTasks(None, source.parent)
+    reader = open_reader(read_records(source), str(source), options, groups=True)
+    on_recognised(reader.recognised)
+    return RecordTasks(reader, source.parent)
+
+
+def _check_files(source: Path, target: Path, tasks: RecordTasks) -> None:
     """Find what would go wrong at the end before anything is scored."""
-    count_rows(source)
     check_suffix(target)
     if target.resolve() == source.resolve():
         raise DataError(f"The scores of {source} would replace it; choose another file.")
     if target.suffix == ".parquet" or source.suffix == ".parquet":
-        _check_names(table_schema(source).names, str(source))
-    if source.suffix == ".jsonl":
+        tasks.check_names(dict.fromkeys(table_schema(source).names), str(source))
+    if source.suffix != ".parquet":
         seen: set[frozenset[str]] = set()
-        for number, row in enumerate(read_raw(source)):
+        for number, row in enumerate(read_records(source)):
             if (names := frozenset(row)) not in seen:
                 seen.add(names)
-                _check_names(tuple(row), f"{source}, row {number}")
+                tasks.check_names(row, f"{source}, row {number}")
 
 
-def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    stat = source.stat()
-    return {
-        "model": scorer.name,
-        "identity": identity_of(scorer),
-        "settings": dict(settings or {}),
-        "source": str(source.resolve()),
-        "bytes": stat.st_size,
-        "changed": stat.st_mtime_ns,
-    }
+def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any] | None) -> Identity:
+    # The folder belongs to it, because paths of images are relative to it.
+    return Identity(
+        task="score",
+        inputs=(open_place(source).describe(),),
+        weights={"name": scorer.about.name, **(scorer.about.identity or {})},
+        settings={**(settings or {}), "folder": str(source.parent.resolve())},
+    )
 
 
-def open_lines(partial: Path, identity: Mapping[str, Any]) -> int:
-    """Open a file of one JSON line for each row done: cut a torn last line, and return how many there are.
-
-    Raises:
-        DataError: the lines do not belong to this identity, which is the first line of the file.
-    """
-    header = (json.dumps(identity) + "\n").encode()
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if partial.exists():
-        with partial.open("r+b") as file:
-            first = file.readline()
-            lengths = [len(line) for line in file if line.endswith(b"\n")]
-            if lengths and first != header:
-                raise DataError(
-                    f"{partial} holds scores of another model, other settings or another file; delete it to start anew."
-                )
-            if lengths:
-                file.truncate(len(header) + sum(lengths))
-                return len(lengths)
-    partial.write_bytes(header)
-    return 0
-
-
-def _check_names(names: Sequence[str], place: str) -> None:
-    """Refuse columns that look like a misspelt known one, and those that scores would replace."""
-    known = PAIR_KEYS if {"chosen", "rejected"} & set(names) else GROUP_KEYS
-    absent = [key for key in known if key not in names]
-    for name in names:
-        if name not in known and (hint := close_names(name, absent, MISSPELT)):
-            raise DataError(f"{place}: unknown column {name!r}.{hint} Known: {', '.join(known)}.")
-    taken = [name for name in _score_names(names) if name in names]
-    if taken:
-        raise DataError(f"{place}: column {', '.join(taken)} would be replaced; rename or remove it.")
-
-
-def _score_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that a row with these columns gains."""
-    if "responses" not in names:
-        return ("chosen_score", "rejected_score", "error")
-    return tuple(SCORE_TYPES.names) if {"chosen", "rejected"} & set(names) else ("scores", "error")
-
-
-def _score_rows(
-    scorer: Scorer, rows: Sequence[Mapping[str, Any]], folder: Path, first: int
-) -> Iterator[dict[str, Any]]:
-    tasks = [_task(row, folder, number) for number, row in enumerate(rows, first)]
-    groups = [group for task in tasks if isinstance(task, _Task) for group in task.groups]
-    scores = iter(checked_scores(scorer, groups))
-    for row, task in zip(rows, tasks, strict=True):
-        if isinstance(task, RowError):
-            yield {**dict.fromkeys(_score_names(tuple(row))), "error": f"{task.reason}: {task}"}
-        else:
-            yield _columns(task, [score for _ in task.groups for score in next(scores)])
-
-
-def _task(row: Mapping[str, Any], folder: Path, number: int) -> "_Task | RowError":
-    name = str(number) if row.get("id") is None else str(row["id"])
-    is_group = row.get("responses") is not None
-    try:
-        _require(row, ("prompt",) if is_group else REQUIRED_KEYS, name)
-        packed = {
-            **row,
-            "id": name,
-            "images": pack_images(row.get("images"), folder),
-            "videos": pack_videos(row.get("videos"), folder),
-        }
-        if is_group:
-            return _Task((_group(packed),), None)
-        comparison = parse_pair(packed, name).comparison()
-        return _Task(comparison.groups, comparison)
-    except RowError as error:
-        return error
-
-
-def _require(row: Mapping[str, Any], keys: Sequence[str], name: str) -> None:
-    missing = [key for key in keys if row.get(key) is None]
-    if missing:
-        raise RowError(
-            "malformed",
-            f"Row {name!r} has no {', '.join(missing)}; expected prompt, chosen and rejected, or prompt and responses.",
-        )
-
-
-def _group(row: Mapping[str, Any]) -> ResponseGroup:
-    name, images, videos = row["id"], tuple(row["images"]), parse_videos(row["videos"])
-    prompt = parse_messages(row["prompt"], "user")
-    if not isinstance(row["responses"], list):
-        raise RowError("malformed", f"Row {name!r}: expected a list under 'responses', found {row['responses']!r}.")
-    answers = [parse_messages(answer, "assistant") for answer in row["responses"]]
-    given: dict[PartType, int] = {"image": len(images), "video": len(videos)}
-    for kind, count in given.items():
-        if any(count_parts(answer, kind) for answer in answers):
-            raise RowError("malformed", f"Row {name!r}: a response holds {kind} parts; give such responses as pairs.")
-        if (parts := count_parts(prompt, kind)) != count:
-            raise RowError("placeholder_count", f"Row {name!r} has {parts} {kind} parts and {count} {kind}s.")
-    responses = tuple(Response(response_id(name, answer), answer) for answer in answers)
-    return ResponseGroup(name, prompt, responses, images, videos)
-
-
-def _columns(task: _Task, scores: Sequence[Score]) -> dict[str, Any]:
-    values = [None if isinstance(score, Failure) else score for score in scores]
-    failures = [f"{score.reason}: {score.message}" for score in scores if isinstance(score, Failure)]
-    error = "; ".join(dict.fromkeys(failures)) or None
-    if task.pair is None:
-        return {"scores": values, "error": error}
-    return {"chosen_score": values[task.pair.chosen], "rejected_score": values[task.pair.rejected], "error": error}
-
-
-def _finish(source: Path, target: Path, partial: Path) -> ScoredFile:
-    """Join rows and scores under a temporary name, rename, and drop the partial file."""
+def _finish(source: Path, work: Work, records: PartialRecords, tasks: RecordTasks) -> ScoredFile:
+    """Join rows and scores under a temporary name, rename, and drop the partial records."""
     rows = failed = 0
 
     def added() -> Iterator[dict[str, Any]]:
         nonlocal rows, failed
-        with partial.open(encoding="utf-8") as lines:
-            next(lines)
-            for line in lines:
-                scored = json.loads(line)
-                rows += 1
-                failed += scored["error"] is not None
-                yield scored
+        for scored in records.complete():
+            rows += 1
+            failed += scored["error"] is not None
+            yield {name: value for name, value in scored.items() if name != "row"}
 
-    with replacing(target) as temporary:
-        if target.suffix == ".parquet":
-            names = _score_names(table_schema(source).names)
+    with replacing(work.target) as temporary:
+        if work.target.suffix == ".parquet":
+            names = tasks.gained(table_schema(source).names)
             write_parquet(source, added(), pa.schema([SCORE_TYPES.field(name) for name in names]), temporary)
         else:
-            joined = zip(read_raw(source), added(), strict=True)
-            write_jsonl((row | scored for row, scored in joined), temporary)
-    partial.unlink()
+            joined = zip(read_records(source), added(), strict=True)
+            write_lines(temporary, (row | scored for row, scored in joined))
+    work.discard()
     return ScoredFile(rows, failed)

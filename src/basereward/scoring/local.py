@@ -1,27 +1,31 @@
 """Computes groups with a reward model in this process: packed rows, results in order, failures typed."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from basereward.data.contamination.record import DataRecord
+from basereward.data.outcomes import About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
-from basereward.encoding.collate import GroupBatch, collate
+from basereward.encoding.collate import GroupBatch, collate, move_batch
+from basereward.encoding.packing import fill_rows
 from basereward.encoding.template import EncodedGroup, Template
 from basereward.errors import RowError, TemplateError
 from basereward.models.checkpoint import reward_facts
-from basereward.models.reward_model import RewardModel
-from basereward.scoring.interface import Failure, Score, failure_of, finite
+from basereward.models.reward_model import ROW_TOKENS, RewardModel
+from basereward.scoring.interface import failure_of, finite
 from basereward.scoring.weights import Weights, run_facts
 
-DEFAULT_ROW_TOKENS = 16384
 # Rows' worth of encoded groups, pixels included, that are held in memory to pack rows from.
 ROWS_AT_ONCE = 4
+# The part of a score that counts the characters of the answer which the chat template leaves out.
+REMOVED = "removed_characters"
 Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
 _NOT_FINITE = Failure("not_finite", "A hidden state is not finite; the weights or the precision are broken.")
 
 
@@ -33,8 +37,26 @@ class Piece(NamedTuple):
     encoded: EncodedGroup
 
 
+class Refused(NamedTuple):
+    """Responses of a group that cannot be turned into tokens, and why."""
+
+    group: int
+    responses: tuple[int, ...]
+    failure: Failure
+
+
+class PackedRow(NamedTuple):
+    """Pieces that are computed together, and their tensors, not yet on the device."""
+
+    pieces: tuple[Piece, ...]
+    batch: GroupBatch
+
+
 class LocalScorer:
     """Scores with a ``RewardModel``; a score does not depend on what else is in the row.
+
+    ``score`` is three steps, of which each may run in a thread of its own: ``encode`` (tokenizer and images, in any
+    number of threads), ``rows`` (which pieces share a row) and ``compute`` (the model, one call at a time).
 
     Args:
         model: the model, on its device.
@@ -44,103 +66,126 @@ class LocalScorer:
     """
 
     def __init__(
-        self, model: RewardModel, name: str, row_tokens: int = DEFAULT_ROW_TOKENS, weights: Weights | None = None
+        self, model: RewardModel, name: str, row_tokens: int = ROW_TOKENS, weights: Weights | None = None
     ) -> None:
         self.model = model.eval()
         self.name = name
         self.row_tokens = row_tokens
         self.weights = weights
-
-    @property
-    def sees_images(self) -> bool:
-        """Whether the backbone has a vision tower."""
-        return self.model.family.vision_module is not None
-
-    @property
-    def data_record(self) -> DataRecord | None:
-        """What the model was trained on."""
-        return self.model.data_record
+        self._has_told = False
 
     @cached_property
-    def identity(self) -> dict[str, Any] | None:
-        """Everything that decides a score: weights, template, limits, precision and libraries.
+    def about(self) -> About:
+        """The model and what it was trained on; without files it has no identity.
 
         Raises:
             ScoringError: a file of the model has changed since it was loaded.
         """
-        if self.weights is None:
-            return None
+        # A backbone without a vision tower names none: the path is empty.
+        sees_images = bool(self.model.family.vision_module)
+        identity = None if self.weights is None else self._identity(self.weights)
+        return About(self.name, sees_images, identity, self.model.data_record)
+
+    def _identity(self, weights: Weights) -> dict[str, Any]:
+        """Return everything that decides a score: weights, template, limits, precision and libraries."""
         facts = reward_facts(self.model)
-        limits = {key: facts.get(key) for key in ("max_length", "image_backend", "pixels")}
+        limits = {"max_length": facts.max_length, "image_backend": facts.image_backend, "pixels": facts.pixels}
         return {
-            "weights": self.weights.digest(),
-            "template": facts["template_hash"],
+            "weights": weights.digest(),
+            "template": self.model.template.hash,
             **limits,
             "backend": self.model.backend,
             **run_facts(self.model.backbone),
         }
 
-    @torch.inference_mode()
-    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Score]]:
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return a reward or a failure for each response of each group, in order."""
-        return self._compute(groups, self._rewards)
+        return self._gather(groups, self.compute)
 
-    @torch.inference_mode()
     def hidden_states(self, groups: Sequence[ResponseGroup]) -> list[list[np.ndarray | Failure]]:
         """Return the fp32 state that the head reads, or a failure, for each response of each group, in order."""
-        return self._compute(groups, self._states)
+        return self._gather(groups, self.compute_states)
 
-    def _compute(
-        self, groups: Sequence[ResponseGroup], compute: Callable[[GroupBatch], Sequence[Result | Failure]]
+    def encode(self, group: ResponseGroup, number: int = 0) -> list[Piece | Refused]:
+        """Return the pieces of a group under the cap of a row; what cannot be encoded is refused alone.
+
+        Args:
+            number: what its pieces call the group.
+        """
+        outcomes: list[Piece | Refused] = []
+        for places, encoded in encode_each(self.model.template, group):
+            if isinstance(encoded, Failure):
+                outcomes.append(Refused(number, places, encoded))
+            else:
+                outcomes += split_group(number, places, encoded, self.row_tokens)
+        return outcomes
+
+    def rows(self, pieces: Iterable[Piece]) -> Iterator[PackedRow]:
+        """Yield rows filled up to the cap, pieces of similar length together; a larger piece has a row of its own."""
+        queued = list(pieces)
+        for row in fill_rows([piece.encoded.tokens for piece in queued], self.row_tokens):
+            yield _pack([queued[place] for place in row])
+
+    @torch.inference_mode()
+    def compute(self, row: PackedRow) -> list[list[Scored]]:
+        """Return, for each piece of a row, a reward or a failure for each of its responses."""
+        rewards = self.model(**self._on_device(row)).tolist()
+        removed = [count for piece in row.pieces for count in piece.encoded.removed_counts]
+        if any(removed) and not self._has_told:
+            _log.warning("The chat template leaves out text of answers with thoughts; scores count it as %s.", REMOVED)
+            self._has_told = True
+        parts = [{REMOVED: float(count)} if count else None for count in removed]
+        scores = [finite(Score(reward, parts=own)) for reward, own in zip(rewards, parts, strict=True)]
+        return _by_piece(row, scores)
+
+    @torch.inference_mode()
+    def compute_states(self, row: PackedRow) -> list[list[np.ndarray | Failure]]:
+        """Return, for each piece of a row, the state that the head reads, or a failure, for each of its responses."""
+        states = self.model.hidden_states(**self._on_device(row)).float().cpu().numpy()
+        return _by_piece(row, [state if np.isfinite(state).all() else _NOT_FINITE for state in states])
+
+    def _gather(
+        self, groups: Sequence[ResponseGroup], compute: Callable[[PackedRow], list[list[Result | Failure]]]
     ) -> list[list[Result | Failure]]:
-        """Return what ``compute`` gives for each response of each group; it gets packed rows."""
-        results: list[list[Result | Failure]] = [[Failure("unscored", "")] * len(group.responses) for group in groups]
-        pieces: list[Piece] = []
+        """Return what ``compute`` gives for each response of each group."""
+        found: dict[tuple[int, int], Result | Failure] = {}
+        waiting: list[Piece] = []
         for number, group in enumerate(groups):
-            for places, outcome in encode_each(self.model.template, group):
-                if isinstance(outcome, Failure):
-                    for place in places:
-                        results[number][place] = outcome
+            for outcome in self.encode(group, number):
+                if isinstance(outcome, Refused):
+                    found.update(dict.fromkeys(((number, place) for place in outcome.responses), outcome.failure))
                 else:
-                    pieces += split_group(number, places, outcome, self.row_tokens)
-            if sum(piece.encoded.tokens for piece in pieces) > ROWS_AT_ONCE * self.row_tokens:
-                self._fill(results, pieces, compute)
-                pieces = []
-        self._fill(results, pieces, compute)
-        return results
+                    waiting.append(outcome)
+            # Several rows' worth: enough to find pieces of similar length, few enough to hold their pixels.
+            if sum(piece.encoded.tokens for piece in waiting) > ROWS_AT_ONCE * self.row_tokens:
+                found |= self._fill(waiting, compute)
+                waiting = []
+        found |= self._fill(waiting, compute)
+        return [[found[number, place] for place in range(len(group.responses))] for number, group in enumerate(groups)]
 
     def _fill(
-        self,
-        results: list[list[Result | Failure]],
-        pieces: Sequence[Piece],
-        compute: Callable[[GroupBatch], Sequence[Result | Failure]],
-    ) -> None:
-        for row in self._rows(pieces):
-            batch = collate([piece.encoded for piece in row])
-            found = iter(compute({key: value.to(self.model.device) for key, value in batch.items()}))
-            for piece in row:
-                for place in piece.responses:
-                    results[piece.group][place] = next(found)
+        self, pieces: Sequence[Piece], compute: Callable[[PackedRow], list[list[Result | Failure]]]
+    ) -> dict[tuple[int, int], Result | Failure]:
+        """Return what ``compute`` gives by group and place."""
+        return {
+            (piece.group, place): result
+            for row in self.rows(pieces)
+            for piece, results in zip(row.pieces, compute(row), strict=True)
+            for place, result in zip(piece.responses, results, strict=True)
+        }
 
-    def _rewards(self, batch: GroupBatch) -> list[Score]:
-        return [finite(reward) for reward in self.model(**batch).tolist()]
+    def _on_device(self, row: PackedRow) -> GroupBatch:
+        return move_batch(row.batch, self.model.device)
 
-    def _states(self, batch: GroupBatch) -> list[np.ndarray | Failure]:
-        states = self.model.hidden_states(**batch).float().cpu().numpy()
-        return [state if np.isfinite(state).all() else _NOT_FINITE for state in states]
 
-    def _rows(self, pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-        """Fill rows up to the cap, pieces of similar length together."""
-        row: list[Piece] = []
-        filled = 0
-        for piece in sorted(pieces, key=lambda piece: piece.encoded.tokens):
-            if row and filled + piece.encoded.tokens > self.row_tokens:
-                yield row
-                row, filled = [], 0
-            row.append(piece)
-            filled += piece.encoded.tokens
-        if row:
-            yield row
+def _pack(pieces: Sequence[Piece]) -> PackedRow:
+    return PackedRow(tuple(pieces), collate([piece.encoded for piece in pieces]))
+
+
+def _by_piece(row: PackedRow, results: Sequence[Result]) -> list[list[Result]]:
+    """Cut the results of a row, which stand in the order of its responses, into those of each piece."""
+    left = iter(results)
+    return [[next(left) for _ in piece.responses] for piece in row.pieces]
 
 
 def encode_each(template: Template, group: ResponseGroup) -> Iterator[tuple[tuple[int, ...], EncodedGroup | Failure]]:
@@ -174,9 +219,4 @@ def split_group(number: int, places: Sequence[int], encoded: EncodedGroup, cap: 
 
 
 def _piece(number: int, places: Sequence[int], encoded: EncodedGroup, members: list[int]) -> Piece:
-    own = dataclasses.replace(
-        encoded,
-        suffixes=tuple(encoded.suffixes[member] for member in members),
-        answer_lengths=tuple(encoded.answer_lengths[member] for member in members),
-    )
-    return Piece(number, tuple(places[member] for member in members), own)
+    return Piece(number, tuple(places[member] for member in members), encoded.take(members))

@@ -1,31 +1,79 @@
-"""From what a user writes after MODEL to a scorer or a judge: a folder, a hub id, an endpoint, a trivial baseline."""
+"""From what a user writes after MODEL to a scorer or a judge: each kind of spec has an opener."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import NamedTuple, NoReturn
 
-from basereward.errors import CheckpointError, MissingFileError, ScoringError
-from basereward.registry import close_names
-from basereward.scoring.baselines import BASELINES
+from basereward.data.judging.prompts import JudgePrompt, make_prompt
+from basereward.errors import ScoringError
+from basereward.registry import Registry
+from basereward.scoring.composed import SUFFIXES, read_spec
 from basereward.scoring.interface import Judge, Scorer
+from basereward.scoring.judges.options import SERVER_OPTIONS, JudgeOptions
+from basereward.scoring.model_spec import ModelSpec, Opener, OpenSpec
 
-if TYPE_CHECKING:
-    import torch
+JUDGE, TOURNAMENT = "judge", "tournament"
 
-    from basereward.scoring.local import LocalScorer
 
-BASELINE_PREFIX, JUDGE_PREFIX = "baseline:", "judge:"
-DTYPES = ("float32", "bfloat16")
-FORMS = "a checkpoint folder, a hub id (owner/name), or baseline:longer|shorter|first|random"
+def refuse_judge(member: ModelSpec, open_spec: OpenSpec) -> NoReturn:
+    """Say that a judge has no scores.
+
+    Raises:
+        ScoringError: always.
+    """
+    raise ScoringError(
+        f"{member.model} is a judge: it compares and has no scores. Use it with basereward eval --bench, or score "
+        f"with tournament:{member.model}."
+    )
+
+
+def open_tournament(member: ModelSpec, open_spec: OpenSpec) -> Scorer:
+    """Return the tournament of ``tournament:JUDGE``, with the paper's options.
+
+    Raises:
+        ScoringError: what follows the prefix is no judge, or ``backend`` is given, which judges have none of.
+        BaseRewardError: as ``open_judge``.
+    """
+    from basereward.scoring.judged import PREFIX, Tournament
+
+    asked = member.model.removeprefix(PREFIX)
+    if not is_judge(asked) or member.backend != "auto":
+        raise ScoringError(f"Found {member.model}; expected tournament:judge:..., without a backend.")
+    judge = open_judge(asked, member.prompt, member.max_tokens, member.judge, member.dtype, member.device)
+    return Tournament(judge, name=member.name)
+
+
+# Imported on first use: baselines need no torch.
+OPENERS: Registry[Opener] = Registry(
+    "kind of model",
+    {
+        "baseline": "basereward.scoring.baselines:open_baseline",
+        JUDGE: refuse_judge,
+        "file": "basereward.scoring.composed:open_file",
+        "folder": "basereward.scoring.folders:open_model",
+        "server": "basereward.scoring.remote:open_remote",
+        TOURNAMENT: open_tournament,
+    },
+)
+
+
+def kind_of(spec: str) -> str:
+    """Return the kind of a spec, a name in ``OPENERS``; what is nothing else is a folder or a hub id."""
+    prefix, colon, _ = spec.partition(":")
+    if colon and prefix in ("baseline", JUDGE, TOURNAMENT):
+        return prefix
+    if spec.startswith(("http://", "https://")):
+        return "server"
+    return "file" if Path(spec).suffix in SUFFIXES else "folder"
 
 
 def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, backend: str = "auto") -> Scorer:
     """Return the scorer that a spec names.
 
     Args:
-        spec: ``baseline:longer``, a folder, or a hub id (``owner/name``); the model may be a basereward
-            checkpoint, any one-label text ``*ForSequenceClassification``, or a known backbone with the linear head
-            of another library.
+        spec: ``baseline:longer``, a folder, a hub id (``owner/name``), ``http://host:port`` of ``basereward serve``,
+            ``tournament:`` and a judge, or a YAML file of a ``ModelSpec``; the model may be a basereward checkpoint,
+            any one-label text ``*ForSequenceClassification``, or a known backbone with the head of another
+            library.
         dtype: ``float32`` or ``bfloat16``; by default as stored.
         device: by default CUDA if there is one.
         backend: one of ``models.backends.Backend``; ``auto`` computes each prompt once wherever that is exact.
@@ -34,181 +82,110 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
         UnknownNameError: no such baseline.
         MissingFileError: neither a folder nor a hub id that can be downloaded.
         CheckpointError: the folder holds no scalar reward model.
-        ScoringError: no such dtype, device or backend.
+        RecipeError: the YAML file has an unknown key or a value of the wrong kind.
+        ScoringError: a judge, or no such dtype, device or backend.
     """
-    if spec.startswith(BASELINE_PREFIX):
-        return BASELINES.get(spec.removeprefix(BASELINE_PREFIX))
-    _check_form(spec)
-    from basereward.models.checkpoint import resolve_folder
-    from basereward.models.foreign import FOREIGN_HEADS
-    from basereward.scoring.classifier import ClassifierScorer
-
-    _check_backend(backend)
-    folder = resolve_folder(spec)
-    config = _read_config(folder)
-    architectures = config.get("architectures") or []
-    is_classifier = any(name.endswith("ForSequenceClassification") for name in architectures)
-    if is_classifier and not {"reward", "vision_config"} & config.keys():
-        return ClassifierScorer(folder, parse_dtype(dtype), parse_device(device), spec)
-    if _has_head(folder):
-        return _open_local(spec, folder, dtype, device, backend)
-    raise CheckpointError(
-        f"{spec} is a {', '.join(architectures) or 'model without architectures'}, not a reward model: expected a "
-        f"'reward' section in config.json, *ForSequenceClassification with one label, or a linear head named "
-        f"{', '.join(FOREIGN_HEADS)}. To make a reward model of a "
-        "backbone, train one: basereward train RECIPE."
-    )
+    return open_spec(ModelSpec(model=spec, dtype=dtype, device=device, backend=backend))
 
 
-def open_encoder(
-    spec: str, dtype: str | None = None, device: str | None = None, backend: str = "auto"
-) -> "LocalScorer":
-    """Return a reward model or a bare backbone, of a known family, for its hidden states.
-
-    Args:
-        spec: a folder, or a hub id (``owner/name``). A bare backbone gets a random head, whose scores mean nothing.
-        dtype: as for ``open_scorer``.
-        device: as for ``open_scorer``.
-        backend: as for ``open_scorer``.
+def open_spec(member: ModelSpec) -> Scorer:
+    """Return the scorer of a member, in its own precision and on its own device.
 
     Raises:
-        MissingFileError: neither a folder nor a hub id that can be downloaded.
-        CheckpointError: backbone weights are missing.
-        ScoringError: a baseline, which has no hidden states, or no such dtype, device or backend.
+        BaseRewardError: as ``open_scorer``.
     """
-    if spec.startswith(BASELINE_PREFIX):
-        raise ScoringError(f"{spec} has no hidden states; expected a checkpoint folder or a hub id (owner/name).")
-    _check_form(spec)
-    from basereward.models.checkpoint import resolve_folder
-
-    _check_backend(backend)
-    return _open_local(spec, resolve_folder(spec), dtype, device, backend)
-
-
-def _open_local(spec: str, folder: Path, dtype: str | None, device: str | None, backend: str) -> "LocalScorer":
-    from basereward.models.adapters import adapter_base, is_adapter
-    from basereward.models.checkpoint import resolve_folder
-    from basereward.models.reward_model import RewardModel
-    from basereward.scoring.local import LocalScorer
-    from basereward.scoring.weights import Weights
-
-    weights = Weights([folder, resolve_folder(adapter_base(folder))] if is_adapter(folder) else [folder])
-    model = RewardModel.from_pretrained(
-        folder,
-        dtype=parse_dtype(dtype),
-        device=parse_device(device),
-        backend=backend,  # type: ignore[arg-type]
-        new_head=not _has_head(folder),
-    )
-    return LocalScorer(model, spec, weights=weights)
-
-
-def _has_head(folder: Path) -> bool:
-    from basereward.models.foreign import find_foreign_head
-
-    return "reward" in _read_config(folder) or find_foreign_head(folder) is not None
-
-
-def _check_backend(name: str) -> None:
-    from basereward.models.backends import Backend
-
-    if name not in (known := get_args(Backend)):
-        raise ScoringError(f"Found backend {name!r}, expected one of {', '.join(known)}.")
+    kind = kind_of(member.model)
+    if member.asks_a_judge and kind not in (JUDGE, TOURNAMENT, "file"):
+        raise ScoringError(f"{member.model} is no judge; prompt, max_tokens and judge are of judge:... alone.")
+    return OPENERS.get(kind)(member, open_spec)
 
 
 def is_judge(spec: str) -> bool:
-    """Return whether a spec names a judge, ``judge:...``, which compares and has no scores."""
-    return spec.startswith(JUDGE_PREFIX)
+    """Return whether a spec names a judge, which compares and has no scores: ``judge:...``, or a YAML file of one."""
+    kind = kind_of(spec)
+    return kind == JUDGE or (kind == "file" and Path(spec).is_file() and kind_of(_member(spec).model) == JUDGE)
+
+
+def _member(spec: str) -> ModelSpec:
+    member = ModelSpec(model=spec)
+    return read_spec(member) if kind_of(spec) == "file" else member
+
+
+class AskedPrompt(NamedTuple):
+    """The name or file of a prompt and the longest answer; None where nobody says."""
+
+    name: str | None
+    max_tokens: int | None
+
+
+def asked_prompt(
+    spec: str, prompt: str | None = None, max_tokens: int | None = None, options: JudgeOptions | None = None
+) -> AskedPrompt:
+    """Return what is asked of a judge: what is given here, or what its YAML file says.
+
+    Raises:
+        BaseRewardError: as ``composed.read_spec``.
+    """
+    member = _member(spec)
+    longest = _options(member, options).max_completion_tokens or max_tokens or member.max_tokens
+    return AskedPrompt(prompt or member.prompt, longest)
+
+
+def _options(member: ModelSpec, options: JudgeOptions | None) -> JudgeOptions:
+    return options if options and options.model_fields_set else member.judge or JudgeOptions()
 
 
 def open_judge(
     spec: str,
-    prompt: str | None = None,
+    prompt: str | JudgePrompt | None = None,
     max_tokens: int | None = None,
+    options: JudgeOptions | None = None,
     dtype: str | None = None,
     device: str | None = None,
 ) -> Judge:
-    """Return the judge that a spec names.
+    """Return the judge that a spec names; what is given here goes before what a YAML file says.
 
     Args:
-        spec: ``judge:http://host:port/v1#model``, or ``judge:`` and a folder or hub id of a generative model.
-        prompt: one of ``judges.formats.FORMATS``.
-        max_tokens: the longest answer, thoughts included.
+        spec: ``judge:http://host:port/v1#model``, ``judge:`` and a folder or hub id of a generative model, or a YAML
+            file of either.
+        prompt: as ``make_prompt`` takes it, or ready; by default that of a trained judge's folder.
+        max_tokens: the longest answer, thoughts included; by default that of a trained judge's folder, as long as its
+            prompt is used.
+        options: how it runs.
         dtype: of a model in this process, as for ``open_scorer``.
         device: of a model in this process.
 
     Raises:
         UnknownNameError: no such prompt.
-        MissingFileError: neither an address, a folder nor a hub id that can be downloaded.
+        MissingFileError: neither an address, a folder nor a hub id that can be downloaded; no such prompt file.
         CheckpointError: the folder holds no complete generative model of a known family.
-        ScoringError: the endpoint does not answer or take the key, or no such dtype or device.
+        ScoringError: no judge, the endpoint does not answer or take the key, an option of another kind of judge, or no
+            such dtype or device.
     """
-    from basereward.scoring.judges.formats import DEFAULT_FORMAT, FORMATS
-    from basereward.scoring.judges.prompts import MAX_TOKENS, JudgePrompt
-
-    asked = JudgePrompt(FORMATS.get(prompt or DEFAULT_FORMAT), max_tokens or MAX_TOKENS)
-    place = spec.removeprefix(JUDGE_PREFIX)
+    member = _member(spec)
+    if kind_of(member.model) != JUDGE:
+        raise ScoringError(f"Found {spec}; expected judge:http://HOST:PORT/v1#MODEL or judge:FOLDER.")
+    chosen = _options(member, options)
+    given = prompt if isinstance(prompt, JudgePrompt) else asked_prompt(spec, prompt, max_tokens, options)
+    # A name that is unknown is told before a model is fetched.
+    asked = given if isinstance(given, JudgePrompt) else make_prompt(*given)
+    place = member.model.removeprefix(f"{JUDGE}:")
     if place.startswith(("http://", "https://")):
         from basereward.scoring.judges.endpoint import open_endpoint
 
-        return open_endpoint(place, asked)
-    from basereward.models.checkpoint import resolve_folder
+        if foreign := chosen.model_fields_set - SERVER_OPTIONS:
+            raise ScoringError(
+                f"Judge option {', '.join(sorted(foreign))} is of models in this process; a server takes "
+                f"{', '.join(sorted(SERVER_OPTIONS))}."
+            )
+        return open_endpoint(place, asked, chosen)
+    from basereward.models.facts import read_judge_facts
+    from basereward.models.hub import open_folder
+    from basereward.scoring.devices import parse_device, parse_dtype
     from basereward.scoring.judges.local import LocalJudge
 
-    if "reward" in _read_config(resolve_folder(place)):
-        raise CheckpointError(f"{place} is a reward model, which scores and cannot judge; write it without judge:.")
-    return LocalJudge(place, asked, parse_dtype(dtype), parse_device(device))
-
-
-def _check_form(spec: str) -> None:
-    if is_judge(spec):
-        raise ScoringError(f"{spec} is a judge: it compares and has no scores. Use it with basereward eval --bench.")
-    if "://" in spec:
-        raise MissingFileError(f"{spec} is a web address, which this version does not score with; expected {FORMS}.")
-    if Path(spec).is_file():
-        raise MissingFileError(f"{spec} is a file; expected {FORMS}.")
-    if "/" not in spec and not Path(spec).is_dir():
-        hint = close_names(spec, [BASELINE_PREFIX + name for name in BASELINES.names()])
-        raise MissingFileError(f"There is no folder {spec!r}.{hint} Expected {FORMS}.")
-
-
-def parse_dtype(name: str | None) -> "torch.dtype | None":
-    """Return the dtype of a name, or None for None.
-
-    Raises:
-        ScoringError: neither ``float32`` nor ``bfloat16``.
-    """
-    import torch
-
-    if name is not None and name not in DTYPES:
-        raise ScoringError(f"Found dtype {name!r}, expected {' or '.join(DTYPES)}.")
-    return getattr(torch, name) if name else None
-
-
-def parse_device(name: str | None) -> "torch.device | None":
-    """Return the device of a name, or None for None.
-
-    Raises:
-        ScoringError: no such device on this machine.
-    """
-    import torch
-
-    if name is None:
-        return None
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ScoringError(f"Device {name!r} cannot be used here ({reason}); try --device cpu.") from error
-    return device
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    if not file.exists():
-        raise CheckpointError(f"{folder} has no config.json; expected a Hugging Face model folder.")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not JSON: {error}.") from error
+    folder = open_folder(place)
+    facts = read_judge_facts(folder)
+    if facts and isinstance(given, AskedPrompt) and given.name in (None, facts.role.prompt):
+        asked = make_prompt(facts.role.prompt, given.max_tokens or facts.role.max_tokens)
+    return LocalJudge(folder, asked, chosen, parse_dtype(dtype or member.dtype), parse_device(device or member.device))

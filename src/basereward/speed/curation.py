@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, TypeVar
 import datasets
 import numpy as np
 
-from basereward.data.benchmarks.items import BenchmarkItem, build_items, text_row
+from basereward.benchmarks.items import BenchmarkItem, build_items, text_row
+from basereward.curation.contamination.index import build_index
+from basereward.curation.contamination.ledger import contaminated_rows
+from basereward.curation.contamination.match import find_matches
+from basereward.curation.duplicates import exact_duplicates, near_duplicates
+from basereward.curation.fingerprints.features import Features, compute_features
 from basereward.data.cache import CACHE_VARIABLE
-from basereward.data.contamination.index import build_index
-from basereward.data.contamination.kinds import CONTAMINATING
-from basereward.data.contamination.ledger import contaminated_rows
-from basereward.data.contamination.match import find_matches
-from basereward.data.curation.duplicates import exact_duplicates, near_duplicates
-from basereward.data.curation.features import Features, compute_features
+from basereward.data.overlap import CONTAMINATING
 from basereward.data.storage import read_rows, write_rows
 from basereward.speed.resident import ResidentPeak
 from basereward.speed.synthetic import image_kind_of, image_row, kind_of, leaked_row, question, synthetic_row
@@ -77,7 +77,7 @@ def measure_pairs(
         on_part: called with the name of each part when it begins.
     """
     clock = _Clock(on_part)
-    with _own_caches() as folder:
+    with own_caches() as folder:
         rows = _stored(folder, map(synthetic_row, range(count)), clock)
         cleaned = _clean(rows, workers, clock)
         benchmark = _benchmark(items, count)
@@ -101,7 +101,7 @@ def measure_images(count: int, workers: int = 2, on_part: Progress = lambda part
         on_part: called with the name of each part when it begins.
     """
     clock = _Clock(on_part)
-    with _own_caches() as folder:
+    with own_caches() as folder:
         rows = _stored(folder, map(image_row, range(count)), clock)
         cleaned = _clean(rows, workers, clock)
     kinds = np.array([image_kind_of(number) for number in range(count)])
@@ -144,16 +144,14 @@ def _clean(rows: datasets.Dataset, workers: int, clock: _Clock) -> _Cleaned:
 
 
 @contextmanager
-def _own_caches() -> Iterator[Path]:
+def own_caches() -> Iterator[Path]:
     """Yield a folder for the time of a measurement that also holds the caches, so that nothing is known before."""
-    before, variable = datasets.config.HF_DATASETS_CACHE, os.environ.get(CACHE_VARIABLE)
+    variable = os.environ.get(CACHE_VARIABLE)
     with TemporaryDirectory(prefix="basereward-speed-") as name:
-        datasets.config.HF_DATASETS_CACHE = Path(name)
         os.environ[CACHE_VARIABLE] = name
         try:
             yield Path(name)
         finally:
-            datasets.config.HF_DATASETS_CACHE = before
             os.environ.pop(CACHE_VARIABLE)
             if variable is not None:
                 os.environ[CACHE_VARIABLE] = variable

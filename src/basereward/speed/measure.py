@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from basereward.encoding.collate import GroupBatch
+from basereward.encoding.collate import PairBatch
 from basereward.encoding.template import EncodedGroup, GroupLength
 from basereward.errors import RecipeError
 from basereward.models.flops import BackboneSize, measure_backbone
@@ -24,7 +24,9 @@ PEAK_SECONDS = 0.5
 DATA_SHEET = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
-class _Round(NamedTuple):
+class RoundSeconds(NamedTuple):
+    """Seconds that one round of a piece of work took; on CUDA both are those of the device."""
+
     wall: float
     cpu: float
 
@@ -39,7 +41,7 @@ class _Run(NamedTuple):
 
     mode: Mode
     lengths: list[GroupLength]
-    rounds: dict[str, list[_Round]]
+    rounds: dict[str, list[RoundSeconds]]
     rewards: dict[str, torch.Tensor]
     memory: dict[str, int | None]
     size: BackboneSize
@@ -78,10 +80,10 @@ def measure_speed(
     tasks = [_Task(name, _runner(mode, model, name, groups, workload, device)) for name in backends]
     rewards = {task.backend: task.run() for task in tasks}
     memory = {task.backend: peak_bytes(task.run, device) for task in tasks}
-    rounds: dict[str, list[_Round]] = {name: [] for name in backends}
+    rounds: dict[str, list[RoundSeconds]] = {name: [] for name in backends}
     for turn in range(repeats):
         for task in tasks:
-            rounds[task.backend].append(_timed(task.run, device))
+            rounds[task.backend].append(time_round(task.run, device))
         on_round(turn + 1)
     size, peak, sheet = measure_backbone(model.config), matmul_rate(dtype, device), data_sheet_rate(device, dtype)
     run = _Run(mode, lengths, rounds, rewards, memory, size, peak, sheet)
@@ -111,7 +113,7 @@ def matmul_rate(dtype: torch.dtype, device: str) -> float:
     best = 0.0
     start = time.perf_counter()
     while time.perf_counter() - start < PEAK_SECONDS:
-        spent = _timed(lambda: left @ right, device)
+        spent = time_round(lambda: left @ right, device)
         best = max(best, 2 * size**3 / max(spent.cpu, 1e-9))
     return best
 
@@ -155,11 +157,11 @@ def _runner(
     return run
 
 
-def _forward(model: RewardModel, batch: GroupBatch) -> torch.Tensor:
+def _forward(model: RewardModel, batch: PairBatch) -> torch.Tensor:
     return model(**{key: value for key, value in batch.items() if key not in ("pairs", "margins", "weights")})
 
 
-def _timed(run: Callable[[], Any], device: str) -> _Round:
+def time_round(run: Callable[[], Any], device: str) -> RoundSeconds:
     """Return wall and CPU seconds; on CUDA both are device seconds between two events."""
     if device.startswith("cuda"):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -168,15 +170,15 @@ def _timed(run: Callable[[], Any], device: str) -> _Round:
         end.record()
         torch.cuda.synchronize()
         seconds = start.elapsed_time(end) / 1000
-        return _Round(seconds, seconds)
+        return RoundSeconds(seconds, seconds)
     wall, cpu = time.perf_counter(), time.process_time()
     run()
-    return _Round(time.perf_counter() - wall, time.process_time() - cpu)
+    return RoundSeconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def _timing(run: _Run, name: str) -> Timing:
     own, lengths = run.rounds[name], run.lengths
-    seconds, cpu = _spread([turn.wall for turn in own]), _spread([turn.cpu for turn in own])
+    seconds, cpu = spread_of([turn.wall for turn in own]), spread_of([turn.cpu for turn in own])
     factor = 3 if run.mode == "train" else 1
     work, reference = (factor * layout_flops(run.size, lengths, layout) for layout in (name, UNPADDED))
     responses = sum(len(length.suffixes) for length in lengths)
@@ -188,8 +190,8 @@ def _timing(run: _Run, name: str) -> Timing:
         cpu_seconds=cpu,
         pairs_per_second=len(lengths) / seconds.median,
         responses_per_second=responses / seconds.median,
-        rate_wall=_spread([items / turn.wall for turn in own]),
-        rate_cpu=_spread([items / turn.cpu for turn in own]),
+        rate_wall=spread_of([items / turn.wall for turn in own]),
+        rate_cpu=spread_of([items / turn.cpu for turn in own]),
         tokens_per_second=separate_tokens / seconds.median,
         unique_token_ratio=sum(length.total for length in lengths) / separate_tokens,
         flops=work,
@@ -203,7 +205,7 @@ def _timing(run: _Run, name: str) -> Timing:
     )
 
 
-def _ratio(rounds: dict[str, list[_Round]], base: str, name: str) -> float | None:
+def _ratio(rounds: dict[str, list[RoundSeconds]], base: str, name: str) -> float | None:
     if base not in rounds:
         return None
     return statistics.median(a.cpu / b.cpu for a, b in zip(rounds[base], rounds[name], strict=True))
@@ -215,5 +217,6 @@ def _difference(rewards: dict[str, torch.Tensor], name: str) -> float:
     return float((rewards[name].float() - first).abs().max() / first.abs().max())
 
 
-def _spread(values: list[float]) -> Spread:
+def spread_of(values: list[float]) -> Spread:
+    """Return median, smallest and largest."""
     return Spread(statistics.median(values), min(values), max(values))

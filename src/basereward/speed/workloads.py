@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging
 
-from basereward.encoding.collate import GroupBatch, PairIndex, collate, pair_tensors
+from basereward.encoding.collate import PairBatch, PairIndex, collate, compare, move_batch
 from basereward.encoding.media import EncodedImages, Expansion, Positions
 from basereward.encoding.qwen import mrope_positions
 from basereward.encoding.template import EncodedGroup, GroupLength
@@ -156,7 +156,6 @@ def separate(groups: list[EncodedGroup]) -> list[EncodedGroup]:
     ]
 
 
-def pack(groups: list[EncodedGroup], pairs: list[tuple[int, int]], device: str) -> GroupBatch:
+def pack(groups: list[EncodedGroup], pairs: list[tuple[int, int]], device: str) -> PairBatch:
     """Collate groups with the pairs to compare, on the device."""
-    batch = {**collate(groups), **pair_tensors([PairIndex(*pair) for pair in pairs])}
-    return {key: value.to(device) for key, value in batch.items()}
+    return move_batch(compare(collate(groups), [PairIndex(*pair) for pair in pairs]), device)

@@ -2,11 +2,31 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+
+from basereward.errors import TrainingError
+from basereward.registry import close_names
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Check that transformers knows these loggers and that they are installed.
+
+    Raises:
+        TrainingError: one is not there.
+    """
+    known = sorted(INTEGRATION_TO_CALLBACK)
+    for name in names:
+        if name not in known:
+            hint = f"{close_names(name, known)} Known: {', '.join(known)}."
+            raise TrainingError(f"run.report_to: there is no logger {name!r}.{hint}")
+        if name not in get_available_reporting_integrations():
+            raise TrainingError(f"run.report_to: the logger {name!r} is not installed; install it, or leave it out.")
 
 
 class MetricsFile(TrainerCallback):

@@ -10,32 +10,20 @@ from basereward.encoding.lengths import Lengths
 from basereward.encoding.packing import CostModel
 from basereward.encoding.template import GroupLength
 from basereward.errors import TrainingError
+from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
+from basereward.training.launch import replica_ranks
+from basereward.training.memory import Memory, Microbatch, estimate_memory
 from basereward.training.recipe import Recipe
 from basereward.training.sampler import BinPlan, PairSampler, plan_bins
-
-# Saved activations of one transformer layer, in multiples of tokens x hidden values (attention without scores).
-ACTIVATION_COPIES = 34
-GIB = 2**30
-
-
-class Memory(NamedTuple):
-    """Estimated memory of one rank in GiB."""
-
-    weights: float
-    gradients: float
-    optimizer: float
-    activations: float
-
-    @property
-    def total(self) -> float:
-        """Sum of the parts; CUDA's own overhead comes on top."""
-        return sum(self)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run in numbers; ``data`` says whether sizes were ``measured`` or ``assumed`` by the recipe."""
+    """A run in numbers; ``data`` says whether sizes were ``measured`` or ``assumed`` by the recipe.
+
+    The FLOPs are model FLOPs: what the mathematics needs, without what checkpointing computes again.
+    """
 
     name: str
     data: str
@@ -44,6 +32,7 @@ class Plan:
     tokens_per_pair: float
     longest_pair: int
     ranks: int
+    shards: int
     pairs_per_step: int
     microbatches: int
     largest_microbatch: int
@@ -72,10 +61,10 @@ class Plan:
             ("balance of ranks", f"{self.balance:.2f} (mean over largest load)"),
             ("steps", f"{self.steps:,} (epochs: {self.epochs})"),
             ("parameters", f"{self.parameters:,} with the head ({self.trained_parameters:,} trained)"),
-            ("work per pair", f"{self.forward_flops_per_pair:.3g} FLOPs forward"),
-            ("saved by sharing", f"{self.saved_flops_share:.0%} of the work of separate sequences"),
-            ("work of the run", f"{self.train_flops:.3g} FLOPs (forward and backward)"),
-            ("memory per rank", f"about {memory.total:.1f} GiB"),
+            ("model FLOPs per pair", f"{self.forward_flops_per_pair:.3g} forward"),
+            ("saved by sharing", f"{self.saved_flops_share:.0%} of the FLOPs of separate sequences"),
+            ("model FLOPs of the run", f"{self.train_flops:.3g} forward and backward, without recomputation"),
+            ("memory per rank", f"about {memory.total:.1f} GiB (weights over {self.shards} ranks)"),
             ("  weights", f"{memory.weights:.1f} GiB"),
             ("  gradients", f"{memory.gradients:.1f} GiB"),
             ("  optimizer", f"{memory.optimizer:.1f} GiB"),
@@ -83,56 +72,81 @@ class Plan:
         ]
 
 
-class Work(NamedTuple):
-    """Sizes of the data, measured or assumed."""
+class PlannedPairs(NamedTuple):
+    """Sizes of the data, measured or assumed, and the tokens of a micro-batch that belong to no pair."""
 
     lengths: Lengths | None
     dropped: int
+    reserved: int = 0
 
 
-def make_plan(recipe: Recipe, config: PreTrainedConfig, work: Work, ranks: int = 1) -> Plan:
+class RunLength(NamedTuple):
+    """Optimiser steps of a run, and the passes over the data that they begin."""
+
+    steps: int
+    epochs: int
+
+
+def run_length(recipe: Recipe, pairs: int) -> RunLength:
+    """Return how long a recipe's run over so many pairs is; ``max_steps`` alone decides it if given.
+
+    Raises:
+        TrainingError: there are fewer pairs than one step takes.
+    """
+    optimizer = recipe.optimizer
+    if not (each := pairs // optimizer.pairs_per_step):
+        raise TrainingError(f"Found {pairs} usable pairs, fewer than pairs_per_step {optimizer.pairs_per_step}.")
+    steps = optimizer.max_steps or optimizer.epochs * each
+    # Trainer begins another pass whenever steps are left, however many epochs the recipe says.
+    return RunLength(steps, -(-steps // each))
+
+
+def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, ranks: int = 1) -> Plan:
     """Return the plan of a recipe.
 
     Raises:
         TrainingError: data is neither here nor assumed, or does not fit the recipe.
     """
     size = measure_backbone(config)
-    lengths = work.lengths
+    lengths = data.lengths
     groups = _groups(recipe, lengths)
     tokens = lengths.tokens() if lengths else [groups[0].total]
     pairs = len(tokens) if lengths else _assumed_pairs(recipe)
     optimizer = recipe.optimizer
+    steps, epochs = run_length(recipe, pairs)
     if lengths:
         sampler = run_sampler(recipe, lengths, size.cost_model(), ranks)
-        bins = plan_bins(sampler, optimizer.tokens_per_microbatch, optimizer.epochs)
+        bins = plan_bins(sampler, optimizer.tokens_per_microbatch, epochs, data.reserved)
     else:
         bins = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
-    steps = optimizer.epochs * (pairs // optimizer.pairs_per_step)
-    steps = min(steps, optimizer.max_steps or steps)
+    shards = replica_ranks(recipe.hardware, ranks)
+    images = sum(group.image_tokens for group in groups)
+    largest = Microbatch(bins.largest, round(bins.largest * images / sum(tokens)))
     forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
     separate = sum(size.forward_flops(group, shared=False) for group in groups) / len(tokens)
-    trained = trained_parameters(recipe, size)
+    trained = trained_parameters(recipe, config, size)
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",
         pairs=pairs,
-        dropped=work.dropped,
+        dropped=data.dropped,
         tokens_per_pair=sum(tokens) / len(tokens),
         longest_pair=max(tokens),
         ranks=ranks,
+        shards=shards,
         pairs_per_step=optimizer.pairs_per_step,
         microbatches=bins.grad_accum,
         largest_microbatch=bins.largest,
         balance=bins.balance,
         steps=steps,
-        epochs=optimizer.epochs,
-        parameters=size.total + _head_parameters(recipe, size),
+        epochs=epochs,
+        parameters=size.total + _head_parameters(recipe, config, size),
         trained_parameters=trained,
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
         # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
         train_flops=(2 if recipe.model.lora else 3) * forward * steps * optimizer.pairs_per_step,
-        memory=_memory(recipe, size, trained, bins.largest, ranks),
+        memory=estimate_memory(recipe, config, size, trained, largest, shards),
     )
 
 
@@ -149,18 +163,24 @@ def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) 
     )
 
 
-def trained_parameters(recipe: Recipe, size: BackboneSize) -> int:
-    """Return how many parameters train, the head included; under LoRA the vision tower stands still as well."""
-    head = _head_parameters(recipe, size)
+def trained_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSize) -> int:
+    """Return how many parameters train, heads included; under LoRA the vision tower stands still as well."""
+    head = _head_parameters(recipe, config, size)
     if recipe.model.lora:
-        return head + recipe.model.lora.rank * size.linear_edges
+        return head + recipe.model.lora.rank * size.lora_per_rank
     return head + size.total - (size.vision_total if recipe.model.freeze_vision else 0)
 
 
-def _head_parameters(recipe: Recipe, size: BackboneSize) -> int:
-    width = recipe.model.head.width or size.hidden
-    inner = [size.hidden] + [width] * (recipe.model.head.layers - 1)
-    return sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
+def _head_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSize) -> int:
+    """Count the reward head, which a judge has none of, and the vocabulary head of a model that writes."""
+    is_tied = config.tie_word_embeddings
+    words = 0 if is_tied or not recipe.objective.writes else config.get_text_config().vocab_size * size.hidden
+    if isinstance(recipe.objective.role, JudgeRole):
+        return words
+    head = recipe.model.head or stored_head(recipe.model.start)
+    width = head.width or size.hidden
+    inner = [size.hidden] + [width] * (head.layers - 1)
+    return words + sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
 
 
 def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
@@ -191,17 +211,3 @@ def _assumed_bins(pairs: int, ranks: int, tokens: int, cap: int | None) -> BinPl
     fitting = own if cap is None else max(1, cap // tokens)
     accumulation = -(-own // fitting)
     return BinPlan(accumulation, -(-own // accumulation) * tokens, pairs / (own * ranks))
-
-
-def _memory(recipe: Recipe, size: BackboneSize, trained: int, tokens: int, ranks: int) -> Memory:
-    """Estimate one rank: fp32 masters, gradients and two Adam moments of what trains; the rest as stored."""
-    shards = 1
-    if recipe.hardware.sharding == "fsdp2":
-        shards = recipe.hardware.shard_size or ranks
-    model = recipe.model
-    frozen = size.total if model.lora else size.vision_total if model.freeze_vision else 0
-    compute = 2 if recipe.hardware.precision == "bf16" else 4
-    weights = trained * 4 + frozen * (2 if recipe.model.frozen_dtype == "bfloat16" else 4)
-    values = tokens * size.hidden * compute
-    layers = (size.layers + ACTIVATION_COPIES) if recipe.model.checkpointing else size.layers * ACTIVATION_COPIES
-    return Memory(weights / shards / GIB, trained * 4 / shards / GIB, trained * 8 / shards / GIB, values * layers / GIB)

@@ -1,39 +1,67 @@
 """From a recipe to what a run needs: the template, measured pairs, and the model to train."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import set_seed
 
+from basereward.curation.seen import count_seen, pack, pair_fingerprints
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
+from basereward.data.record import DataRecord, continued_record, record_data
 from basereward.data.schema import PartType
-from basereward.encoding.lengths import Lengths, measure_lengths
+from basereward.encoding.lengths import Lengths, Trees, measure_lengths
 from basereward.encoding.template import Template
-from basereward.errors import DataError
-from basereward.models.adapters import LoraSettings, attach_lora, freeze_vision
-from basereward.models.checkpoint import HeadSettings, TemplateSettings, load_template, new_reward_model
+from basereward.errors import DataError, TrainingError
+from basereward.models.adapters import attach_lora, freeze_vision
+from basereward.models.checkpoint import continue_reward_model, new_reward_model
+from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
 from basereward.training.recipe import Recipe
+
+# What an objective cannot do without; too few of it is no matter of single rows.
+_NEEDED = {"no_critique": "critiques", "no_thoughts": "thoughts"}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class MeasuredPairs:
-    """Pairs that fit the model, their sizes, what was dropped, and what they show besides text."""
+    """Pairs that fit the model: their sizes, what was dropped, what they show besides text, what they were read as."""
 
     pairs: PairDataset
     lengths: Lengths
     drops: dict[str, Any]
     fingerprint: str
+    kinds: frozenset[PartType]
+    read_as: dict[str, Any]
+
+    @property
+    def has_text_alone(self) -> bool:
+        """Whether any pair has no image and no video."""
+        return any(not group.image_tokens for row in self.lengths.rows for group in row.groups)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The pairs of a run.
+
+    ``kinds`` is what every row must show, so that all ranks run the vision tower equally often; ``reserved`` are the
+    tokens that a row may take for it.
+    """
+
+    train: MeasuredPairs
+    validation: MeasuredPairs | None
     kinds: tuple[PartType, ...]
+    reserved: int
 
 
 def prepare_template(recipe: Recipe) -> Template:
-    """Load the template of a recipe's backbone with the recipe's limits."""
+    """Load the template of what a recipe starts from with the recipe's limits."""
     model = recipe.model
     settings = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
-    return load_template(model.backbone, settings)
+    return load_template(model.start, settings)
 
 
 def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: int | None = None) -> MeasuredPairs:
@@ -43,30 +71,83 @@ def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: i
         DataError: a bad row when the recipe is strict, or nothing is left.
     """
     data, workers = recipe.data, recipe.hardware.workers
-    loaded = load_pairs(paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers)
-    lengths = measure_lengths(loaded, template, workers)
+    loaded = load_pairs(
+        paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers, options=data.reading()
+    )
+    trees = Trees(recipe.objective.compare, recipe.objective.model_dump_json())
+    lengths = measure_lengths(loaded, template, workers, trees=trees)
     _drop_unfit(loaded, lengths, data.strict)
     usable = lengths.usable
     if not usable:
         raise DataError(f"No pair of {', '.join(paths)} is shorter than max_length {template.max_length}.")
     fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
-    kinds: tuple[PartType, ...] = ("image", "video") if len(loaded.sidecar.video_sizes) else ("image",)
+    kinds: frozenset[PartType] = frozenset({"image", "video"} if len(loaded.sidecar.video_sizes) else {"image"})
+    read_as = {path: found.model_dump(mode="json") for path, found in loaded.recognised.items()}
     return MeasuredPairs(
-        loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint, kinds
+        loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint, kinds, read_as
     )
 
 
-def prepare_model(recipe: Recipe) -> RewardModel:
-    """Build the reward model of a recipe: backbone, seeded head, freezing, adapters, checkpointing."""
+class KnownPairs(NamedTuple):
+    """The fingerprints of training pairs as a data record keeps them, and how many validation pairs are among them."""
+
+    packed: bytes
+    validated: int
+
+
+def known_pairs(train: MeasuredPairs, validation: MeasuredPairs | None) -> KnownPairs:
+    """Return what the record of the training data holds, and warn of validation on what is trained on."""
+    packed = pack(pair_fingerprints(train.pairs.stored))
+    validated = count_seen(pair_fingerprints(validation.pairs.stored), packed) if validation else 0
+    if validation and validated:
+        _log.warning(
+            "%s of %s validation pairs are training pairs too: their accuracy says nothing of others. Hold some out "
+            "with `basereward data split`.",
+            validated,
+            len(validation.pairs),
+        )
+    return KnownPairs(packed, validated)
+
+
+def prepare_data(recipe: Recipe, template: Template) -> RunData:
+    """Read, validate and measure the pairs of a recipe.
+
+    Raises:
+        DataError: as ``prepare_pairs``.
+    """
+    train = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
+    validation = prepare_pairs(recipe, template, recipe.data.validation) if recipe.data.validation else None
+    parts = [part for part in (train, validation) if part]
+    kinds = frozenset[PartType]().union(*(part.kinds for part in parts))
+    reserved = 0
+    # A row of images alone gets nothing added; with videos about, or text alone, some rows do.
+    if template.vision and (len(kinds) > 1 or any(part.has_text_alone for part in parts)):
+        reserved = sum(len(template.vision.dummy_ids(kind)) for kind in template.vision.kinds if kind in kinds)
+    return RunData(train, validation, tuple(sorted(kinds)), reserved)
+
+
+def prepare_model(recipe: Recipe, template: Template | None = None) -> RewardModel:
+    """Build the reward model of a recipe: backbone and seeded head or a trained model, freezing, adapters.
+
+    Args:
+        template: what ``prepare_template`` gave, so that it is not loaded twice.
+    """
     model = recipe.model
     set_seed(recipe.run.seed)
     dtype = getattr(torch, model.frozen_dtype)
-    template = TemplateSettings(model.min_pixels, model.max_pixels, model.max_length, model.image_backend)
-    reward_model = new_reward_model(model.backbone, HeadSettings(**model.head.model_dump()), template, dtype=dtype)
+    template = template or prepare_template(recipe)
+    if model.init_from:
+        reward_model = continue_reward_model(model.init_from, template, dtype=dtype)
+        if (reward_model.role is not None) != recipe.objective.writes:
+            found = "a critic" if reward_model.role else "no critic"
+            raise TrainingError(f"{model.init_from} is {found}, which objective {recipe.objective.kind} cannot train.")
+        reward_model.role = recipe.objective.role
+    else:
+        reward_model = new_reward_model(model.start, model.head, template, dtype=dtype, role=recipe.objective.role)
     if model.freeze_vision:
         freeze_vision(reward_model)
     if model.lora:
-        attach_lora(reward_model, LoraSettings(**model.lora.model_dump()))
+        attach_lora(reward_model, model.lora)
     if model.checkpointing:
         reward_model.enable_checkpointing()
     if model.compile:
@@ -74,7 +155,24 @@ def prepare_model(recipe: Recipe) -> RewardModel:
     return reward_model
 
 
+def prepare_record(recipe: Recipe, model: RewardModel, fingerprint: str, pairs: bytes) -> DataRecord:
+    """Return what the model will have been trained on: the recipe's data, after that of the model it starts from.
+
+    Args:
+        pairs: fingerprints of the recipe's pairs, as in the record.
+    """
+    record = record_data(recipe.data.train, fingerprint, pairs)
+    is_continued = recipe.model.init_from or model.data_record
+    return continued_record(recipe.model.start, model.data_record, record) if is_continued else record
+
+
 def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
+    for reason, words in _NEEDED.items():
+        if missing := sum(row.problem is not None and row.problem[0] == reason for row in lengths.rows):
+            raise DataError(
+                f"{missing} of {len(lengths.rows)} pairs have no {words}, which this objective learns. Write them with "
+                "basereward data annotate, or leave those pairs out."
+            )
     for row in lengths.rows:
         if row.problem is None:
             continue

@@ -1,45 +1,46 @@
 """Recipes: YAML files that say everything about a run, read into frozen, checked configuration."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from basereward.configuration import Section, dump_configuration, load_configuration, parse_configuration
+from basereward.data.arrangement import ReadOptions
+from basereward.models.adapters import LoraSettings
+from basereward.models.facts import JudgeRole
+from basereward.models.head import HeadSettings
+from basereward.training.language import Critic, Grm, LongCot
+from basereward.training.objectives import BradleyTerry
 
 
-class HeadRecipe(Section):
-    """The reward head (paper section 3.2)."""
-
-    layers: int = Field(default=2, ge=1, le=5)
-    """Linear layers."""
-    activation: Literal["none", "tanh", "relu", "gelu", "silu"] = "silu"
-    """Function between the layers."""
-    width: int | None = None
-    """Size of the inner layers; the backbone's hidden size if not given."""
+def _kind(given: Any) -> str:
+    # Recipes need not name the objective that the paper trains with.
+    return given.get("kind", "bradley_terry") if isinstance(given, dict) else given.kind
 
 
-class LoraRecipe(Section):
-    """Low-rank adapters on the text model instead of training it whole."""
-
-    rank: int = Field(default=64, ge=1)
-    """Rank of the update."""
-    alpha: int = Field(default=128, ge=1)
-    """The update is scaled by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout on the adapter's input; with more than 0 the shared prompt sees one mask for all its responses."""
+# A further objective is one more member here.
+AnyObjective = Annotated[
+    Annotated[BradleyTerry, Tag("bradley_terry")]
+    | Annotated[Critic, Tag("critic")]
+    | Annotated[Grm, Tag("grm")]
+    | Annotated[LongCot, Tag("longcot")],
+    Discriminator(_kind),
+]
 
 
 class ModelRecipe(Section):
-    """What is trained."""
+    """What is trained: a backbone under a new head, or a reward model on from where it is."""
 
-    backbone: str
-    """Folder or hub id of the backbone."""
-    head: HeadRecipe = HeadRecipe()
-    """Shape of the reward head."""
+    backbone: str | None = None
+    """Folder or hub id of a backbone; reward models are refused here, because their head would be lost."""
+    init_from: str | None = None
+    """Folder or hub id of a reward model to train on from: its head and the record of its data are kept."""
+    head: HeadSettings | None = None
+    """Shape of the new head."""
     freeze_vision: bool = False
     """Keep the vision tower as it is."""
-    lora: LoraRecipe | None = None
+    lora: LoraSettings | None = None
     """Train adapters instead of the text model."""
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of the backbone under LoRA; weights that train are always fp32."""
@@ -57,6 +58,27 @@ class ModelRecipe(Section):
     """Recompute activations in the backward pass to save memory."""
     compile: bool = False
     """Compile the text model; the first steps take minutes longer."""
+
+    @property
+    def start(self) -> str:
+        """The folder or hub id that is loaded, whichever it is."""
+        return self.init_from or self.backbone or ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_head(cls, content: Any) -> Any:
+        # A model to train on from brings its own; a resolved recipe states the one that a backbone gets.
+        if isinstance(content, dict) and not content.get("init_from") and content.get("head") is None:
+            return {**content, "head": {}}
+        return content
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "ModelRecipe":
+        if (self.backbone is None) == (self.init_from is None):
+            raise ValueError("name either a backbone or, under init_from, a reward model to train on from")
+        if self.init_from and self.head:
+            raise ValueError("init_from keeps the head of its model; leave model.head out")
+        return self
 
     @model_validator(mode="after")
     def _frozen_weights_only(self) -> "ModelRecipe":
@@ -80,11 +102,11 @@ class AssumedData(Section):
     """Mean image tokens within the prompt."""
 
 
-class DataRecipe(Section):
-    """What it is trained on: canonical pairs in JSONL, Parquet, a ``datasets`` folder or a hub id."""
+class DataRecipe(ReadOptions):
+    """What it is trained on, and how records are read that do not say it by themselves."""
 
     train: list[str] = Field(min_length=1)
-    """Files, folders or hub ids."""
+    """Files of pairs, folders or hub ids, each with ``:SPLIT`` behind it if one is meant."""
     validation: list[str] = Field(default_factory=list)
     """Pairs for evaluation during training."""
     limit: int | None = None
@@ -95,17 +117,6 @@ class DataRecipe(Section):
     """Decode every image once before training, or read headers only."""
     assumed: AssumedData | None = None
     """Sizes for the plan when the data is not here."""
-
-
-class ObjectiveRecipe(Section):
-    """The loss (paper Algorithm 1)."""
-
-    zero_coefficient: float = Field(default=0.0, ge=0.0)
-    """Lambda of the zero-coefficient regulariser."""
-    length_normalization: bool = False
-    """Divide rewards by log(length + 1)."""
-    use_margin: bool = False
-    """Subtract the pair's margin column from the reward difference."""
 
 
 class OptimizerRecipe(Section):
@@ -148,23 +159,28 @@ class HardwareRecipe(Section):
     """Do not use an accelerator."""
 
 
-class RunRecipe(Section):
-    """Logging, evaluation and checkpoints."""
+class SavingRecipe(Section):
+    """What any run says of its seed, its log and its checkpoints."""
 
     seed: int = 0
-    """Seed of the head, the adapters and the order of data."""
+    """Seed of the weights that are drawn, of the order of data and of any sampling."""
     log_every: int = Field(default=10, ge=1)
     """Steps between log lines."""
-    eval_every: int | None = Field(default=None, ge=1)
-    """Steps between evaluations on the validation pairs."""
     save_every: int | None = Field(default=None, ge=1)
     """Steps between checkpoints."""
     keep: int = Field(default=2, ge=1)
     """Checkpoints to keep."""
-    save_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Dtype of the final backbone; checkpoints to resume from are always fp32."""
     report_to: list[str] = Field(default_factory=list)
     """Loggers of transformers: tensorboard, wandb, mlflow, ..."""
+
+
+class RunRecipe(SavingRecipe):
+    """Logging, evaluation and checkpoints."""
+
+    eval_every: int | None = Field(default=None, ge=1)
+    """Steps between evaluations on the validation pairs."""
+    save_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype of the final backbone; checkpoints to resume from are always fp32."""
 
 
 class Recipe(Section):
@@ -176,14 +192,26 @@ class Recipe(Section):
     """What is trained."""
     data: DataRecipe
     """What it is trained on."""
-    objective: ObjectiveRecipe = ObjectiveRecipe()
-    """The loss."""
+    objective: AnyObjective = BradleyTerry()
+    """The loss, told by its ``kind``."""
     optimizer: OptimizerRecipe = OptimizerRecipe()
     """AdamW and its schedule."""
     hardware: HardwareRecipe = HardwareRecipe()
     """Where it runs."""
     run: RunRecipe = RunRecipe()
     """Logging, evaluation and checkpoints."""
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> "Recipe":
+        kind, model = self.objective.kind, self.model
+        if self.objective.writes and model.lora:
+            raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
+        if isinstance(self.objective.role, JudgeRole):
+            if model.init_from:
+                raise ValueError(f"objective {kind} has no reward head to keep; name the judge under model.backbone")
+            if model.head != HeadSettings():
+                raise ValueError(f"objective {kind} answers with words; leave out model.head")
+        return self
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:

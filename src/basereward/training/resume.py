@@ -3,16 +3,41 @@
 import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
+
+from basereward.data.io import replacing
+from basereward.errors import TrainingError
 
 CHECKPOINTS = "checkpoints"
 STAGING = ".incomplete"
-_NEEDED = ("config.json", "trainer_state.json", "scheduler.pt")
+# Names every file of a checkpoint with its size; it is written last.
+FILES = "files.json"
 
 
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that has all its parts, or None."""
-    found = [path for path in folder.glob("checkpoint-*") if all((path / name).exists() for name in _NEEDED)]
-    return max(found, key=checkpoint_step, default=None)
+class FoundCheckpoint(NamedTuple):
+    """The checkpoint to go on from, and what is wrong with newer ones."""
+
+    path: Path | None
+    skipped: tuple[str, ...]
+
+
+def find_checkpoint(folder: Path) -> FoundCheckpoint:
+    """Return the newest checkpoint that has all its files.
+
+    Raises:
+        TrainingError: there are checkpoints and none of them is complete; a run would start again in silence.
+    """
+    skipped: list[str] = []
+    for path in sorted(folder.glob("checkpoint-*"), key=checkpoint_step, reverse=True):
+        if not (problem := missing_part(path)):
+            return FoundCheckpoint(path, tuple(skipped))
+        skipped.append(f"{path.name} is incomplete: {problem}")
+    if skipped:
+        raise TrainingError(
+            f"No checkpoint in {folder} can be resumed from. {'. '.join(skipped)}. Restore the files, or start a new "
+            "run with another --out."
+        )
+    return FoundCheckpoint(None, ())
 
 
 def checkpoint_step(path: Path) -> int:
@@ -20,18 +45,46 @@ def checkpoint_step(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
+def list_files(folder: Path) -> None:
+    """Write down the files of a checkpoint with their sizes."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != FILES)
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    (folder / FILES).write_text(json.dumps(sizes, indent=1) + "\n")
+
+
+def missing_part(folder: Path) -> str | None:
+    """Return what a checkpoint lacks of its own list, None if it is complete."""
+    try:
+        sizes = json.loads((folder / FILES).read_text())
+    except (OSError, ValueError):
+        return f"it has no readable {FILES}"
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if (found := path.stat().st_size) != size:
+            return f"{name} has {found} bytes, not {size}"
+    return None
+
+
 def publish(staged: Path, folder: Path, keep: int) -> Path:
-    """Rename a complete checkpoint into place, then delete all but the newest ``keep``.
+    """List the files of a complete checkpoint, rename it into place, then delete all but the newest ``keep``.
 
     Deleting starts with a rename too, so that a kill leaves no half checkpoint under a valid name.
     """
-    final = folder / staged.name
+    list_files(staged)
+    final = replace_folder(staged, folder / staged.name)
+    for old in sorted(folder.glob("checkpoint-*"), key=checkpoint_step)[:-keep]:
+        discard(old)
+    return final
+
+
+def replace_folder(staged: Path, final: Path) -> Path:
+    """Give a folder that is complete under ``STAGING/`` its name, in place of what had it."""
     if final.exists():
         discard(final)
     staged.rename(final)
-    complete = sorted(folder.glob("checkpoint-*"), key=checkpoint_step)
-    for old in complete[:-keep]:
-        discard(old)
+    staged.parent.rmdir()
     return final
 
 
@@ -61,6 +114,5 @@ def cut_log(file: Path, step: int) -> None:
             continue  # the run was killed while it wrote this line
         if entry.get("step", 0) <= step and "train_runtime" not in entry:
             kept.append(line)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        temporary.write_text("".join(line + "\n" for line in kept))

@@ -1,35 +1,47 @@
 """One training run, from a recipe to a run folder: load, measure, plan, train, save."""
 
-import json
-import os
 import resource
+import shlex
+import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
-import torch.distributed as dist
 from transformers import TrainerCallback, TrainingArguments
 
-from basereward.data.contamination.record import record_data
-from basereward.errors import TrainingError
+from basereward.data.io import write_json
+from basereward.errors import StoppedError, TrainingError
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
-from basereward.training.callbacks import MetricsFile, ProgressBar
-from basereward.training.objectives import ObjectiveSettings
+from basereward.training.callbacks import MetricsFile, ProgressBar, check_loggers
+from basereward.training.evaluation import ValidationPairs
+from basereward.training.folder import FACTS, METRICS, MODEL, open_run
+from basereward.training.launch import (
+    check_sharding,
+    first_rank_first,
+    launch_command,
+    on_first_rank,
+    process_group,
+    rank,
+    replica_ranks,
+    world_size,
+)
 from basereward.training.parallel import shard_model
-from basereward.training.plan import run_sampler
-from basereward.training.prepare import prepare_model, prepare_pairs, prepare_template
-from basereward.training.recipe import Recipe, dump_recipe
-from basereward.training.resume import CHECKPOINTS, checkpoint_step, clear_leftovers, cut_log, last_complete_checkpoint
-from basereward.training.sampler import PairSampler, plan_bins
+from basereward.training.plan import run_length, run_sampler
+from basereward.training.prepare import (
+    KnownPairs,
+    RunData,
+    known_pairs,
+    prepare_data,
+    prepare_model,
+    prepare_record,
+    prepare_template,
+)
+from basereward.training.recipe import Recipe
+from basereward.training.resume import CHECKPOINTS, STAGING, checkpoint_step, replace_folder
+from basereward.training.sampler import BinPlan, PairSampler, check_cap, plan_bins
 from basereward.training.trainer import RewardTrainer
-
-# How long the other ranks wait while the first one opens and measures the data.
-PREPARATION_LIMIT = timedelta(days=1)
 
 
 class TrainResult(NamedTuple):
@@ -53,58 +65,95 @@ def train(
 
     Raises:
         TrainingError: the folder already holds a run, or the run cannot go on honestly.
+        WorkError: another process trains in the folder, or its checkpoint is of another recipe.
+        StoppedError: SIGTERM or Ctrl-C ended the run; where it was is saved.
     """
-    with _process_group(recipe):
-        return _train(recipe, folder, resume, callbacks or [])
+    check_loggers(recipe.run.report_to)
+    check_sharding(recipe.hardware)
+    with process_group(recipe.hardware.use_cpu), open_run(recipe, folder, resume) as checkpoint:
+        return _train(recipe, folder, checkpoint, callbacks or [])
 
 
-def _train(recipe: Recipe, folder: Path, resume: bool, callbacks: list[TrainerCallback]) -> TrainResult:
+def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: list[TrainerCallback]) -> TrainResult:
     start = time.perf_counter()
-    checkpoint = _open_folder(recipe, folder, resume)
     template = prepare_template(recipe)
-    with _first_rank_first():
-        train_pairs = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
-        eval_pairs = prepare_pairs(recipe, template, recipe.data.validation) if recipe.data.validation else None
-    model = prepare_model(recipe)
-    model.data_record = record_data(recipe.data.train, train_pairs.fingerprint)
+    # In front of the data, whose first reading may take hours: what is wrong with a model is known at once.
+    model = prepare_model(recipe, template)
+    with first_rank_first():
+        data = prepare_data(recipe, template)
+    steps, epochs = run_length(recipe, len(data.train.pairs))
+    if checkpoint and checkpoint_step(checkpoint) > steps:
+        raise TrainingError(f"{checkpoint} is behind the {steps} steps of the recipe; raise optimizer.max_steps.")
+    # The first rank writes the record, and tells.
+    known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", 0)
+    model.data_record = prepare_record(recipe, model, data.train.fingerprint, known.packed)
     costs = measure_backbone(model.config).cost_model()
-    sampler = run_sampler(recipe, train_pairs.lengths, costs, _world_size())
-    bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, recipe.optimizer.epochs)
-    sampler.place(_rank(), bins.grad_accum)
+    sampler = run_sampler(recipe, data.train.lengths, costs, world_size())
+    bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, epochs, data.reserved)
+    sampler.place(rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
     backend = settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
     if recipe.hardware.sharding == "fsdp2":
-        shard_model(model, args.device.type, args.bf16, recipe.hardware.shard_size)
+        shard_model(model, args.device.type, args.bf16, replica_ranks(recipe.hardware, world_size()))
     trainer = RewardTrainer(
         model,
         args,
-        train_pairs.pairs,
+        data.train.pairs,
         sampler,
-        ObjectiveSettings(**recipe.objective.model_dump()),
-        eval_pairs=eval_pairs.pairs if eval_pairs else None,
-        kinds=max((part.kinds for part in (train_pairs, eval_pairs) if part), key=len),
-        callbacks=[MetricsFile(folder / "metrics.jsonl"), ProgressBar(), *callbacks],
+        recipe.objective,
+        validation=_validation(recipe, data, bins),
+        kinds=data.kinds,
+        callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *callbacks],
     )
-    output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.save_reward_model(folder / "model", getattr(torch, recipe.run.save_dtype))
+    with trainer.stop.listening():
+        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.stop.stopped_by:
+        _stop(trainer, folder)
+    _save_model(trainer, folder, getattr(torch, recipe.run.save_dtype))
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
-        "pairs": len(train_pairs.pairs),
-        "drops": train_pairs.drops,
+        "pairs": len(data.train.pairs),
+        "read_as": data.train.read_as,
+        "drops": data.train.drops,
         "microbatches": bins.grad_accum,
         "balance": bins.balance,
-        "ranks": _world_size(),
+        "ranks": world_size(),
         "peak_memory_bytes": peak_memory(args.device),
         "backend": backend.backend,
         "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
     }
-    if eval_pairs:
-        facts |= {"validation_pairs": len(eval_pairs.pairs), "validation_drops": eval_pairs.drops}
+    if data.validation:
+        facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
+        facts |= {"validation_pairs_in_training": known.validated}
     if trainer.is_world_process_zero():
-        (folder / "train.json").write_text(json.dumps(facts, indent=2) + "\n")
-    return TrainResult(folder, folder / "model", facts)
+        write_json(folder / FACTS, facts)
+    return TrainResult(folder, folder / MODEL, facts)
+
+
+def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> ValidationPairs | None:
+    """Return the validation pairs, in batches no larger than those of training."""
+    if not data.validation:
+        return None
+    tokens, cap = data.validation.lengths.tokens(), recipe.optimizer.tokens_per_microbatch
+    if cap:
+        check_cap(max(tokens), cap, data.reserved)
+    return ValidationPairs(data.validation.pairs, tokens, cap - data.reserved if cap else bins.largest)
+
+
+def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
+    number, step, steps = trainer.stop.stopped_by, trainer.state.global_step, trainer.state.max_steps
+    name, place = signal.Signals(number).name, shlex.quote(str(folder))
+    command = f"{launch_command()} train {place} --out {place} --resume"
+    raise StoppedError(number, f"{name} ended the run after step {step} of {steps}, which is saved. Go on: {command}")
+
+
+def _save_model(trainer: RewardTrainer, folder: Path, dtype: torch.dtype) -> None:
+    """Write the model under a temporary name, and rename it: a killed run leaves the former model or none."""
+    staged = folder / STAGING / MODEL
+    trainer.save_reward_model(staged, dtype)
+    on_first_rank(lambda: replace_folder(staged, folder / MODEL))
 
 
 def peak_memory(device: torch.device) -> int:
@@ -150,58 +199,3 @@ def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> Tr
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
     )
-
-
-def _open_folder(recipe: Recipe, folder: Path, resume: bool) -> Path | None:
-    """Prepare the run folder on the first rank and return the checkpoint to resume from."""
-    checkpoints = folder / CHECKPOINTS
-    if not resume and ((folder / "metrics.jsonl").exists() or (folder / "model").exists()):
-        raise TrainingError(f"{folder} already holds a run; pass --resume to go on, or choose another --out.")
-    checkpoint = last_complete_checkpoint(checkpoints) if resume else None
-    if _rank() == 0:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(checkpoints)
-        (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-        cut_log(folder / "metrics.jsonl", checkpoint_step(checkpoint) if checkpoint else -1)
-    return checkpoint
-
-
-def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
-
-
-@contextmanager
-def _process_group(recipe: Recipe) -> Iterator[None]:
-    """Open the process group under torchrun, and close it however the run ends."""
-    if _world_size() == 1:
-        if recipe.hardware.sharding != "none":
-            raise TrainingError("sharding: fsdp2 needs several processes; start them with torchrun.")
-        yield
-        return
-    on_cuda = torch.cuda.is_available() and not recipe.hardware.use_cpu
-    if on_cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cuda:nccl,cpu:gloo" if on_cuda else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
-
-
-@contextmanager
-def _first_rank_first() -> Iterator[None]:
-    """Let the first rank read and cache the data before the others read the cache."""
-    if _world_size() == 1:
-        yield
-        return
-    # A collective of NCCL gives up after ten minutes, and millions of images take longer.
-    patient: Any = dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT)
-    if _rank() > 0:
-        dist.barrier(patient)
-    yield
-    if _rank() == 0:
-        dist.barrier(patient)

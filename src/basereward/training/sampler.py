@@ -70,20 +70,26 @@ class PairSampler(BatchRebalanceSampler):
         generator = torch.Generator().manual_seed(self.seed * SEED_STRIDE + epoch)
         size = self.effective_batch_size
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        # The rest would make a smaller step, whose pairs weighed more; another epoch has another rest.
         order = order[: self.num_full_batches * size]
         steps = []
         for start in range(0, len(order), size * self.window):
             window = order[start : start + size * self.window]
+            # A window of one step is left as drawn: a step's own order changes nothing but how ties are cut.
             if self.window > 1:
                 window.sort(key=lambda pair: self.costs[pair])
             cut = [window[at : at + size] for at in range(0, len(window), size)]
+            # Else every window would go from short to long pairs, and the loss with it.
             steps += [cut[at] for at in torch.randperm(len(cut), generator=generator).tolist()]
         return steps
 
     def _assign(self, indices: list[int], lengths: list[int]) -> list[list[list[int]]]:
         """Return [rank][micro-batch] lists; each round of micro-batches has bins of similar cost on all ranks."""
+        # Trainer passes the lengths that it knows; memory follows tokens, but waiting follows cost.
         bins = balanced_bins([self.costs[index] for index in indices], self.dp_size * self.grad_accum)
         members = [[indices[item] for item in own] for own in bins]
+        # Bins come dearest first, so neighbours are alike: they are dealt to the ranks round by round, because ranks
+        # wait for each other in every round and not only at the end of the step.
         return [
             [members[slot * self.dp_size + rank] for slot in range(self.grad_accum)] for rank in range(self.dp_size)
         ]
@@ -108,31 +114,47 @@ class BinPlan(NamedTuple):
     balance: float
 
 
-def plan_bins(sampler: PairSampler, cap: int | None, epochs: int = 1) -> BinPlan:
+def plan_bins(sampler: PairSampler, cap: int | None, epochs: int = 1, reserved: int = 0) -> BinPlan:
     """Return the fewest micro-batches for which no one exceeds ``cap`` packed tokens, in any step of the run.
 
     Args:
         sampler: the order of the run; its own ``grad_accum`` is not used.
+        cap: packed tokens of one micro-batch; without it a step is one micro-batch on each rank.
+        epochs: passes over the data; each has its own order, and so its own fullest micro-batch.
+        reserved: tokens of a micro-batch that belong to no pair.
 
     Raises:
         TrainingError: one pair alone is larger than the cap, or the step cannot be cut so finely.
     """
-    tokens = sampler.lengths
-    if cap and max(tokens) > cap:
-        raise TrainingError(
-            f"One pair has {max(tokens)} tokens, more than tokens_per_microbatch {cap}; raise it or lower max_length."
-        )
     steps = [step for epoch in range(epochs) for step in sampler.steps(epoch)]
+    if cap is None:
+        return _cut(sampler, steps, 1)
+    tokens = sampler.lengths
+    check_cap(max(tokens), cap, reserved)
+    room = cap - reserved
     heaviest = max(sum(tokens[pair] for pair in step) for step in steps)
-    accumulation = max(1, heaviest // (sampler.dp_size * cap)) if cap else 1
+    # Fewer micro-batches cannot hold the heaviest step, however well it is cut.
+    accumulation = max(1, heaviest // (sampler.dp_size * room))
     while accumulation * sampler.dp_size <= sampler.effective_batch_size:
         plan = _cut(sampler, steps, accumulation)
-        if cap is None or plan.largest <= cap:
+        if plan.largest <= room:
             return plan
         accumulation += 1
     raise TrainingError(
         f"{sampler.effective_batch_size} pairs on {sampler.dp_size} ranks do not fit micro-batches of {cap} tokens."
     )
+
+
+def check_cap(longest: int, cap: int, reserved: int = 0) -> None:
+    """Check that a pair fits a micro-batch.
+
+    Raises:
+        TrainingError: it does not.
+    """
+    if longest > cap - reserved:
+        extra = f" ({reserved} are for the image of rows that have none)" if reserved else ""
+        found = f"One pair has {longest} tokens, more than tokens_per_microbatch {cap}{extra}"
+        raise TrainingError(f"{found}; raise it or lower max_length.")
 
 
 def _cut(sampler: PairSampler, steps: list[list[int]], accumulation: int) -> BinPlan:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,33 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
 from basereward.models.checkpoint import read_weights, save_reward_model
 from basereward.models.reward_model import RewardModel
+from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
 from basereward.training.collator import PreferenceCollator
-from basereward.training.objectives import (
-    METRIC_NAMES,
-    ObjectiveSettings,
-    metric_means,
-    metric_sums,
-    preference_objective,
-)
+from basereward.training.evaluation import ValidationPairs
+from basereward.training.language import Critic
+from basereward.training.objectives import METRIC_NAMES, PAIR_KEYS, PairLoss, metric_means, metric_sums
+from basereward.training.own_critiques import own_accuracy
 from basereward.training.parallel import (
+    OPTIMIZER_FILE,
+    OPTIMIZER_FOLDER,
     full_state_dict,
     load_full_state_dict,
-    load_sharded_optimizer,
+    load_optimizer,
     save_sharded_optimizer,
 )
-from basereward.training.resume import STAGING, publish
+from basereward.training.recipe import AnyObjective
 from basereward.training.sampler import PairSampler
-
-PAIR_KEYS = ("pairs", "margins", "weights", "answer_lengths")
-OPTIMIZER_FOLDER = "optimizer"
+from basereward.training.stop import StopOnSignal, start_loader
 
 
-class RewardTrainer(Trainer):
+class RewardTrainer(AtomicCheckpoints):
     """Trains a reward model on pairs.
 
     The loss of a step is the sum over its pairs divided by their number over all micro-batches and ranks, so it
@@ -50,12 +49,13 @@ class RewardTrainer(Trainer):
         args: arguments with ``gradient_accumulation_steps`` of the sampler.
         train_pairs: map-style pairs.
         sampler: the order of the same pairs on this rank.
-        settings: the loss.
-        eval_pairs: pairs for evaluation during training.
+        objective: what turns rewards into the loss.
+        validation: pairs for evaluation during training.
         kinds: what every row must show, as ``PreferenceCollator`` takes it.
     """
 
     model: Any
+    objective: AnyObjective
     eval_dataset: Any
     data_collator: Any
     lr_scheduler: Any
@@ -67,26 +67,33 @@ class RewardTrainer(Trainer):
         args: TrainingArguments,
         train_pairs: Sequence[PreferencePair],
         sampler: PairSampler,
-        settings: ObjectiveSettings,
-        eval_pairs: Sequence[PreferencePair] | None = None,
+        objective: AnyObjective,
+        validation: ValidationPairs | None = None,
         kinds: Sequence[PartType] = ("image",),
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
-        if args.n_gpu > 1:
-            raise TrainingError(
-                f"Found {args.n_gpu} GPUs in one process; start one process for each: "
-                "torchrun --nproc-per-node N -m basereward train RECIPE (or set CUDA_VISIBLE_DEVICES)."
-            )
+        check_one_device(args, "train")
         self.sampler = sampler
-        self.settings = settings
-        collator = PreferenceCollator(model.template, kinds)
-        super().__init__(model, args, collator, train_pairs, eval_pairs, callbacks=callbacks)  # type: ignore[arg-type]
+        self.objective = objective
+        self.validation = validation
+        self.stop = StopOnSignal()
+        collator = PreferenceCollator(model.template, objective, kinds)
+        super().__init__(
+            model,  # type: ignore[arg-type]
+            args,
+            collator,  # type: ignore[arg-type]
+            train_pairs,  # type: ignore[arg-type]
+            validation.pairs if validation else None,  # type: ignore[arg-type]
+            # In front of those that look at what the step asks for.
+            callbacks=[self.stop, *(callbacks or ())],
+        )
         for printer in (PrinterCallback, ProgressCallback):
             self.remove_callback(printer)
+        # Micro-batches are unequal: a mean of their means would weigh the pairs of small ones more. ``compute_loss``
+        # divides by the pairs of the whole step instead, and Trainer must not divide again.
         self.loss_is_scaled_for_ga = True
         # Trainer then leaves wrapping, placement and gradient reduction to the sharded model.
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
-        self._staging: str | None = None
         # On the device, so that no micro-batch waits for a copy; they are read when a line is logged.
         self._sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64, device=args.device)
         self._counts = torch.zeros(2, dtype=torch.float64, device=args.device)
@@ -104,44 +111,54 @@ class RewardTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> PairSampler:
         return self.sampler
 
+    def get_train_dataloader(self) -> Any:
+        """Return the loader of the training pairs, whose processes outlive the signals that end a run."""
+        loader = super().get_train_dataloader()
+        # Accelerate's wrapper passes reading on to the loader within, and writing not.
+        within = getattr(loader, "base_dataloader", loader)
+        within.worker_init_fn = partial(start_loader, seed=within.worker_init_fn)
+        return loader
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """Return the weights that decay: matrices, not norms or biases, whatever a tower calls them (``ln_q``)."""
+        return [name for name, weight in model.named_parameters() if weight.ndim > 1]
+
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> tuple[list, int]:
         """Return the micro-batches of a step and its pairs over all ranks; the wait for data is measured."""
         start = time.perf_counter()
+        # In this order zip takes no batch beyond the last: range ends first.
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         self._waited += time.perf_counter() - start
         return batches, self.sampler.effective_batch_size
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Train an epoch, unless a resumed run is at its last step already; Trainer would take one more."""
-        if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """Return the micro-batch's share of the step's mean loss, times ranks (their gradients are averaged)."""
-        compared = {key: inputs[key] for key in PAIR_KEYS}
-        structure = {key: value for key, value in inputs.items() if key not in PAIR_KEYS}
         if self._compare_backends and self.state.global_step == 0:
-            self._difference = self._backend_difference(structure, inputs["pairs"])
+            self._difference = self._backend_difference(inputs)
             self._compare_backends = False
-        rewards = model(**structure)
-        objective = preference_objective(rewards, **compared, settings=self.settings)
-        self._sums += metric_sums(objective.rewards)
+        loss = self._loss(model, inputs)
+        self._sums += metric_sums(loss.rewards)
         self._counts[0] += inputs["input_ids"].numel()
         if "image_groups" in inputs:  # without the tiny image of a group that nobody asked for
             self._counts[1] += torch.isin(inputs["image_groups"], inputs["responses"][:, 0]).sum()
-        return objective.total / num_items_in_batch * self.accelerator.num_processes
+        # DDP and FSDP2 divide by the ranks when they reduce gradients, and the pairs of all ranks are divided by here.
+        return loss.total / num_items_in_batch * self.accelerator.num_processes
+
+    def _loss(self, model: Any, batch: dict[str, Tensor]) -> PairLoss:
+        output = model(**{key: value for key, value in batch.items() if key not in PAIR_KEYS})
+        return self.objective.loss(output, **{key: batch[key] for key in self.objective.keys})
 
     @torch.no_grad()
-    def _backend_difference(self, structure: dict[str, Tensor], pairs: Tensor) -> dict[str, float]:
+    def _backend_difference(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Compare the first batch with every sequence alone, in the precision of the run."""
         backend = self.model.backend
-        shared = self.model(**structure)
+        shared = torch.stack(self._loss(self.model, batch).rewards)
         self.model.use_backend("plain")
-        plain = self.model(**structure)
+        plain = torch.stack(self._loss(self.model, batch).rewards)
         self.model.use_backend(backend, dtype=torch.bfloat16)
-        margins = [rewards[pairs[:, 0]] - rewards[pairs[:, 1]] for rewards in (shared, plain)]
+        margins = [chosen - rejected for chosen, rejected in (shared, plain)]
         return {
             "backend_difference": float((shared - plain).abs().max() / plain.abs().max()),
             "backend_rank_flips": float((margins[0].sign() != margins[1].sign()).sum()),
@@ -209,44 +226,33 @@ class RewardTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Return accuracy, margin and rewards on the evaluation pairs, each counted once over all ranks."""
-        pairs = eval_dataset if eval_dataset is not None else self.eval_dataset
-        world, rank = self.args.world_size, self.args.process_index
-        size = max(1, self.sampler.effective_batch_size // (world * self.sampler.grad_accum))
-        rounds = -(-len(pairs) // (size * world))
+        """Return accuracy, margin and rewards on the validation pairs, each counted once over all ranks.
+
+        Of a critic they stand behind given critiques, and ``own_accuracy`` behind its own.
+        Nothing is returned or logged if a signal ends the run meanwhile.
+        """
+        if self.validation is None:
+            raise TrainingError("There are no validation pairs; name them under data.validation.")
+        batches = self.validation.batches(self.args.world_size, self.args.process_index)
+        loaded = self.validation.load(batches, self.data_collator, self.args.dataloader_num_workers)
         self.model.eval()
         sums = torch.zeros_like(self._sums)
-        for turn in range(rounds):
-            start = (turn * world + rank) * size
-            own = range(start, min(start + size, len(pairs)))
-            # A rank without pairs of its own still takes part in the collectives of the forward pass.
-            batch = self._prepare_inputs(self.data_collator([pairs[at] for at in own or range(1)]))
-            rewards = self.model(**{key: value for key, value in batch.items() if key not in PAIR_KEYS})
+        for own, collated in zip(batches, loaded, strict=True):
+            if self.stop.agreed():
+                self.control.should_save = self.control.should_training_stop = True
+                return {}
+            batch = self._prepare_inputs(collated)
+            loss = self._loss(self.model, batch)
             if own:
-                objective = preference_objective(
-                    rewards, **{key: batch[key] for key in PAIR_KEYS}, settings=self.settings
-                )
-                sums += metric_sums(objective.rewards)
+                sums += metric_sums(loss.rewards)
         metrics = {f"{metric_key_prefix}_{key}": value for key, value in metric_means(self._all_reduce(sums)).items()}
+        if isinstance(self.objective, Critic) and not self.is_sharded:
+            # Of few pairs, on every rank the same ones.
+            role = self.objective.role
+            metrics[f"{metric_key_prefix}_own_accuracy"] = own_accuracy(self.model, role, self.validation.pairs)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return self._staging or super()._get_output_dir(trial)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write everything under a temporary name, then rename: a checkpoint is complete or absent."""
-        folder = Path(str(self.args.output_dir))
-        self._staging = str(folder / STAGING)
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._staging = None
-        self._barrier()
-        if self.args.should_save:
-            publish(folder / STAGING / f"checkpoint-{self.state.global_step}", folder, self.args.save_total_limit or 1)
-        self._barrier()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         self.save_reward_model(Path(output_dir or str(self.args.output_dir)))
@@ -260,16 +266,29 @@ class RewardTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.is_sharded:
-            Path(output_dir, "optimizer.pt").unlink(missing_ok=True)
-            self._barrier()
-            save_sharded_optimizer(self.model, self.optimizer, str(Path(output_dir, OPTIMIZER_FOLDER)))
+            # Of this rank's shards alone.
+            Path(output_dir, OPTIMIZER_FILE).unlink(missing_ok=True)
+            barrier()
+            save_sharded_optimizer(self.model, self.optimizer, Path(output_dir, OPTIMIZER_FOLDER))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self.is_sharded:
-            super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
             return
-        load_sharded_optimizer(self.model, self.optimizer, str(Path(checkpoint, OPTIMIZER_FOLDER)))
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint, "scheduler.pt"), weights_only=True))
+        folder = Path(checkpoint)
+        if self.is_sharded or (folder / OPTIMIZER_FOLDER).exists():
+            load_optimizer(self.model, self.optimizer, folder)
+            self.lr_scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        # The learning rate that was stored is that of a run of the former length.
+        rates = [base * factor(self.lr_scheduler.last_epoch) for base, factor in self._schedule()]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.lr_scheduler._last_lr = rates
+
+    def _schedule(self) -> Iterator[tuple[float, Any]]:
+        """Return peak and factor by step of each group's learning rate."""
+        return zip(self.lr_scheduler.base_lrs, self.lr_scheduler.lr_lambdas, strict=True)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -279,7 +298,3 @@ class RewardTrainer(Trainer):
             load_full_state_dict(self.model, held, strict=not self.model.is_adapted)
         else:
             self.model.load_state_dict(state, strict=not self.model.is_adapted)
-
-    def _barrier(self) -> None:
-        if dist.is_available() and dist.is_initialized():
-            dist.barrier()

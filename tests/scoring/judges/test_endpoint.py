@@ -2,20 +2,22 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
-from email.message import Message
 from email.utils import format_datetime
 from io import BytesIO
 
+import httpx2
 import pytest
 from PIL import Image
 
+from basereward.data.judging.formats import FORMATS
+from basereward.data.judging.prompts import JudgePrompt
+from basereward.data.outcomes import Failure, JudgeQuestion, Verdict
 from basereward.data.schema import Video
-from basereward.errors import ScoringError, UnknownNameError
-from basereward.scoring.interface import Failure, JudgeQuestion, Verdict
+from basereward.errors import RecipeError, ScoringError, UnknownNameError
+from basereward.scoring.judges.chat import data_uri
 from basereward.scoring.judges.client import JsonClient, Reply, wait_seconds
-from basereward.scoring.judges.endpoint import KEY_VARIABLE, EndpointJudge, data_uri
-from basereward.scoring.judges.formats import FORMATS
-from basereward.scoring.judges.prompts import JudgePrompt
+from basereward.scoring.judges.endpoint import FIRST_ANSWERS, KEY_VARIABLE, EndpointJudge
+from basereward.scoring.judges.options import JudgeOptions, parse_options
 from basereward.scoring.spec import open_judge, open_scorer
 
 PROMPT = JudgePrompt(FORMATS.get("verdict_line"), 64)
@@ -27,7 +29,7 @@ def ask(say):
 
     def make(prompt="Why?", first="Because.", second="No.", images=()):
         shown = say("user", *[None] * len(images), prompt)
-        return JudgeQuestion((shown,), (say("assistant", first),), (say("assistant", second),), tuple(images))
+        return JudgeQuestion((shown,), ((say("assistant", first),), (say("assistant", second),)), tuple(images))
 
     return make
 
@@ -42,7 +44,7 @@ def test_questions_are_answered_in_order_and_greedily(chat_server, ask):
     server = chat_server(lambda request: f"Verdict: {2 - ('odd' in request.text)}")
     judge, _ = judge_at(server)
     answers = judge.compare([ask("odd" if number % 2 else "even") for number in range(40)])
-    assert [answer.choice for answer in answers] == ["second", "first"] * 20
+    assert [answer.choice for answer in answers] == [1, 0] * 20
     body = server.requests[0].body
     assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {
         "model": "m",
@@ -94,21 +96,21 @@ def test_frames_of_a_video_are_sent_as_images(chat_server, say, picture):
     prompt = (Said("user", (Part("video"), Part("text", "What happens?"))),)
     frames = Video((picture(seed=1), picture(seed=2)))
     sides = (say("assistant", "a"),), (say("assistant", "b"),)
-    judge_at(server)[0].compare([JudgeQuestion(prompt, *sides, (), (frames,))])
+    judge_at(server)[0].compare([JudgeQuestion(prompt, sides, (), (frames,))])
     assert [part["type"] for part in server.requests[0].parts].count("image_url") == 2
 
 
 def test_a_missing_image_fails_its_question_and_is_not_sent(chat_server, ask):
     server = chat_server(lambda request: "Verdict: 1")
     bad, good = judge_at(server)[0].compare([ask(images=["nowhere.png"]), ask()])
-    assert (bad.reason, good.choice, len(server.requests)) == ("image_missing", "first", 1)
+    assert (bad.reason, good.choice, len(server.requests)) == ("image_missing", 0, 1)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_is_temporary_is_tried_again(status, chat_server, ask):
     replies = iter([(status, {}, {"Retry-After": "7"}), (status, {}, {}), "Verdict: 2"])
     judge, waits = judge_at(chat_server(lambda request: next(replies)))
-    assert judge.compare([ask()])[0].choice == "second"
+    assert judge.compare([ask()])[0].choice == 1
     assert waits == [7.0, 2.0]
 
 
@@ -138,7 +140,7 @@ def test_a_cut_off_or_empty_answer_is_unparsable(chat_server, ask):
     replies = iter([choice("Verdict: 1", "length"), choice(None, "stop")])
     judge, _ = judge_at(chat_server(lambda request: next(replies)))
     cut, empty = [judge.compare([ask()])[0] for _ in range(2)]
-    assert cut == Verdict("unparsable", "Verdict: 1", True)
+    assert cut == Verdict("unparsable", "Verdict: 1", is_cut_off=True)
     assert empty == Verdict("unparsable", "")
 
 
@@ -174,11 +176,76 @@ def test_a_silent_server_is_a_failure(chat_server, ask):
     assert answer.reason == "timeout"
 
 
+def test_options_decide_what_is_sent_and_what_a_verdict_is_known_by(chat_server, ask):
+    server = chat_server(lambda request: "Verdict: 1")
+    options = parse_options("max_completion_tokens=99,temperature=null,seed=7,timeout=5,concurrency=1")
+    judge = open_judge(f"judge:{server.url}#m", options=options)
+    judge.compare([ask()])
+    body = server.requests[-1].body
+    assert (body["max_completion_tokens"], body["seed"]) == (99, 7)
+    assert not {"max_tokens", "temperature"} & body.keys()
+    assert judge.client.timeout == 5
+    identity = judge.about.identity
+    assert (identity["max_tokens"], identity["seed"], "temperature" in identity) == (99, 7, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("temperatures=1", "Did you mean 'temperature'"),
+        ("temperature", "expected key.sub=value"),
+        ("timeout=soon", "timeout"),
+        ("timeout=0", "greater than 0"),
+        ("max_completion_tokens=1.5", "max_completion_tokens"),
+        ("seed=[", "seed"),
+    ],
+)
+def test_a_wrong_option_is_named(text, words):
+    with pytest.raises(RecipeError, match=words):
+        parse_options(text)
+    assert parse_options(None) == JudgeOptions()
+
+
+@pytest.mark.parametrize("reply", [(400, {"error": "unknown field seed"}, {}), (500, {}, {}), (200, {"hello": 1}, {})])
+def test_a_server_that_refuses_the_first_questions_is_not_asked_all(reply, chat_server, ask):
+    server = chat_server(lambda request: reply)
+    judge, _ = judge_at(server, attempts=1)
+    with pytest.raises(ScoringError, match=f"None of the first {FIRST_ANSWERS} questions.*--judge-option"):
+        judge.compare([ask(str(number)) for number in range(200)])
+    assert len(server.requests) < FIRST_ANSWERS + 2 * judge.options.concurrency
+
+
+def test_one_answer_shows_that_the_server_can(chat_server, ask):
+    server = chat_server(lambda request: "Verdict: 1" if "good" in request.text else (400, {"error": "policy"}, {}))
+    judge, _ = judge_at(server)
+    assert judge.compare([ask("good")])[0].choice == 0
+    answers = judge.compare([ask(str(number)) for number in range(3 * FIRST_ANSWERS)])
+    assert {answer.reason for answer in answers} == {"refused"}
+
+
+def test_what_is_too_long_says_nothing_of_the_others(chat_server, ask):
+    server = chat_server(lambda request: (413, {}, {}))
+    answers = judge_at(server)[0].compare([ask(str(number)) for number in range(2 * FIRST_ANSWERS)])
+    assert {answer.reason for answer in answers} == {"too_long"}
+
+
+def test_several_responses_are_asked_about_at_once(chat_server, say):
+    server = chat_server(lambda request: "Verdict: 4")
+    sides = tuple((say("assistant", f"answer {number}"),) for number in range(4))
+    [answer] = judge_at(server)[0].compare([JudgeQuestion((say("user", "Why?"),), sides)])
+    assert answer.choice == 3
+    assert '"Verdict: 4"' in server.requests[0].text
+
+
+def test_half_a_surrogate_pair_is_sent_as_it_is(chat_server, ask):
+    server = chat_server(lambda request: "Verdict: 1")
+    assert judge_at(server)[0].compare([ask(first="half \ud83d")])[0].choice == 0
+    assert "half \ud83d" in server.requests[0].text
+
+
 def test_the_wait_is_what_the_server_asks_for_within_reason():
     def after(value):
-        headers = Message()
-        headers["retry-after"] = value
-        return wait_seconds(Reply(429, "", headers), 1)
+        return wait_seconds(Reply(429, "", httpx2.Headers({"retry-after": value})), 1)
 
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert after("5") == 5
@@ -192,13 +259,26 @@ def test_a_spec_opens_a_judge_with_the_key_of_the_environment(chat_server, monke
     monkeypatch.setenv(KEY_VARIABLE, "sekret\n")
     server = chat_server(lambda request: "Verdict: 1")
     judge = open_judge(f"judge:{server.url}/#m", "answer_tag", 100)
-    assert (judge.name, judge.prompt.format.name, judge.prompt.max_tokens) == (
+    assert (judge.about.name, judge.prompt.format.name, judge.prompt.max_tokens) == (
         f"judge:{server.url}#m",
         "answer_tag",
         100,
     )
     assert server.requests[0].headers["Authorization"] == "Bearer sekret"
-    assert "sekret" not in f"{judge.identity} {judge.client!r}"
+    assert "sekret" not in f"{judge.about.identity} {judge.client!r}"
+
+
+@pytest.mark.parametrize(
+    ("models", "root"),
+    [
+        ({"data": [{"id": "m", "root": "/models/a"}, {"id": "n", "root": "b"}]}, "/models/a"),
+        ({"data": None}, None),
+        ([], None),
+    ],
+)
+def test_where_the_weights_lie_is_part_of_the_identity_if_the_server_tells(models, root, chat_server):
+    server = chat_server(lambda request: (200, models, {}))
+    assert open_judge(f"judge:{server.url}#m").about.identity.get("root") == root
 
 
 def test_a_key_that_cannot_be_sent_is_refused_without_telling_it(monkeypatch):
@@ -221,6 +301,7 @@ def test_a_wrong_key_is_found_before_anything_is_asked(chat_server, monkeypatch)
         ("judge:http://127.0.0.1:1/v1", "Expected judge:http://HOST"),
         ("judge:http://127.0.0.1:9/v1#m", "cannot be asked"),
         ("judge:http:///v1#m", "Expected judge:http://HOST"),
+        ("judge:http://host:port/v1#m", "Expected judge:http://HOST"),
         ("judge:http://me:secret@127.0.0.1/v1#m", "no password"),
         ("judge:http://127.0.0.1/v1?key=secret#m", "no password or query"),
     ],

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from basereward.models import checkpoint
-from basereward.training import resume, run, trainer
+from basereward.training import checkpoints, resume, run, trainer
 from basereward.training.callbacks import MetricsFile
+from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import parse_recipe
 
 KILLED = 9
@@ -44,6 +46,23 @@ class KillAfterStep(TrainerCallback):
             die()
 
 
+class SignalInStep(TrainerCallback):
+    """Sends SIGTERM in the third step: to one rank, or to the process group of a run."""
+
+    def __init__(self, rank: int | None) -> None:
+        self.rank = rank
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step != 2:
+            return
+        if self.rank is None:
+            # By another process: torch's loaders take that of their parent for a polite one.
+            command = ["kill", "-TERM", "--", f"-{os.getpgrp()}"]
+            subprocess.run(command, start_new_session=True, check=True)
+        elif int(os.environ["RANK"]) == self.rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Witness(TrainerCallback):
     """Writes what weights and rewards are inside the run."""
 
@@ -52,7 +71,9 @@ class Witness(TrainerCallback):
         self.rewards: set[str] = set()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        model.register_forward_hook(lambda module, inputs, output: self.rewards.add(str(output.dtype)))
+        # A model that writes gives what it says of words too; a judge has no rewards.
+        numbers = lambda output: output if isinstance(output, torch.Tensor) else output.targets  # noqa: E731
+        model.register_forward_hook(lambda module, inputs, output: self.rewards.add(str(numbers(output).dtype)))
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         weights = list(model.parameters())
@@ -61,7 +82,9 @@ class Witness(TrainerCallback):
             "dtensors": all(isinstance(weight, DTensor) for weight in weights),
             "local_share": sum(part.numel() for part in parts) / sum(weight.numel() for weight in weights),
             "dtypes": sorted({str(weight.dtype) for weight in weights}),
-            "head_dtypes": sorted({str(weight.dtype) for weight in model.head.parameters()}),
+            "head_dtypes": sorted(
+                {str(weight.dtype) for name, weight in model.named_parameters() if name.startswith("head.")}
+            ),
             "reward_dtypes": sorted(self.rewards),
         }
         self.file.write_text(json.dumps(seen))
@@ -72,19 +95,24 @@ def arm(kill: str, folder: Path) -> list[TrainerCallback]:
     place, _, step = kill.partition(":")
     if place == "after-step":
         return [KillAfterStep(int(step))]
+    if place == "signal-to-rank":
+        return [SignalInStep(int(step))]
+    if place == "signal-to-group":
+        os.setpgrp()
+        return [SignalInStep(None)]
     if place == "in-save":  # weights are written, the optimiser's state is not
         save = trainer.RewardTrainer._save_optimizer_and_scheduler
         patched = _deadly(save, lambda self, *_: self.state.global_step == int(step))
         trainer.RewardTrainer._save_optimizer_and_scheduler = patched  # type: ignore[method-assign]
     elif place == "before-rename":  # everything is written, under the temporary name
-        trainer.publish = _deadly(trainer.publish, lambda staged, *_: staged.name.endswith(f"-{step}"))
+        checkpoints.publish = _deadly(checkpoints.publish, lambda staged, *_: staged.name.endswith(f"-{step}"))
     elif place == "in-deletion":
         resume.shutil = HalfDeleter()  # type: ignore[assignment]
     elif place == "in-line":
         _die_in_line(int(step))
     elif place == "in-final-save":
         write = checkpoint._write_config
-        checkpoint._write_config = _deadly(write, lambda model, to, *_: to == folder / "model")
+        checkpoint._write_config = _deadly(write, lambda model, to, *_: to == folder / ".incomplete" / "model")
     elif place == "nan-on-rank":
         _spoil_loss(rank=int(step))
     else:
@@ -122,14 +150,14 @@ def _die_in_line(step: int) -> None:
 
 
 def _spoil_loss(rank: int) -> None:
-    whole = trainer.preference_objective
+    whole = BradleyTerry.loss
 
     def spoiled(*args: Any, **kwargs: Any) -> Any:
-        objective = whole(*args, **kwargs)
+        loss = whole(*args, **kwargs)
         is_here = int(os.environ.get("RANK", "0")) == rank
-        return objective._replace(total=objective.total * float("nan")) if is_here else objective
+        return loss._replace(total=loss.total * float("nan")) if is_here else loss
 
-    trainer.preference_objective = spoiled  # type: ignore[assignment]
+    BradleyTerry.loss = spoiled  # type: ignore[method-assign]
 
 
 def run_rank(job: dict[str, Any], rank: int, port: int) -> None:
@@ -139,7 +167,13 @@ def run_rank(job: dict[str, Any], rank: int, port: int) -> None:
         os.dup2(os.open(f"{folder}.{rank}.{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["ranks"] > 1:
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["ranks"], "MASTER_PORT": port}
+        place = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": job["ranks"],
+            "LOCAL_WORLD_SIZE": job["ranks"],
+            "MASTER_PORT": port,
+        }
         os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
     callbacks: list[TrainerCallback] = [Witness(Path(f"{folder}.{rank}.json"))]
     if job["kill"]:

@@ -8,13 +8,16 @@ import typer
 from basereward.cli.output import JSON_OPTION, console, print_json, progress
 
 if TYPE_CHECKING:
-    from basereward.data.contamination.summary import Summary
+    from basereward.data.overlap import OverlapSummary
     from basereward.reporting.tables import Table
 
 
 def check_contamination(
-    path: str = typer.Argument(metavar="INPUT", help="File of canonical pairs, folder or hub id."),
-    bench: list[str] = typer.Option(..., "--bench", help="Benchmark by name; may be repeated."),
+    path: str = typer.Argument(metavar="INPUT", help="File of pairs or of prompts with answers, folder or hub id."),
+    bench: list[str] = typer.Option(
+        ..., "--bench", help="Benchmark by name, file.py:NAME, or any file of pairs or prompts; may be repeated."
+    ),
+    answer: str = typer.Option("answer", metavar="COLUMN", help="Column of the right answer, in files of prompts."),
     data_root: Path | None = typer.Option(None, help="Folder of local copies of benchmarks; from the hub by default."),
     out: Path | None = typer.Option(
         None,
@@ -28,17 +31,22 @@ def check_contamination(
 ) -> None:
     """List the pairs that share content with items of benchmarks, and count them by kind; INPUT stays as it is.
 
-    Example: `basereward data contamination pairs.parquet --bench vl_rewardbench --bench rewardbench`
+    Prompts for reinforcement learning are compared with their right answers as responses.
+
+    Example: `basereward data contamination pairs.parquet --bench vl_rewardbench --bench my/test.jsonl`
+
+    Example: `basereward data contamination data/vstar --bench vstar --bench mathvista`
     """
-    from basereward.data.contamination.kinds import CONTAMINATING, EXPLANATIONS, KINDS
-    from basereward.data.contamination.ledger import check
+    from basereward.curation.contamination.ledger import check
+    from basereward.data.overlap import CONTAMINATING, EXPLANATIONS, KINDS
 
     for name in drop or ():
         if name not in KINDS:
             raise typer.BadParameter(f"--drop is {name!r}; expected one of {', '.join(KINDS)}.")
     place = out or Path(f"{Path(path).name}.contamination.jsonl")
     with progress("contamination") as bar:
-        done = check(path, bench, place, data_root, drop or CONTAMINATING, workers, bar.move)  # type: ignore[arg-type]
+        kinds = drop or CONTAMINATING
+        done = check(path, bench, place, data_root, kinds, workers, bar.move, answer)  # type: ignore[arg-type]
     if as_json:
         files = {"drop_list": str(done.drop_list), "summary": str(done.summary_file)}
         print_json({**files, "drops": done.drops, **done.summary.to_dict()})
@@ -56,15 +64,15 @@ def check_contamination(
     print(f"{done.drops:,} pairs on the drop-list {done.drop_list}, summary {done.summary_file}")
 
 
-def _table(summary: "Summary") -> "Table":
-    from basereward.data.contamination.kinds import KINDS
+def _table(summary: "OverlapSummary") -> "Table":
+    from basereward.data.overlap import KINDS
     from basereward.reporting.tables import Table, count
 
     rows: list[tuple[str, ...]] = []
     for name, own in summary.benchmarks.items():
         for kind in KINDS:
             if kind in own.found:
-                rows.append((name, count(own.rows), kind, count(own.found_rows[kind]), count(own.found[kind])))
+                rows.append((name, count(own.rows), kind, count(own.found_rows.get(kind, 0)), count(own.found[kind])))
         if not own.found:
             rows.append((name, count(own.rows), "none", count(0), count(0)))
     return Table(("benchmark", "its rows", "match", "rows matched", "pairs"), rows)

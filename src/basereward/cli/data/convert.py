@@ -2,11 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from basereward.cli.output import JSON_OPTION, print_json, progress
+from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPTION, MAP_OPTION, read_options
+
+if TYPE_CHECKING:
+    from basereward.data.arrangement import ReadOptions
+    from basereward.data.files import DataFiles
+    from basereward.data.source import Source
 
 
 def convert_source(
@@ -15,7 +21,11 @@ def convert_source(
         None, help="Folder with a local copy in a folder of the source's name; the hub by default."
     ),
     out: Path | None = typer.Option(None, help="Target folder; data/NAME by default."),
-    format: str | None = typer.Option(None, help="Format of a file; told by its first record if only one fits."),
+    format: str | None = FORMAT_OPTION,
+    map: list[str] = MAP_OPTION,
+    choice: str | None = CHOICE_OPTION,
+    a: str | None = A_OPTION,
+    b: str | None = B_OPTION,
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the target."
     ),
@@ -29,12 +39,12 @@ def convert_source(
 
     Example: `basereward data convert rlaif_v --data-root raw`
 
-    A file: `basereward data convert pairs.jsonl --format swift`
+    A file: `basereward data convert pairs.jsonl --map prompt=question`
     """
-    from basereward.data.convert import ConvertOptions, convert
+    from basereward.sources.convert import ConvertOptions, convert
 
     options = ConvertOptions(images, check, limit)
-    chosen, files = _open(source, data_root, format)
+    chosen, files = _open(source, data_root, read_options(format, map, choice, a, b))
     folder = out or Path("data") / chosen.name
     with progress(chosen.name) as bar:
         manifest = convert(chosen, files, folder, options, bar.move)
@@ -50,19 +60,24 @@ def convert_source(
     print(f"shards    {len(manifest.shards)}  (manifest {manifest.sha256[:12]})")
 
 
-def _open(source: str, data_root: Path | None, format: str | None) -> tuple[Any, Any]:
+def _open(source: str, data_root: Path | None, options: "ReadOptions") -> "tuple[Source, DataFiles]":
     """Return a source and its files; what is no registered name is a file."""
+    from basereward.data.arrangement import ReadOptions
     from basereward.data.digests import file_digest
     from basereward.data.files import open_files
-    from basereward.data.sources.formats.registry import SUFFIXES, file_source
-    from basereward.data.sources.registry import SOURCES
+    from basereward.data.io import record_form
+    from basereward.sources.own_files import file_source
+    from basereward.sources.registry import SOURCES
 
     path = Path(source)
-    if format is None and (source in SOURCES.names() or not (path.suffix in SUFFIXES or path.exists())):
+    is_told = options != ReadOptions()
+    if not is_told and (source in SOURCES.names() or not (record_form(path) or path.exists())):
         chosen = SOURCES.get(source)
         return chosen, open_files(chosen.name, chosen.repository, data_root)
     if data_root is not None:
         raise typer.BadParameter("--data-root is for sources; a file's images lie beside it.")
-    chosen, files = file_source(path, format)
+    chosen, files = file_source(path, options)
+    if chosen.read_as:
+        chosen.read_as.say()
     # A file has no commit: its content tells whether the same was converted.
     return chosen, replace(files, revision=f"sha256:{file_digest(path)}")

@@ -26,8 +26,8 @@ def curate_sources(
 
     Example: `basereward data curate recipes/curation/basereward-sets.yaml --root data --out data/curated`
     """
-    from basereward.data.curation.recipe import load_curation_recipe
-    from basereward.data.curation.run import curate
+    from basereward.curation.recipe import load_curation_recipe
+    from basereward.curation.run import curate
     from basereward.reporting.tables import Table, count, to_rich
 
     with progress("curate") as bar:

@@ -22,10 +22,10 @@ def write_pair_features(
 
     Example: `basereward data features runs/demo/model data/rlaif_v --out features.npz`
     """
-    from basereward.data.inputs import find_place, read_input
+    from basereward.curation.inputs import find_place, read_input
     from basereward.data.storage import concatenate
     from basereward.scoring.features import write_features
-    from basereward.scoring.spec import open_encoder
+    from basereward.scoring.folders import open_encoder
 
     rows = concatenate([read_input(find_place(place)) for place in inputs])
     encoder = open_encoder(model, dtype, device, backend)

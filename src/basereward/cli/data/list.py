@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from basereward.cli.output import JSON_OPTION, console, print_json
 
 if TYPE_CHECKING:
-    from basereward.data.sources.registry import Source
     from basereward.reporting.tables import Table
+    from basereward.sources.registry import Source
 
 
 def list_sources(as_json: bool = JSON_OPTION) -> None:
@@ -14,8 +14,8 @@ def list_sources(as_json: bool = JSON_OPTION) -> None:
 
     Example: `basereward data list --json`
     """
-    from basereward.data.sources.registry import SOURCES
     from basereward.reporting.tables import to_rich
+    from basereward.sources.registry import SOURCES
 
     sources = [SOURCES.get(name) for name in SOURCES.names()]
     if as_json:

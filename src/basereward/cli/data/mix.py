@@ -23,8 +23,8 @@ def mix_sources(
 
     Example: `basereward data mix recipes/data/basereward-mix.yaml --plan`
     """
-    from basereward.data.mix import count_inputs, describe_count, mix
-    from basereward.data.mix_recipe import load_mix_recipe
+    from basereward.curation.mix import count_inputs, describe_count, mix
+    from basereward.curation.mix_recipe import load_mix_recipe
 
     loaded = load_mix_recipe(recipe, overrides)
     if plan:
@@ -46,13 +46,9 @@ def mix_sources(
 
 
 def _print_counts(name: str, counts: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    from basereward.reporting.tables import Table, to_rich
 
-    table = Table(title=name)
-    table.add_column("input")
-    columns = ("available", "requested", "taken", "repeated", "missing", "multimodal", "text")
-    for column in columns:
-        table.add_column(column, justify="right")
+    header = ("input", "available", "requested", "taken", "repeated", "missing", "multimodal", "text")
     lines = [
         [
             *(sum(count[key].values()) for key in ("available", "requested", "taken")),
@@ -61,8 +57,6 @@ def _print_counts(name: str, counts: list[dict[str, Any]]) -> None:
         ]
         for count in counts
     ]
-    for count, line in zip(counts, lines, strict=True):
-        table.add_row(count["name"], *(f"{number:,}" for number in line))
-    table.add_section()
-    table.add_row("all", *(f"{sum(column):,}" for column in zip(*lines, strict=True)))
-    console().print(table)
+    named = [*zip((count["name"] for count in counts), lines, strict=True), ("all", map(sum, zip(*lines, strict=True)))]
+    rows = [(title, *(f"{number:,}" for number in line)) for title, line in named]
+    console().print(to_rich(Table(header, rows), title=name))

@@ -23,14 +23,13 @@ def show_pairs(
 
     Example: `basereward data show data/rlaif_v --out rlaif_v.html`
     """
-    from basereward.data.columns import find_repeats, read_columns
-    from basereward.data.inputs import find_place, read_input
+    from basereward.curation.columns import find_repeats, read_columns
+    from basereward.curation.inputs import find_place, read_input
     from basereward.data.storage import concatenate
-    from basereward.evaluation.files import write_text
     from basereward.reporting.data_page import build_data_report
     from basereward.reporting.data_sample import draw_pairs, list_pairs
     from basereward.reporting.data_statistics import describe_manifest, describe_set
-    from basereward.reporting.html import render
+    from basereward.reporting.html import render, write_page
     from basereward.reporting.plots import require_matplotlib
 
     require_matplotlib()
@@ -44,7 +43,7 @@ def show_pairs(
     name = " + ".join(_name(file) for file in files)
     items = list_pairs(rows, columns, draw_pairs(columns, samples, seed))
     page = out or Path(f"{_name(files[0]).replace('/', '-')}.html")
-    write_text(page, render(build_data_report(name, statistics, columns, items, tokens)))
+    write_page(page, render(build_data_report(name, statistics, columns, items, tokens)))
     if as_json:
         print_json({"page": str(page), "files": files, **statistics})
         return
@@ -61,7 +60,7 @@ def _count_tokens(files: Sequence[str], model: str, statistics: dict[str, Any]) 
     """Return the token counts of the pairs that training would keep; their statistics are added."""
     from basereward.data.pairs import load_pairs
     from basereward.encoding.lengths import measure_lengths
-    from basereward.models.checkpoint import load_template
+    from basereward.models.inputs import load_template
     from basereward.reporting.data_statistics import describe_tokens
 
     with progress("images", statistics["rows"]) as bar:

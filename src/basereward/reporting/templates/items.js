@@ -42,13 +42,68 @@ function format(score) {
 }
 
 function picture(place, number) {
-  if (place === null) return make("span", "lost", `image ${number} cannot be read`);
+  if (place === null) return make("span", "lost", `image ${number} is missing or cannot be read`);
   const [address, width, height] = data.images[place];
   const image = make("img", width < 128 ? "tiny" : "");
   return Object.assign(image, { src: address, width, height, alt: `image ${number} of the prompt` });
 }
 
-function response([side, text, scores]) {
+// A long text is folded; what is hidden is counted on the button that shows it.
+const LONG = 900, LINES = 14;
+
+function passage(parts) {
+  const box = make("div"), text = make("p", "text");
+  text.append(...parts.map(([words, isOwn]) => isOwn ? make("mark", "", words) : document.createTextNode(words)));
+  box.append(text);
+  const length = text.textContent.length, lines = text.textContent.split("\n").length;
+  if (length > LONG || lines > LINES) {
+    const marks = parts.filter(([, isOwn]) => isOwn).length;
+    const label = `show all ${length.toLocaleString("en")} characters` + (marks ? `, ${marks} marked passages` : "");
+    const button = Object.assign(make("button", "fold", label), { type: "button" });
+    text.classList.add("folded");
+    button.setAttribute("aria-expanded", "false");
+    button.addEventListener("click", () => {
+      const isFolded = text.classList.toggle("folded");
+      button.textContent = isFolded ? label : "show less";
+      button.setAttribute("aria-expanded", String(!isFolded));
+    });
+    box.append(button);
+  }
+  return box;
+}
+
+// Words of two texts that are not in their longest common subsequence, each with the white space behind it. Two texts
+// that share little are no versions of one: there all would be marked, and nothing is.
+const MOST_CELLS = 4e6, LEAST_SHARED = 0.3;
+
+function compared(texts) {
+  const [first, second] = texts.map((text) => text.match(/\S+\s*|^\s+/g) || []);
+  const bare = [first, second].map((words) => words.map((word) => word.trim()));
+  const whole = texts.map((text) => [[text, false]]);
+  if (first.length * second.length > MOST_CELLS) return whole;
+  const width = second.length + 1, best = new Uint16Array((first.length + 1) * width);
+  for (let i = first.length - 1; i >= 0; i--)
+    for (let j = second.length - 1; j >= 0; j--)
+      best[i * width + j] = bare[0][i] === bare[1][j] ? best[(i + 1) * width + j + 1] + 1
+        : Math.max(best[(i + 1) * width + j], best[i * width + j + 1]);
+  if (best[0] < LEAST_SHARED * Math.max(first.length, second.length) || texts[0] === texts[1]) return whole;
+  const marked = [[], []];
+  const add = (side, word, isOwn) => {
+    const last = marked[side].at(-1);
+    if (last && last[1] === isOwn) last[0] += word;
+    else marked[side].push([word, isOwn]);
+  };
+  for (let i = 0, j = 0; i < first.length || j < second.length;) {
+    if (i < first.length && j < second.length && bare[0][i] === bare[1][j]) {
+      add(0, first[i++], false);
+      add(1, second[j++], false);
+    } else if (j === second.length || (i < first.length && best[(i + 1) * width + j] >= best[i * width + j + 1])) add(0, first[i++], true);
+    else add(1, second[j++], true);
+  }
+  return marked;
+}
+
+function response([side, text, scores], parts) {
   const box = make("div", side);
   const head = make("h3", "", side);
   const numbers = make("span", "scores");
@@ -57,7 +112,7 @@ function response([side, text, scores]) {
     numbers.append(make("span", "score", label + format(score)));
   }
   head.append(numbers);
-  box.append(head, make("p", "text", text));
+  box.append(head, passage(parts || [[text, false]]));
   return box;
 }
 
@@ -69,9 +124,10 @@ function card(item) {
   head.append(make("span", "outcome", item.outcome), make("span", "margin", margin));
   head.append(make("span", "origin", `${item.source} / ${item.id} / row ${item.row}`));
   const question = make("div", "question");
-  question.append(...item.images.map((place, number) => picture(place, number + 1)), make("p", "text", item.prompt));
+  question.append(...item.images.map((place, number) => picture(place, number + 1)), passage([[item.prompt, false]]));
   const answers = make("div", "answers");
-  answers.append(...item.answers.map(response));
+  const parts = item.answers.length === 2 ? compared(item.answers.map((answer) => answer[1])) : [];
+  answers.append(...item.answers.map((answer, place) => response(answer, parts[place])));
   box.append(head);
   if (item.failure) box.append(make("p", "note", item.failure));
   box.append(question, answers);

@@ -1,54 +1,59 @@
 """A judge behind an OpenAI-compatible endpoint: ``/v1/chat/completions`` of vLLM, SGLang or a hosted model."""
 
-import base64
 import json
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from itertools import islice
+from typing import Any, NamedTuple, NoReturn
 
-from PIL import ExifTags, Image
-
-from basereward.data.images import image_bytes, load_image, open_image, pack_image
-from basereward.data.schema import Message, Part
+from basereward.data.judging.prompts import JudgePrompt
+from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion, Verdict
 from basereward.errors import RowError, ScoringError
-from basereward.scoring.interface import Answer, Failure, JudgeQuestion, failure_of
-from basereward.scoring.judges.client import JsonClient, Reply
-from basereward.scoring.judges.prompts import JudgePrompt
+from basereward.scoring.interface import failure_of
+from basereward.scoring.judges.answers import Answered, Usage
+from basereward.scoring.judges.chat import chat_message
+from basereward.scoring.judges.client import JsonClient, Reply, open_client
+from basereward.scoring.judges.options import JudgeOptions
 
 KEY_VARIABLE = "BASEREWARD_JUDGE_KEY"
-CONCURRENCY = 16
-# Formats that servers read; others are sent as PNG.
-SENT_AS_THEY_ARE = ("PNG", "JPEG", "WEBP")
+# If so many answers come first and none is a verdict, none of the others will be one.
+FIRST_ANSWERS = 8
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "too many tokens")
 
 
 class EndpointJudge:
-    """Asks a server, several questions at a time, greedily and with a fixed seed.
+    """Asks a server, several questions at a time; greedily and with a fixed seed, unless the options say otherwise.
 
     Args:
         client: the server; its address ends in ``/v1`` as a rule.
         model: the name under which the server knows the model.
         prompt: how it is asked.
+        options: sampling, and how many questions at once.
     """
 
-    def __init__(self, client: JsonClient, model: str, prompt: JudgePrompt) -> None:
-        self.name = f"judge:{client.url}#{model}"
+    def __init__(
+        self, client: JsonClient, model: str, prompt: JudgePrompt, options: JudgeOptions | None = None
+    ) -> None:
         self.client = client
         self.model = model
         self.prompt = prompt
+        self.options = options or JudgeOptions()
+        self._root: str | None = None
+        self._unanswered: list[str] = []
+        self._has_answered = False
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What is known of what decides a verdict; the server does not tell its weights."""
-        return {"endpoint": self.client.url, "model": self.model, **self._sampling, **self.prompt.identity}
+    def about(self) -> About:
+        """The judge, with what is known of what decides a verdict; servers tell no weights, some where they lie."""
+        place = {"endpoint": self.client.url, "model": self.model, **({"root": self._root} if self._root else {})}
+        facts = {**place, **self._sampling, **self.prompt.identity}
+        return About(f"judge:{self.client.url}#{self.model}", sees_images=True, identity=facts)
 
     @property
-    def _sampling(self) -> dict[str, int]:
-        return {"temperature": 0, "seed": 0}
+    def _sampling(self) -> dict[str, float]:
+        chosen = {"temperature": self.options.temperature, "seed": self.options.seed}
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def check(self) -> None:
         """Find out, in one attempt, that the server is there and takes the key, before anything is read.
@@ -60,30 +65,72 @@ class EndpointJudge:
         # A server need not list its models.
         if reply.status in (401, 403) or reply.status is None:
             self._refuse(reply)
+        # Under one name a server may serve another checkpoint tomorrow, whose verdicts are not those of today.
+        self._root = {str(own["id"]): own.get("root") for own in _listed(reply)}.get(self.model)
 
-    def compare(self, questions: Sequence[JudgeQuestion]) -> list[Answer]:
+    def compare(self, questions: Sequence[JudgeQuestion]) -> list[Judged]:
         """Return a verdict or a failure for each question, in order.
 
         Raises:
-            ScoringError: no question could be answered: the key or the model is refused, or nobody answers at all.
+            ScoringError: no question could be answered: the key or the model is refused, nobody answers at all, or the
+                first answers are all failures.
         """
-        with ThreadPoolExecutor(CONCURRENCY) as pool:
-            return list(pool.map(self._answer, questions))
+        judged = {own.number: own.judged for own in self.answers(enumerate(questions))}
+        return [judged[place] for place in range(len(questions))]
 
-    def _answer(self, question: JudgeQuestion) -> Answer:
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
+        """Yield the answers in the order in which they come, with the tokens that the server counted.
+
+        Raises:
+            ScoringError: as ``compare``; what was in flight is waited for and yielded before.
+        """
+        remaining = iter(questions)
+        waiting: dict[Future[_Told], int] = {}
+        stopped: BaseException | None = None
+        with ThreadPoolExecutor(self.options.concurrency) as pool:
+            while True:
+                # No more than can be asked at once: questions hold images, and nothing queued is lost with an error.
+                room = self.options.concurrency - len(waiting) if stopped is None else 0
+                waiting |= {pool.submit(self._ask, own): number for number, own in islice(remaining, room)}
+                if not waiting:
+                    break
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    number, error = waiting.pop(future), future.exception()
+                    if error is None:
+                        yield Answered(number, *future.result())
+                    stopped = stopped or error
+        if stopped is not None:
+            raise stopped
+
+    def _ask(self, question: JudgeQuestion) -> "_Told":
         try:
-            messages = [_as_json(message, question) for message in self.prompt.ask(question)]
+            messages = [chat_message(message, question) for message in self.prompt.ask(question)]
         except RowError as error:
-            return failure_of(error)
-        body = {"model": self.model, "messages": messages, "max_tokens": self.prompt.max_tokens, **self._sampling}
+            return _Told(failure_of(error), None)
+        limit = "max_completion_tokens" if self.options.max_completion_tokens else "max_tokens"
+        body = {"model": self.model, "messages": messages, limit: self.prompt.max_tokens, **self._sampling}
         reply = self.client.send("/chat/completions", body)
-        return self._read(reply.text) if reply.status == 200 else self._failure(reply)
+        judged = self._read(question, reply.text) if reply.status == 200 else self._failure(reply)
+        self._count(judged)
+        return _Told(judged, _read_usage(reply) if reply.status == 200 else None)
 
-    def _read(self, text: str) -> Answer:
+    def _count(self, judged: Judged) -> None:
+        """Stop if the first answers are all failures that the next question would meet too; a long one is its own."""
+        if isinstance(judged, Verdict):
+            self._has_answered = True
+        elif not self._has_answered and judged.reason != "too_long":
+            self._unanswered.append(judged.message)
+            if len(self._unanswered) >= FIRST_ANSWERS:
+                raise ScoringError(
+                    f"None of the first {FIRST_ANSWERS} questions got an answer. {self._unanswered[-1]} What is sent "
+                    "can be changed by --judge-option max_completion_tokens=...,temperature=...,timeout=..."
+                )
+
+    def _read(self, question: JudgeQuestion, text: str) -> Judged:
         try:
             [choice] = json.loads(text)["choices"]
-            # A server that keeps thoughts apart leaves the content empty where there are only thoughts.
-            return self.prompt.format.read(choice["message"]["content"] or "", choice.get("finish_reason") == "length")
+            answer, is_cut_off = _said(choice["message"]), choice.get("finish_reason") == "length"
+            return self.prompt.read(question, answer, is_cut_off)
         except (ValueError, KeyError, TypeError, AttributeError):
             return Failure("bad_reply", f"Expected a chat completion with one choice, found {text[:200]!r}.")
 
@@ -109,26 +156,23 @@ class EndpointJudge:
                 f"variable {KEY_VARIABLE}."
             )
         if reply.status == 404:
+            known = ", ".join(str(own["id"]) for own in _listed(self.client.send("/models"))) or "not told"
             raise ScoringError(
                 f"{self.client.url} knows no model {self.model!r}, or no /chat/completions (404: {found}). Expected "
-                f"judge:URL#MODEL with an address that ends in /v1 as a rule; its models: {self._models()}."
+                f"judge:URL#MODEL with an address that ends in /v1 as a rule; its models: {known}."
             )
         if reply.status is None:
-            raise ScoringError(f"{self.client.url} cannot be asked: {found}. Start the server; --resume goes on.")
+            raise ScoringError(
+                f"{self.client.url} cannot be asked: {found}. Start the server and give the command again; eval goes "
+                "on with --resume."
+            )
         raise ScoringError(
             f"{self.client.url} answered {reply.status} (to {reply.headers.get('Location', 'nowhere')}), which is not "
             "followed; give the address behind it."
         )
 
-    def _models(self) -> str:
-        try:
-            known = json.loads(self.client.send("/models").text)["data"]
-            return ", ".join(str(model["id"]) for model in known) or "none"
-        except (ValueError, KeyError, TypeError):
-            return "not told"
 
-
-def open_endpoint(spec: str, prompt: JudgePrompt) -> EndpointJudge:
+def open_endpoint(spec: str, prompt: JudgePrompt, options: JudgeOptions) -> EndpointJudge:
     """Return the judge of ``http://host:port/v1#model``, once it is known to answer.
 
     The key is read from the environment variable ``BASEREWARD_JUDGE_KEY``.
@@ -138,53 +182,45 @@ def open_endpoint(spec: str, prompt: JudgePrompt) -> EndpointJudge:
             answer or take it.
     """
     url, _, model = spec.partition("#")
-    place = urlsplit(url)
-    if not model or not place.hostname:
-        raise ScoringError(f"Expected judge:http://HOST:PORT/v1#MODEL, found judge:{spec!r}.")
-    if place.username or place.password or place.query:
-        raise ScoringError(
-            "The address of a judge stands in result files and may hold no password or query; give a key in the "
-            f"environment variable {KEY_VARIABLE}."
-        )
-    key = os.environ.get(KEY_VARIABLE, "").strip() or None
-    if key and not (key.isascii() and key.isprintable()):
-        raise ScoringError(f"The key in {KEY_VARIABLE} holds a character that no HTTP header can; copy it again.")
-    judge = EndpointJudge(JsonClient(url.rstrip("/"), key), model, prompt)
+    form, given = "judge:http://HOST:PORT/v1#MODEL", f"judge:{spec}"
+    if not model:
+        raise ScoringError(f"Expected {form}, found {given!r}.")
+    client = open_client(form, given, url, KEY_VARIABLE, timeout=options.timeout, attempts=options.attempts)
+    judge = EndpointJudge(client, model, prompt, options)
     judge.check()
     return judge
 
 
-def data_uri(source: Any) -> str:
-    """Return an image of any form as a data URI: its own bytes where a server reads them as we do, else PNG.
+class _Told(NamedTuple):
+    """An answer, and what it took."""
 
-    Raises:
-        RowError: as ``load_image``.
+    judged: Judged
+    usage: Usage | None
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return what a message says; thoughts that a server keeps apart stand before it, as the model wrote them.
+
+    Where there are only thoughts, the content is empty.
     """
-    data = image_bytes(pack_image(source, Path()))
-    with open_image(data) as image:
-        form = str(image.format)
-        is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-    if form not in SENT_AS_THEY_ARE or not is_upright:
-        form, data = "PNG", image_bytes(pack_image(load_image(data), Path()))
-    return f"data:{Image.MIME[form]};base64,{base64.b64encode(data).decode()}"
+    content = message["content"] or ""
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    is_apart = isinstance(thought, str) and thought.strip() and "</think>" not in content
+    return f"<think>{thought}</think>{content}" if is_apart else content
 
 
-def _as_json(message: Message, question: JudgeQuestion) -> dict[str, Any]:
-    images, videos = iter(question.images), iter(question.videos)
-    content = [entry for part in message.content for entry in _entries(part, images, videos)]
-    if any(True for _ in (*images, *videos)):
-        raise RowError("placeholder_count", "There are more images or videos than places for them in the messages.")
-    if all(entry["type"] == "text" for entry in content):
-        return {"role": message.role, "content": "".join(entry["text"] for entry in content)}
-    return {"role": message.role, "content": content}
-
-
-def _entries(part: Part, images: Iterator[Any], videos: Iterator[Any]) -> list[dict[str, Any]]:
-    """Return the entries of a part; a video is its frames in order, because servers sample videos of their own."""
-    if part.type == "text":
-        return [{"type": "text", "text": part.text}]
+def _read_usage(reply: Reply) -> Usage | None:
+    """Return the tokens of a reply; None if it does not tell both as numbers."""
     try:
-        shown = [next(images)] if part.type == "image" else next(videos).frames
-    except StopIteration:
-        raise RowError("placeholder_count", f"There are fewer {part.type}s than places for them.") from None
-    return [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in shown]
+        told = json.loads(reply.text)["usage"]
+        return Usage(int(told["prompt_tokens"]), int(told["completion_tokens"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _listed(reply: Reply) -> list[dict[str, Any]]:
+    """Return the models that a server names, each with an ``id``; none if it names none, or in another form."""
+    try:
+        return [own for own in json.loads(reply.text)["data"] if "id" in own]
+    except (ValueError, KeyError, TypeError):
+        return []

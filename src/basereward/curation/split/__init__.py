@@ -1,0 +1,1 @@
+"""Held-out sets: rows that share an image, a prompt or a group stay on one side."""

@@ -1,1 +1,0 @@
-"""How benchmarks turn scores into numbers: one module each, with the official grouping and formula as default."""

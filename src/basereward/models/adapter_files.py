@@ -1,0 +1,130 @@
+"""LoRA adapters on disk: their weights, and the base that they change, known by its name and its weights."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from basereward.errors import CheckpointError, MissingExtraError, MissingFileError
+from basereward.models.hub import load_backbone, resolve_folder
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+# Numbers of one tensor that its fingerprint reads: small ones whole, of large ones rows at equal distances.
+SAMPLE = 2**16
+
+
+class AdaptedBackbone(NamedTuple):
+    """A backbone, with an adapter if there is one, and then the fingerprint of its base's weights."""
+
+    model: Any
+    base_weights: str | None = None
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and not a whole backbone."""
+    return (folder / CONFIG).exists()
+
+
+def base_folder(folder: Path) -> Path:
+    """Return the folder of the backbone that an adapter changes, downloaded if its name is a hub id.
+
+    Raises:
+        MissingFileError: it is not there; the message names the adapter that needs it.
+    """
+    name = json.loads((folder / CONFIG).read_text())["base_model_name_or_path"]
+    try:
+        return resolve_folder(name)
+    except MissingFileError as error:
+        raise MissingFileError(
+            f"{folder} is an adapter of {name!r}, which is not there. {error} Put the base there, or write its place "
+            f"under base_model_name_or_path in {folder / CONFIG}."
+        ) from error
+
+
+def load_adapter(folder: Path, dtype: torch.dtype | None = None, base_weights: str | None = None) -> AdaptedBackbone:
+    """Load the base that an adapter names and put the adapter on it.
+
+    Args:
+        dtype: of the base; by default the stored one.
+        base_weights: the fingerprint that the base had in training, None if it is unknown.
+
+    Raises:
+        MissingExtraError: peft is not installed.
+        MissingFileError: the base is not there.
+        CheckpointError: another base, or adapter weights are missing; they would do nothing.
+    """
+    file = folder / WEIGHTS
+    if not file.exists():
+        raise CheckpointError(f"{folder} has an {CONFIG}, but no {WEIGHTS}.")
+    base = base_folder(folder)
+    found = weights_fingerprint(base)
+    if base_weights and found != base_weights:
+        raise CheckpointError(
+            f"{folder} is an adapter of a base with weights {base_weights}, but {base} has weights {found}; on another "
+            f"base its rewards mean nothing. Put the base of its training there, or correct base_model_name_or_path in "
+            f"{folder / CONFIG}."
+        )
+    model = import_peft().PeftModel.from_pretrained(load_backbone(base, dtype), folder)
+    with safe_open(file, "pt") as opened:
+        stored = {adapter_name(name) for name in opened.keys()}  # noqa: SIM118
+    missing = sorted(name for name in model.state_dict() if ".lora_" in name and name not in stored)
+    if missing:
+        raise CheckpointError(f"{folder} lacks {len(missing)} adapter weights: {', '.join(missing[:4])}.")
+    return AdaptedBackbone(model, found)
+
+
+def adapter_name(stored: str) -> str:
+    """Return a stored adapter weight's name in the live model, which adds the adapter's own name."""
+    return re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", stored)
+
+
+def save_adapter(backbone: Any, folder: Path, state_dict: Mapping[str, Tensor]) -> None:
+    """Write adapter weights and configuration."""
+    # Embeddings are never adapted; by default PEFT would ask the hub whether they have grown.
+    backbone.save_pretrained(folder, state_dict=dict(state_dict), save_embedding_layers=False)
+    readme = folder / "README.md"
+    readme.unlink(missing_ok=True)
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """Return a hash of a folder's weights: names, types, shapes and a sample of every tensor, heads left out.
+
+    It does not depend on how the tensors are spread over files. Another training, another type or another model gives
+    another hash; a single number changed by hand in a large tensor may not.
+    """
+    facts = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            names = [name for name in opened.keys() if not name.startswith(("reward_head.", "lm_head."))]  # noqa: SIM118
+            facts.update({name: _sample(opened, name) for name in names})
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def import_peft() -> Any:
+    """Return the module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtraError("LoRA needs peft; install it with: pip install 'basereward[peft]'.") from error
+    return peft
+
+
+def _sample(opened: Any, name: str) -> tuple[str, list[int], str]:
+    piece = opened.get_slice(name)
+    shape = piece.get_shape()
+    # A step over rows, as long as what it takes is SAMPLE numbers; a scalar has no rows.
+    read = piece[:: max(1, prod(shape) // SAMPLE)] if shape else opened.get_tensor(name)
+    numbers = read.contiguous().flatten().view(torch.uint8).numpy()
+    return piece.get_dtype(), shape, hashlib.sha256(numbers.tobytes()).hexdigest()

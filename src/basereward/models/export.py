@@ -1,0 +1,115 @@
+"""A reward model with a linear head as a plain sequence classifier of one label, for engines without our heads."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import cast
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from torch import Tensor, nn
+
+from basereward.data.record import write_record
+from basereward.data.schema import Message, Part
+from basereward.data.shards import check_free
+from basereward.data.work import open_work
+from basereward.encoding.template import Template
+from basereward.errors import CheckpointError
+from basereward.models.adapter_files import is_adapter
+from basereward.models.facts import SECTION
+from basereward.models.hub import CONFIG, open_folder
+from basereward.models.parts import has_head, stored_parts
+from basereward.models.reward_model import RewardModel
+
+# What transformers and vLLM call the head; of a model with a vision tower, vLLM makes its text model the classifier.
+SCORE = "score.weight"
+VISION_SCORE = "language_model.score.weight"
+
+
+def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | None = None) -> Path:
+    """Write a reward model as ``<Backbone>ForSequenceClassification``: reward = score weight times last hidden state.
+
+    The folder appears complete. Weights stay in the hub layout, the head becomes ``score.weight``.
+
+    Args:
+        place: checkpoint folder or hub id.
+        out: folder, which may not hold anything.
+        dtype: of the backbone; by default the stored one. The head is fp32 in the file; transformers casts it to the
+            dtype of the model as it loads it.
+
+    Raises:
+        CheckpointError: no reward model, a head that is not one linear layer without bias, or adapters.
+        DataError: ``out`` holds something else.
+        WorkError: another process writes ``out``.
+    """
+    folder = open_folder(place)
+    if is_adapter(folder.path):
+        raise CheckpointError(f"{place} holds adapters; merge them first: basereward merge {place} MERGED.")
+    if not has_head(folder):
+        raise CheckpointError(f"{place} has no reward head; there is nothing to export.")
+    model = RewardModel.from_parts(stored_parts(folder, dtype))
+    head = _linear_head(model)
+    target = Path(out)
+    check_free(target)
+    with open_work(target) as work:
+        shutil.rmtree(work.folder, ignore_errors=True)
+        work.folder.mkdir()
+        body = {model.family.to_hub(name): tensor for name, tensor in model.backbone.state_dict().items()}
+        name = VISION_SCORE if model.family.vision_module else SCORE
+        save_torch_state_dict({**body, name: head}, work.folder)
+        model.template.processor.save_pretrained(work.folder)
+        _write_config(model, work.folder)
+        if model.data_record is not None:
+            write_record(model.data_record, work.folder)
+        if target.is_dir():
+            target.rmdir()
+        work.publish()
+    return target
+
+
+def _linear_head(model: RewardModel) -> Tensor:
+    head = model.head
+    way = "serve the checkpoint itself with basereward's plug-in for vLLM, or with basereward serve (docs/serving.md)"
+    if len(head.layers) > 1:
+        raise CheckpointError(
+            f"The head has {len(head.layers)} layers, a sequence classifier has one linear layer: {way}."
+        )
+    last = cast(nn.Linear, head.layers[0])
+    if last.bias is not None and last.bias.abs().max() > 0:
+        raise CheckpointError(f"The head has a bias, which transformers' classifiers of this family do not: {way}.")
+    return last.weight.detach()
+
+
+def _write_config(model: RewardModel, folder: Path) -> None:
+    config = model.config
+    config.save_pretrained(folder)
+    file = folder / CONFIG
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content.pop(SECTION, None)
+    pad = _pad_token(model.template)
+    content |= {
+        "architectures": [f"{model.family.architecture}ForSequenceClassification"],
+        "num_labels": 1,
+        "id2label": {"0": "reward"},
+        "label2id": {"reward": 0},
+        # Without it vLLM returns the sigmoid of the score.
+        "problem_type": "regression",
+        "pad_token_id": pad,
+        "dtype": str(next(model.backbone.parameters()).dtype).removeprefix("torch."),
+    }
+    if "text_config" in content:
+        content["text_config"]["pad_token_id"] = pad
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _pad_token(template: Template) -> int:
+    """Return the padding token, which no conversation may end with: the score is read in front of it."""
+    pad = template.tokenizer.pad_token_id
+    ids = template.conversation_ids((Message("user", (Part("text", "?"),)), Message("assistant", (Part("text", "!"),))))
+    if pad is None or pad == ids[-1]:
+        found = "no padding token" if pad is None else f"the padding token {pad}, with which conversations end, too"
+        raise CheckpointError(
+            f"The tokenizer has {found}: a classifier would read the reward at another place. Give it a padding token "
+            "of its own."
+        )
+    return int(pad)

@@ -1,0 +1,147 @@
+"""What a reward model is put together from, as it lies in a folder: backbone, head, inputs, data record."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import GenerationConfig
+
+from basereward.data.record import DataRecord, read_record
+from basereward.encoding.template import Template
+from basereward.errors import CheckpointError
+from basereward.models.adapter_files import AdaptedBackbone, is_adapter, load_adapter
+from basereward.models.facts import SECTION, JudgeRole, WritingRole, read_facts
+from basereward.models.foreign import FOREIGN_HEADS, FOREIGN_TWO_LAYERS, find_foreign_head
+from basereward.models.head import HeadSettings, RewardHead
+from basereward.models.hub import ModelFolder, WritingBackbone, load_backbone, load_writer, open_folder
+from basereward.models.inputs import TemplateSettings, load_template
+
+HEAD_PREFIX = "reward_head."
+
+
+class Parts(NamedTuple):
+    """The parts of a reward model; ``base_weights`` is the fingerprint of the base below adapters.
+
+    A model that writes has a vocabulary head, how it generates and how it is asked; a judge has no reward head.
+    """
+
+    backbone: Any
+    head: RewardHead | None
+    template: Template
+    data_record: DataRecord | None = None
+    base_weights: str | None = None
+    lm_head: Any = None
+    generation: GenerationConfig | None = None
+    role: WritingRole | None = None
+
+
+class StoredHead(NamedTuple):
+    """The shape of a head and its fp32 weights, by the names of ``RewardHead``."""
+
+    settings: HeadSettings
+    weights: dict[str, Tensor]
+
+
+def new_parts(
+    place: str | Path | ModelFolder,
+    head: HeadSettings | None = None,
+    template: TemplateSettings | Template | None = None,
+    dtype: torch.dtype | None = torch.float32,
+    role: WritingRole | None = None,
+) -> Parts:
+    """Load a backbone and draw a new head; a model that writes keeps its vocabulary head, and a judge has no other.
+
+    Args:
+        template: a template of this backbone that is loaded already, or what to change in the stored one.
+        dtype: of the backbone, None for the stored one.
+        role: of a model that writes.
+
+    Raises:
+        CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
+    """
+    folder = open_folder(place)
+    if has_head(folder):
+        raise CheckpointError(
+            f"{folder.name} is a reward model: a new head would throw away the one that it has. To train on from it, "
+            "name it under model.init_from; a backbone is a model without a reward head."
+        )
+    writer = load_writer(folder, dtype) if role else WritingBackbone(load_backbone(folder, dtype), None, None)
+    width = writer.backbone.config.get_text_config().hidden_size
+    new_head = None if isinstance(role, JudgeRole) else RewardHead(width, **(head or HeadSettings()).model_dump())
+    # A judge that is trained on has been trained on something before.
+    record = read_record(folder.path) if role else None
+    inputs = _template(folder, template)
+    return Parts(writer.backbone, new_head, inputs, record, None, writer.lm_head, writer.generation, role)
+
+
+def stored_parts(
+    place: str | Path | ModelFolder,
+    dtype: torch.dtype | None = None,
+    template: TemplateSettings | Template | None = None,
+) -> Parts:
+    """Load the parts of a trained reward model: whole, as adapter and head, or with another library's head.
+
+    Args:
+        dtype: of the backbone; by default the stored one.
+        template: the model's template if it is loaded already, or what to change in the stored one.
+
+    Raises:
+        CheckpointError: backbone weights or the head are missing.
+    """
+    folder = open_folder(place)
+    stored = _read_head(folder)
+    facts = read_facts(folder)
+    role = facts.critic if facts else None
+    writer = load_writer(folder, dtype) if role else None
+    if writer:
+        adapted = AdaptedBackbone(writer.backbone)
+    elif is_adapter(folder.path):
+        adapted = load_adapter(folder.path, dtype, facts.base_weights if facts else None)
+    else:
+        adapted = AdaptedBackbone(load_backbone(folder, dtype))
+    head = RewardHead(adapted.model.config.get_text_config().hidden_size, **stored.settings.model_dump())
+    try:
+        head.load_state_dict(stored.weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"The reward head of {folder.path} is not what its config.json says: {error}") from error
+    record = read_record(folder.path)
+    parts = Parts(adapted.model, head, _template(folder, template), record, adapted.base_weights)
+    return parts._replace(lm_head=writer.lm_head, generation=writer.generation, role=role) if writer else parts
+
+
+def has_head(folder: ModelFolder) -> bool:
+    """Whether a folder is a reward model: ours, or one with the head of another library.
+
+    Raises:
+        CheckpointError: as ``find_foreign_head``.
+    """
+    return SECTION in folder.content or find_foreign_head(folder.path) is not None
+
+
+def read_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Return the stored tensors whose names begin with ``prefix``."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            found.update({name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefix)})  # noqa: SIM118
+    return found
+
+
+def _template(folder: ModelFolder, template: TemplateSettings | Template | None) -> Template:
+    return template if isinstance(template, Template) else load_template(folder, template)
+
+
+def _read_head(folder: ModelFolder) -> StoredHead:
+    facts = read_facts(folder)
+    own = read_tensors(folder.path, HEAD_PREFIX)
+    if facts and own:
+        return StoredHead(facts.head, {name.removeprefix(HEAD_PREFIX): weight.float() for name, weight in own.items()})
+    if not facts and not own and (foreign := find_foreign_head(folder.path)):
+        return StoredHead(foreign.settings, foreign.state_dict())
+    raise CheckpointError(
+        f"{folder.path} has no reward head ({HEAD_PREFIX}* and a {SECTION!r} section in config.json), and none of "
+        f"another library ({', '.join((*FOREIGN_HEADS, *FOREIGN_TWO_LAYERS))}). To start from a bare backbone, train "
+        "one: basereward train RECIPE."
+    )

@@ -1,0 +1,111 @@
+"""Preference pairs as what a judge is asked in reinforcement learning: a question, its images, the right verdict."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import datasets
+
+from basereward.data.images import load_image
+from basereward.data.judging.examples import question_of
+from basereward.data.judging.prompts import JudgePrompt, make_prompt
+from basereward.data.outcomes import JudgeQuestion
+from basereward.data.pairs import PairDataset, load_pairs
+from basereward.data.schema import PreferencePair
+from basereward.data.validation import DropLedger
+from basereward.errors import DataError
+from basereward.rl.prompts import have_images
+from basereward.rl.recipe import PairRecipe
+
+
+class OrderedPair(NamedTuple):
+    """A pair, and which of its responses the judge is shown first."""
+
+    pair: PreferencePair
+    is_chosen_first: bool
+
+    @property
+    def question(self) -> JudgeQuestion:
+        """What the judge is asked about."""
+        return question_of(self.pair, self.is_chosen_first)
+
+    @property
+    def answer(self) -> str:
+        """The right verdict: the place of the chosen response, counted from 1."""
+        return "1" if self.is_chosen_first else "2"
+
+
+class JudgePrompts(NamedTuple):
+    """The questions of pairs, made when they are asked for; ``rows`` say of each its pair and its order.
+
+    Args:
+        rows: ``pair``, a place in ``pairs``, and ``is_chosen_first``.
+        ledger: what was dropped.
+        pairs: read when they are asked about, so that no image is stored twice.
+        prompt: how the judge is asked.
+        has_images: whether the questions show images; all of them do or none does.
+    """
+
+    rows: datasets.Dataset
+    ledger: DropLedger
+    pairs: PairDataset
+    prompt: JudgePrompt
+    has_images: bool
+
+    def find(self, row: Mapping[str, Any]) -> OrderedPair:
+        """Return the pair of a row in its order."""
+        return OrderedPair(self.pairs[row["pair"]], row["is_chosen_first"])
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row as policies take it, its images in the order in which the question shows them."""
+        found = self.find(row)
+        messages = [message.to_dict() for message in self.prompt.ask(found.question)]
+        # A response may hold images of its own, and they follow it to its place.
+        images = [load_image(image) for image in found.question.images]
+        shown = {"images": images} if images else {}
+        return {"prompt": messages, "id": found.pair.id, "answer": found.answer, "source": found.pair.source, **shown}
+
+    def ordered(self) -> Iterator[OrderedPair]:
+        """Yield all pairs in their orders."""
+        return map(self.find, self.rows)
+
+
+def is_chosen_first(name: str) -> bool:
+    """Return whether the chosen response is shown first in the order that the id decides: as if drawn, always the same.
+
+    Args:
+        name: id of the pair.
+    """
+    return hashlib.sha256(name.encode()).digest()[0] % 2 == 0
+
+
+def load_judge_prompts(recipe: PairRecipe, max_tokens: int, paths: list[str] | None = None) -> JudgePrompts:
+    """Read pairs and return the questions about them; what cannot be used is dropped and counted.
+
+    Args:
+        recipe: which pairs, in which orders, asked how.
+        max_tokens: the longest answer.
+        paths: these pairs instead, all of them and in both orders, to evaluate on.
+
+    Raises:
+        MissingFileError: there is nothing at a path.
+        DataError: no pair is left, some have images and others none, one has a video, or with ``strict`` a bad pair.
+        UnknownNameError: no such prompt.
+    """
+    limit = recipe.limit if paths is None else None
+    loaded = load_pairs(paths or recipe.pairs, limit=limit, strict=recipe.strict, options=recipe.reading())
+    if videos := len(loaded.sidecar.video_sizes):
+        raise DataError(
+            f"The pairs hold {videos} videos, which TRL's GRPO does not show; give pairs with images alone."
+        )
+    has_both = paths is not None or recipe.order == "both"
+    # Ids alone: a row would bring its images.
+    names = zip(loaded.pairs.stored.select_columns("id")["id"], loaded.pairs.rows, strict=True)
+    orders = [
+        {"pair": place, "is_chosen_first": first}
+        for place, (name, row) in enumerate(names)
+        for first in ((True, False) if has_both else (is_chosen_first(name or str(row)),))
+    ]
+    shown = have_images(loaded.pairs.stored)
+    prompt = make_prompt(recipe.prompt, max_tokens)
+    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, loaded.pairs, prompt, shown)

@@ -1,0 +1,1 @@
+"""What judges write into pairs: critiques, thoughts, and preferences of their own."""

@@ -1,0 +1,122 @@
+"""The answers of a judge on pairs, kept one by one: a kill at any place loses only what was in flight."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from basereward.data.manifest import JudgeUse
+from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion
+from basereward.data.pairs import PairDataset
+from basereward.data.partial import PartialRecords
+from basereward.data.progress import Progress
+from basereward.data.work import Work
+from basereward.scoring.annotation.task import AnnotationTask
+from basereward.scoring.interface import Judge
+from basereward.scoring.judges.answers import Answered, answers_of
+
+# Questions on one pair, numbered side by side.
+OF_A_PAIR = 2
+_KEY = "question"
+_JUDGED: TypeAdapter[Judged] = TypeAdapter(Judged)
+
+
+class Price(NamedTuple):
+    """Of a million tokens of prompts, and of answers."""
+
+    prompt: float
+    completion: float
+
+
+class Kept(NamedTuple):
+    """The two answers on a pair, and the tokens that they took; None where nobody told."""
+
+    answers: tuple[Judged, Judged]
+    usage: tuple[tuple[int, int] | None, ...]
+
+
+def ask_missing(judge: Judge, task: AnnotationTask, pairs: PairDataset, work: Work, on_progress: Progress) -> None:
+    """Ask what has no answer yet; a failure of an earlier call is no answer.
+
+    Args:
+        on_progress: called with the number of questions answered, those of an earlier call included, and of all.
+
+    Raises:
+        ScoringError: the judge cannot be asked; what it answered is kept.
+    """
+    total = OF_A_PAIR * len(pairs)
+    records = work.records(total, _KEY, lambda record: "reason" not in record["judged"])
+    failed = 0
+    on_progress(len(records), total)
+    for own in answers_of(judge, _questions(task, pairs, records)):
+        records.add([_dump(own)])
+        failed += isinstance(own.judged, Failure)
+        on_progress(len(records) + failed, total)
+
+
+def read_answers(work: Work, pairs: int) -> Iterator[Kept]:
+    """Yield the answers on each pair, in order, failures included.
+
+    Raises:
+        WorkError: some are missing.
+    """
+    stored = work.records(OF_A_PAIR * pairs, _KEY).complete()
+    for first, second in zip(stored, stored, strict=True):
+        answers = (_JUDGED.validate_python(first["judged"]), _JUDGED.validate_python(second["judged"]))
+        usage = tuple(None if own["usage"] is None else (own["usage"][0], own["usage"][1]) for own in (first, second))
+        yield Kept(answers, usage)
+
+
+class UseCounter:
+    """Counts what a judge was asked and what that took."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, kept: Kept) -> None:
+        """Count the answers on a pair."""
+        for judged, usage in zip(kept.answers, kept.usage, strict=True):
+            self._counts["requests"] += 1
+            self._counts["failed"] += isinstance(judged, Failure)
+            self._counts["without_usage"] += usage is None and not isinstance(judged, Failure)
+            prompt, completion = usage or (0, 0)
+            self._counts["prompt_tokens"] += prompt
+            self._counts["completion_tokens"] += completion
+
+    def use(self, about: About, task: AnnotationTask, pairs: int, price: Price | None) -> JudgeUse:
+        """Return what a manifest says of the judge."""
+        identity: Mapping[str, Any] = about.identity or {}
+        counts = {
+            name: self._counts[name]
+            for name in ("requests", "failed", "without_usage", "prompt_tokens", "completion_tokens")
+        }
+        cost = price and counts["prompt_tokens"] * price.prompt + counts["completion_tokens"] * price.completion
+        return JudgeUse(
+            name=about.name,
+            wrote=task.wrote,
+            prompt=str(identity.get("prompt", "unknown")),
+            identity=dict(identity),
+            pairs=pairs,
+            price=price,
+            cost=None if cost is None else round(cost / 1e6, 6),
+            **counts,
+        )
+
+
+def _questions(
+    task: AnnotationTask, pairs: PairDataset, records: PartialRecords
+) -> Iterator[tuple[int, JudgeQuestion]]:
+    """Yield the questions without an answer, both of a pair side by side; a pair is read when its turn comes."""
+    # Listed first: a failure that is added behind the one being asked about would be asked about twice.
+    missing: Sequence[int] = list(records.missing())
+    of_pair: Callable[[int], int] = lambda number: number // OF_A_PAIR  # noqa: E731
+    for row, numbers in groupby(missing, of_pair):
+        asked = task.questions(pairs[row])
+        yield from ((number, asked[number % OF_A_PAIR]) for number in numbers)
+
+
+def _dump(own: Answered) -> dict[str, Any]:
+    usage = None if own.usage is None else list(own.usage)
+    return {_KEY: own.number, "judged": _JUDGED.dump_python(own.judged, mode="json"), "usage": usage}

@@ -1,0 +1,163 @@
+"""What is to be scored of each record of a file, and the columns that its scores become."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from basereward.data.formats.group import parse_group
+from basereward.data.media import locate_image
+from basereward.data.outcomes import Failure, Scored
+from basereward.data.parsing import check_columns
+from basereward.data.reader import Reader
+from basereward.data.rows import pack_row
+from basereward.data.schema import PreferencePair, Response, ResponseGroup, response_id
+from basereward.data.validation import parse_row
+from basereward.errors import DataError, RowError
+from basereward.scoring.interface import Scorer, checked_scores
+
+GROUP_KEYS = ("id", "source", "images", "image", "videos", "prompt", "responses", "system")
+# Rows whose groups are scored together; part of what decides the last bits of a score, so one number for everyone.
+BATCH_ROWS = 64
+SCORE_TYPES = pa.schema(
+    {
+        "chosen_score": pa.float64(),
+        "rejected_score": pa.float64(),
+        "scores": pa.list_(pa.float64()),
+        "error": pa.string(),
+    }
+)
+
+
+class ScoreTask(NamedTuple):
+    """The groups of one record, and the places of its chosen and rejected responses through all of them.
+
+    Without such places the responses are only scored, in their order.
+    """
+
+    groups: tuple[ResponseGroup, ...]
+    chosen: tuple[int, ...] = ()
+    rejected: tuple[int, ...] = ()
+
+
+class RecordTasks:
+    """Turns the records of one file into tasks, and scores into columns.
+
+    Args:
+        reader: of the file; None for one without records.
+        folder: of its images.
+    """
+
+    def __init__(self, reader: Reader | None, folder: Path) -> None:
+        self._reader = reader
+        self._folder = folder
+        self._several = reader is not None and reader.several
+
+    def check_names(self, record: Mapping[str, Any], place: str) -> None:
+        """Refuse columns of a record that look like a misspelt known one, and those that scores would replace.
+
+        Raises:
+            DataError: there is one.
+        """
+        self.check_spelling(record, place)
+        names = tuple(record)
+        if taken := [name for name in self.gained(names) if name in names]:
+            raise DataError(f"{place}: column {', '.join(taken)} would be replaced; rename or remove it.")
+
+    def check_spelling(self, record: Mapping[str, Any], place: str) -> None:
+        """Refuse columns of a record that look like a misspelt known one.
+
+        Raises:
+            DataError: there is one.
+        """
+        expected = set(self._reader.columns if self._reader else ()) - {"prompt"}
+        if not expected & set(record):
+            check_columns(tuple(record), GROUP_KEYS, place)
+        elif self._reader:
+            with suppress(RowError):
+                self._reader.prepare(record)
+
+    def gained(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns that a record with these columns gains."""
+        if "responses" not in names:
+            return tuple(SCORE_TYPES.names) if self._several else ("chosen_score", "rejected_score", "error")
+        return tuple(SCORE_TYPES.names) if {"chosen", "rejected"} & set(names) else ("scores", "error")
+
+    def task(self, record: Mapping[str, Any], number: int) -> ScoreTask | RowError:
+        """Return what is to be scored of a record, or why nothing is.
+
+        Args:
+            number: of the record in its file; the id of a record without one.
+        """
+        name = str(number) if record.get("id") is None else str(record["id"])
+        try:
+            if self._reader is None:
+                raise RowError("malformed", "The file had no records when it was opened.")
+            if record.get("responses") is not None:
+                return ScoreTask((parse_group(self._reader.prepare(record), name, self._folder),))
+            pairs = [self._parse(pair, number) for pair in self._reader.read(record, name)]
+            if len(pairs) == 1:
+                comparison = pairs[0].comparison()
+                return ScoreTask(comparison.groups, (comparison.chosen,), (comparison.rejected,))
+            return self._join(pairs, name)
+        except RowError as error:
+            return error
+
+    def columns(self, task: ScoreTask, scores: Sequence[Scored]) -> dict[str, Any]:
+        """Return the new columns of a record from the scores of all responses of its groups.
+
+        Of several chosen and rejected ones ``chosen_score`` is the lowest and ``rejected_score`` the highest, and
+        ``scores`` are all, chosen ones first. Under ``error`` stand its failures, each once, in order.
+        """
+        values = [None if isinstance(score, Failure) else score.value for score in scores]
+        error = tuple(dict.fromkeys(score for score in scores if isinstance(score, Failure)))
+        if not task.chosen:
+            return {"scores": values, "error": error}
+        chosen, rejected = ([values[place] for place in side] for side in (task.chosen, task.rejected))
+        extremes = {"chosen_score": _extreme(min, chosen), "rejected_score": _extreme(max, rejected)}
+        return {**extremes, **({"scores": [*chosen, *rejected]} if self._several else {}), "error": error}
+
+    def _parse(self, pair: Mapping[str, Any], number: int) -> PreferencePair:
+        images = [locate_image(image, self._folder) for image in pair["images"]]
+        return parse_row(pack_row({**pair, "images": images}, self._folder), number)
+
+    def _join(self, pairs: Sequence[PreferencePair], name: str) -> ScoreTask:
+        """Return one task for pairs of one prompt: each response once, chosen ones first."""
+        if not self._several:
+            raise RowError("malformed", f"The record gives {len(pairs)} pairs, where the first records give one.")
+        sides = [dict.fromkeys(getattr(pair, side) for pair in pairs) for side in ("chosen", "rejected")]
+        answers = list(dict.fromkeys([*sides[0], *sides[1]]))
+        responses = tuple(Response(response_id(name, answer), answer) for answer in answers)
+        first = pairs[0]
+        group = ResponseGroup(name, first.prompt, responses, first.images, first.videos)
+        return ScoreTask((group,), *(tuple(answers.index(answer) for answer in side) for side in sides))
+
+
+def score_rows(scorer: Scorer, rows: Mapping[int, Mapping[str, Any]], tasks: RecordTasks) -> Iterator[dict[str, Any]]:
+    """Yield the new columns of each row, with its failures under ``error``.
+
+    Args:
+        rows: by their number in the file.
+
+    Raises:
+        ScoringError: as ``checked_scores``.
+    """
+    asked = [tasks.task(row, number) for number, row in rows.items()]
+    groups = [group for task in asked if isinstance(task, ScoreTask) for group in task.groups]
+    scores = iter(checked_scores(scorer, groups))
+    for row, task in zip(rows.values(), asked, strict=True):
+        if isinstance(task, RowError):
+            yield {**dict.fromkeys(tasks.gained(tuple(row))), "error": (Failure(task.reason, str(task)),)}
+        else:
+            yield tasks.columns(task, [score for _ in task.groups for score in next(scores)])
+
+
+def error_text(failures: Sequence[Failure]) -> str | None:
+    """Return the failures of a row as one text, None if there are none."""
+    return "; ".join(f"{failure.reason}: {failure.message}" for failure in failures) or None
+
+
+def _extreme(choose: Any, values: Sequence[float | None]) -> float | None:
+    return None if None in values else choose(values)

@@ -1,0 +1,1 @@
+"""A model behind HTTP: requests of many clients in shared batches, in the forms that RL stacks speak."""

@@ -1,0 +1,141 @@
+"""What computes: units of work are prepared in any thread, chosen to go together, and computed one call at a time."""
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from basereward.data.outcomes import About, Judged, JudgeQuestion, Scored
+from basereward.data.schema import ResponseGroup
+from basereward.scoring.interface import Judge, Scorer, checked_scores, checked_verdicts
+
+if TYPE_CHECKING:
+    from basereward.encoding.template import Template
+
+Asked = ResponseGroup | JudgeQuestion
+Outcome = Scored | Judged
+# Groups or questions that a model without rows of tokens is given at once.
+ITEMS_AT_ONCE = 64
+
+
+class Unit(NamedTuple):
+    """A part of an item that is computed whole.
+
+    Args:
+        places: which outcomes of the item it gives.
+        content: what the engine computes.
+        tokens: what it takes of a row.
+        added: what it takes of a row that holds its prompt already.
+        prompt: equal for units whose prompt is computed once for all of them; None shares with nothing.
+    """
+
+    places: tuple[int, ...]
+    content: Any
+    tokens: int = 1
+    added: int = 1
+    prompt: Hashable = None
+
+
+class Prepared(NamedTuple):
+    """The units of an item, and outcomes that are known without computing."""
+
+    units: list[Unit]
+    known: dict[int, Outcome]
+
+
+class ComputedBatch(NamedTuple):
+    """The outcomes of every unit, and the tokens that were computed for all of them."""
+
+    outcomes: list[list[Outcome]]
+    tokens: int
+
+
+class Engine(Protocol):
+    """Computes outcomes of items.
+
+    Attributes:
+        about: the model.
+        template: turns its conversations into text; None if it has none of its own.
+    """
+
+    about: About
+    template: "Template | None"
+
+    @property
+    def cap(self) -> int:
+        """The most tokens that are computed together."""
+        ...
+
+    def size(self, item: Any) -> int:
+        """Return the number of outcomes of an item."""
+        ...
+
+    def prepare(self, item: Any) -> Prepared:
+        """Return the units of an item; called from several threads."""
+        ...
+
+    def compute(self, units: Sequence[Unit]) -> ComputedBatch:
+        """Return the outcomes of units; called from one thread."""
+        ...
+
+
+@runtime_checkable
+class StepScorer(Protocol):
+    """A scorer whose steps are public, so that they can run in threads of their own."""
+
+    def encode(self, group: ResponseGroup, number: int = 0) -> Any:
+        """Return the pieces of a group."""
+        ...
+
+    def rows(self, pieces: Any) -> Any:
+        """Return rows of pieces."""
+        ...
+
+    def compute(self, row: Any) -> Any:
+        """Return the scores of a row."""
+        ...
+
+
+class ScorerEngine:
+    """Any scorer: whole groups, as many as wait."""
+
+    cap = ITEMS_AT_ONCE
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self.about = scorer.about
+        self.template: Template | None = getattr(scorer, "template", None)
+
+    def size(self, item: ResponseGroup) -> int:
+        """Return the number of responses."""
+        return len(item.responses)
+
+    def prepare(self, item: ResponseGroup) -> Prepared:
+        """Return the group as it is."""
+        return Prepared([Unit(tuple(range(self.size(item))), item)], {})
+
+    def compute(self, units: Sequence[Unit]) -> ComputedBatch:
+        """Score the groups."""
+        scores = checked_scores(self._scorer, [unit.content for unit in units])
+        return ComputedBatch([list(own) for own in scores], 0)
+
+
+class JudgeEngine:
+    """A judge: whole questions, as many as wait."""
+
+    cap = ITEMS_AT_ONCE
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self.about = judge.about
+        self.template: Template | None = None
+
+    def size(self, item: JudgeQuestion) -> int:
+        """Return one: the verdict."""
+        return 1
+
+    def prepare(self, item: JudgeQuestion) -> Prepared:
+        """Return the question as it is."""
+        return Prepared([Unit((0,), item)], {})
+
+    def compute(self, units: Sequence[Unit]) -> ComputedBatch:
+        """Ask the judge."""
+        return ComputedBatch([[one] for one in checked_verdicts(self._judge, [unit.content for unit in units])], 0)

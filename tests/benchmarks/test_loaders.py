@@ -1,0 +1,177 @@
+"""Each benchmark is read from three invented records in the shape of the real ones, and refuses other shapes."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from basereward.benchmarks.mm_rlhf_rewardbench import sampled_video
+from basereward.benchmarks.registry import BENCHMARKS
+from basereward.errors import DataError, MissingFileError
+
+FIXTURES = Path(__file__).with_name("fixtures")
+# Name -> rows as (id, subset, first correct, first rejected).
+EXPECTED = {
+    "vl_rewardbench": [
+        ("wildvision-battle-901", "wildvision", "A green cup.", "A cup and a dog."),
+        ("RLAIF-V-902", "RLAIF", "Three birds.", "Five."),
+        ("mathverse_903", "mathverse", "It is 4.", "It is 5."),
+    ],
+    "mm_rlhf_rewardbench": [
+        ("a_1", "mcq", "Option B, as drawn.", "Option C."),
+        ("a_1", "mcq", "Option C.", "No idea."),
+        ("b_2", "video", "A ball rolls.", "Nothing."),
+    ],
+    "rm_bench": [
+        ("1", "chat", "Red.", "Seven."),
+        ("2", "math", "Four.", "Five."),
+        ("2", "safety-refuse", "No.", "Sure."),
+    ],
+    "rewardbench": [
+        ("10", "alpacaeval-easy", "Hello!", "Bye."),
+        ("11", "math-prm", "x=1", "x=2"),
+        ("11", "hep-python", "print(1)", "print(2)"),
+    ],
+    "multimodal_rewardbench": [
+        ("visit_1", "preference", "A red box.", "A cat."),
+        ("mathvista-2", "math", "Five.", "Six."),
+        ("PAIRS-3", "bias", "One cannot tell.", "The left one."),
+    ],
+    "rewardbench2": [
+        ("7", "Factuality", "There is none.", "Poseidonis."),
+        ("ref:1", "Ties", "White.", "Blue."),
+        ("tied:1", "Ties", "Red.", "Pink."),
+    ],
+    "judgebench": [
+        ("p1", "mmlu-pro-law", "Answer A1.", "Answer B1, longer."),
+        ("p2", "livebench-math", "Answer B2, longer.", "Answer A2."),
+        ("p3", "livecodebench", "Answer A3.", "Answer B3, longer."),
+    ],
+    "videorewardbench": [
+        ("v1", "safety", "A leaf.", "A stone."),
+        ("v2", "knowledge", "A fox.", "A man."),
+        ("v2", "reasoning", "Twice.", "Once."),
+    ],
+}
+
+
+def rows_of(items):
+    """``(id, subset, first correct, first rejected)`` of all rows, in the order of the file."""
+    rows = {
+        row.row: (
+            row.id,
+            row.subset,
+            item.responses[row.correct[0]].text,
+            item.responses[row.rejected[0]].text,
+        )
+        for item in items
+        for row in item.rows
+    }
+    return [rows[row] for row in sorted(rows)]
+
+
+def test_every_benchmark_has_a_fixture():
+    assert sorted(EXPECTED) == BENCHMARKS.names()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_rows_are_read_as_the_file_says(name):
+    assert rows_of(BENCHMARKS.get(name).load(FIXTURES)) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_missing_file_names_hub_id_and_command(name, tmp_path):
+    benchmark = BENCHMARKS.get(name)
+    part = next(iter(benchmark.parts.values()))
+    for message in (f"no folder {tmp_path / part.folder}", f"in {tmp_path / part.folder}"):
+        with pytest.raises(MissingFileError) as caught:
+            benchmark.load(tmp_path)
+        assert message in str(caught.value)
+        assert f"hf download {part.repository.id} --repo-type dataset" in str(caught.value)
+        (tmp_path / part.folder).mkdir(exist_ok=True)
+
+
+@pytest.mark.parametrize("name", ["vl_rewardbench", "rm_bench", "rewardbench", "judgebench", "videorewardbench"])
+def test_an_incomplete_record_is_named(name, tmp_path):
+    part = next(iter(BENCHMARKS.get(name).parts.values()))
+    [source, *_] = (FIXTURES / part.folder).iterdir()
+    folder = tmp_path / part.folder
+    folder.mkdir()
+    (folder / source.name).write_text('[{"id": "x"}]' if source.suffix == ".json" else '{"id": "x"}\n')
+    if name == "judgebench":
+        (folder / source.name).rename(folder / "gpt.jsonl")
+    with pytest.raises(DataError, match="record 0"):
+        BENCHMARKS.get(name).load(tmp_path)
+
+
+def test_rows_of_one_prompt_share_a_group_and_equal_responses_are_one():
+    first, second = BENCHMARKS.get("mm_rlhf_rewardbench").load(FIXTURES)
+    assert [row.row for row in first.rows] == [0, 1]
+    assert len(first.responses) == 3
+    assert first.rows[0].rejected == first.rows[1].correct
+    assert len(second.groups[0].videos) == 1
+    [*_, refusal] = BENCHMARKS.get("rm_bench").load(FIXTURES)
+    assert len(refusal.responses) == 5
+    assert refusal.rows[0].correct[0] == refusal.rows[0].correct[1]
+
+
+def test_the_order_of_responses_does_not_depend_on_the_label():
+    for name in EXPECTED:
+        for item in BENCHMARKS.get(name).load(FIXTURES):
+            ids = [response.id for response in item.responses]
+            assert ids == sorted(ids)
+
+
+def test_parts_are_loaded_on_demand():
+    items = BENCHMARKS.get("rewardbench").load(FIXTURES, ("filtered", "prior"))
+    assert [row.subset for item in items for row in item.rows][3:] == [
+        "anthropic_helpful",
+        "anthropic_hhh",
+        "shp",
+        "summarize",
+    ]
+    assert len(BENCHMARKS.get("judgebench").load(FIXTURES, ("claude",))) == 1
+
+
+def test_the_hub_layout_with_embedded_images_gives_the_same_rows(tmp_path):
+    folder = tmp_path / "vl_rewardbench" / "data"
+    folder.mkdir(parents=True)
+    rows = [
+        {
+            "id": identity,
+            "query": f"Question {identity}",
+            "response": ["left", "right"],
+            "image": {"bytes": b"\x89PNG" + identity.encode(), "path": None},
+            "human_ranking": ranking,
+        }
+        for identity, ranking in (("mmmu_pro_1", [0, 1]), ("mmmu_pro_1", [1, 0]), ("svit-2", [0, 1]))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "test-00000-of-00001.parquet")
+    items = BENCHMARKS.get("vl_rewardbench").load(tmp_path)
+    assert rows_of(items) == [
+        ("mmmu_pro_1", "mmmu", "left", "right"),
+        ("mmmu_pro_1", "mmmu", "right", "left"),
+        ("svit-2", "svit", "left", "right"),
+    ]
+    assert Path(items[0].images[0]["path"]).read_bytes() == b"\x89PNGmmmu_pro_1"
+    # The same prompt and picture is one item, although its rows disagree.
+    assert len(items) == 2
+
+
+def test_a_ranking_of_another_form_is_an_error(tmp_path):
+    folder = tmp_path / "vl_rewardbench"
+    folder.mkdir()
+    (folder / "data.json").write_text(
+        '[{"id": "a_1", "query": "q", "response": ["a", "b"], "human_ranking": [0, 0], "image": "x.jpg"}]'
+    )
+    with pytest.raises(DataError, match="ranked"):
+        BENCHMARKS.get("vl_rewardbench").load(tmp_path)
+
+
+def test_videos_are_sampled_in_the_order_of_names(tmp_path):
+    for number in range(100):
+        (tmp_path / f"{number:03}.jpg").touch()
+    frames = [Path(frame).stem for frame in sampled_video(tmp_path).frames]
+    assert (len(frames), frames[0], frames[1], frames[-1]) == (32, "000", "003", "099")
+    assert sampled_video(tmp_path / "absent").frames == (str(tmp_path / "absent"),)
