@@ -1,7 +1,7 @@
 """YAML files as frozen, checked configuration: unknown keys are errors that name close ones."""
 
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +14,8 @@ class Section(BaseModel):
     """The content of a file or a part of it: frozen, typed, and closed to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    tag: ClassVar[str | None] = None
+    """What tells it apart in a union whose members are told apart by their keys; no key is called so."""
 
 
 S = TypeVar("S", bound=Section)
@@ -28,12 +30,22 @@ def load_configuration(kind: type[S], file: Path, overrides: list[str] | None = 
     """
     if not file.is_file():
         raise MissingFileError(f"No recipe {str(file)!r}; expected a YAML file or a run folder.")
-    content = _read_yaml(file.read_text(), str(file))
-    if not isinstance(content, dict):
-        raise RecipeError(f"{file} holds {type(content).__name__}, expected a mapping of sections.")
+    content = read_content(file)
     for override in overrides or []:
         _apply_override(content, override)
     return parse_configuration(kind, content)
+
+
+def read_content(file: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds, unchecked.
+
+    Raises:
+        RecipeError: no YAML, or something else than a mapping.
+    """
+    content = _read_yaml(file.read_text(), str(file))
+    if not isinstance(content, dict):
+        raise RecipeError(f"{file} holds {type(content).__name__}, expected a mapping of sections.")
+    return content
 
 
 def parse_overrides(kind: type[S], overrides: list[str]) -> S:
@@ -87,7 +99,7 @@ def _read_yaml(text: str, place: str) -> Any:
 
 
 def _explain(kind: type[Section], item: dict[str, Any]) -> str:
-    place = [str(part) for part in item["loc"]]
+    place = [str(part) for part in item["loc"] if part not in _tags(kind, set())]
     if item["type"] == "extra_forbidden":
         known = _keys_of(kind, [part for part in item["loc"][:-1] if isinstance(part, str)])
         return f"Unknown key {'.'.join(place)!r}.{close_names(place[-1], known)} Known here: {', '.join(known)}."
@@ -114,4 +126,13 @@ def _sections_of(annotation: Any) -> list[type[Section]]:
 
 
 def _is_tagged(section: type[Section], value: str) -> bool:
-    return any(value in get_args(field.annotation) for field in section.model_fields.values())
+    return value == section.tag or any(value in get_args(field.annotation) for field in section.model_fields.values())
+
+
+def _tags(kind: type[Section], seen: set[type[Section]]) -> set[str]:
+    """Return the tags of all sections in a section, which stand in the places of errors but in no file."""
+    if kind in seen:
+        return set()
+    seen.add(kind)
+    inner = [found for field in kind.model_fields.values() for found in _sections_of(field.annotation)]
+    return {kind.tag} - {None} | {tag for section in inner for tag in _tags(section, seen)}  # type: ignore[return-value]

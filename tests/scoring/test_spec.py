@@ -133,7 +133,7 @@ def test_a_file_names_a_model_with_its_own_settings(checkpoint, tmp_path, make_g
         ("model: [a, b]\n", RecipeError, "model: Input should be a valid string"),
         ("dtype: float32\n", RecipeError, "model: Field required"),
         ("- a\n", RecipeError, "expected a mapping"),
-        ("model: other.yaml\n", ScoringError, "names models, not files"),
+        ("model: other.yaml\n", MissingFileError, "no file 'other.yaml'"),
         ("model: judge:http://host/v1#m\n", ScoringError, "is a judge"),
         ("model: nowhere\n", MissingFileError, "no folder 'nowhere'"),
         ("model: baseline:lnger\n", UnknownNameError, "Did you mean 'longer'"),

@@ -17,6 +17,7 @@ from basereward.encoding.template import Template
 from basereward.errors import ScoringError
 from basereward.models.facts import CriticRole
 from basereward.models.generation import Generated, TreeGenerator
+from basereward.models.reward_model import RewardModel
 from basereward.models.sampling import Sampling
 from basereward.scoring.interface import finite
 from basereward.scoring.judges.votes import SEPARATOR
@@ -74,9 +75,14 @@ class CriticScorer:
         )
 
     @property
+    def model(self) -> RewardModel:
+        """The model that writes and scores."""
+        return self._scorer.model
+
+    @property
     def template(self) -> Template:
         """Turns conversations into tokens."""
-        return self._scorer.model.template
+        return self.model.template
 
     @cached_property
     def about(self) -> About:

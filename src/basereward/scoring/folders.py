@@ -14,7 +14,7 @@ from basereward.models.reward_model import RewardModel
 from basereward.registry import close_names
 from basereward.scoring.baselines import BASELINES, PREFIX
 from basereward.scoring.classifier import ClassifierScorer
-from basereward.scoring.composed import SUFFIXES, read_spec
+from basereward.scoring.compose.files import SUFFIXES, read_spec
 from basereward.scoring.critics import CriticScorer
 from basereward.scoring.devices import parse_device, parse_dtype
 from basereward.scoring.interface import Scorer
@@ -70,6 +70,8 @@ def open_encoder(spec: str, dtype: str | None = None, device: str | None = None,
     """
     asked = ModelSpec(model=spec, dtype=dtype, device=device, backend=backend)
     member = read_spec(asked) if spec.endswith(SUFFIXES) else asked
+    if not isinstance(member, ModelSpec):
+        raise ScoringError(f"{spec} is composed of several models; expected one, whose hidden states are meant.")
     if member.model.startswith(PREFIX):
         raise ScoringError(
             f"{member.model} has no hidden states; expected a checkpoint folder or a hub id (owner/name)."

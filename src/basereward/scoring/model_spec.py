@@ -1,12 +1,14 @@
 """One model and how it runs: what a spec names, alone or as a member of others."""
 
 from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, PositiveInt
 
 from basereward.configuration import Section
 from basereward.scoring.interface import Scorer
 from basereward.scoring.judges.options import JudgeOptions
+from basereward.scoring.tournament import TournamentOptions
 
 
 class CriticOptions(Section):
@@ -26,13 +28,30 @@ class CriticOptions(Section):
     """Tokens, critiques included, that are held at once while it writes."""
 
 
-class ModelSpec(Section):
+class Spec(Section):
+    """A scorer under a name, alone or as a member of others."""
+
+    name: str | None = None
+    """What result files call it; what it is by default."""
+    only: Literal["images", "text"] | None = None
+    """Of a member: it scores prompts with images or videos alone, or those without; elsewhere it is left out."""
+    calibrated: str | None = None
+    """File that ``basereward calibrate`` wrote, by which its scores are changed."""
+
+    @property
+    def label(self) -> str:
+        """What result files call it."""
+        raise NotImplementedError
+
+
+class ModelSpec(Spec):
     """A model under a name; each member of a composition has a device and a precision of its own."""
 
+    tag: ClassVar[str | None] = "(model)"
+
     model: str
-    """A checkpoint folder, a hub id (owner/name), http://host:port, or baseline:longer|shorter|first|random."""
-    name: str | None = None
-    """What result files call it; what ``model`` says by default."""
+    """A checkpoint folder, a hub id (owner/name), http://host:port, baseline:longer|shorter|first|random,
+    tournament:JUDGE, or another YAML file."""
     dtype: str | None = None
     """float32 or bfloat16; by default as stored."""
     device: str | None = None
@@ -47,6 +66,8 @@ class ModelSpec(Section):
     """Of a judge: its longest answer, thoughts included."""
     judge: JudgeOptions | None = None
     """Of a judge: how it runs."""
+    tournament: TournamentOptions | None = None
+    """Of a judge: it scores, by a tournament between the responses of each prompt."""
 
     @property
     def asks_a_judge(self) -> bool:
@@ -60,5 +81,5 @@ class ModelSpec(Section):
 
 
 # How an opener opens the members of its own, without knowing the registry that it stands in.
-OpenSpec = Callable[[ModelSpec], Scorer]
-Opener = Callable[[ModelSpec, OpenSpec], Scorer]
+OpenSpec = Callable[[Any], Scorer]
+Opener = Callable[[Any, OpenSpec], Scorer]

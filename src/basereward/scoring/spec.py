@@ -6,12 +6,13 @@ from typing import NamedTuple, NoReturn
 from basereward.data.judging.prompts import JudgePrompt, make_prompt
 from basereward.errors import ScoringError
 from basereward.registry import Registry
-from basereward.scoring.composed import SUFFIXES, read_spec
+from basereward.scoring.compose.files import SUFFIXES, read_spec
+from basereward.scoring.compose.specs import EnsembleSpec, RouterSpec
 from basereward.scoring.interface import Judge, Scorer
 from basereward.scoring.judges.options import SERVER_OPTIONS, JudgeOptions
-from basereward.scoring.model_spec import ModelSpec, Opener, OpenSpec
+from basereward.scoring.model_spec import ModelSpec, Opener, OpenSpec, Spec
 
-JUDGE, TOURNAMENT = "judge", "tournament"
+JUDGE, TOURNAMENT, ENSEMBLE, ROUTER = "judge", "tournament", "ensemble", "router"
 
 
 def refuse_judge(member: ModelSpec, open_spec: OpenSpec) -> NoReturn:
@@ -27,7 +28,7 @@ def refuse_judge(member: ModelSpec, open_spec: OpenSpec) -> NoReturn:
 
 
 def open_tournament(member: ModelSpec, open_spec: OpenSpec) -> Scorer:
-    """Return the tournament of ``tournament:JUDGE``, with the paper's options.
+    """Return the tournament of ``tournament:JUDGE``, or of a judge with options of one; the paper's by default.
 
     Raises:
         ScoringError: what follows the prefix is no judge, or ``backend`` is given, which judges have none of.
@@ -39,7 +40,7 @@ def open_tournament(member: ModelSpec, open_spec: OpenSpec) -> Scorer:
     if not is_judge(asked) or member.backend != "auto":
         raise ScoringError(f"Found {member.model}; expected tournament:judge:..., without a backend.")
     judge = open_judge(asked, member.prompt, member.max_tokens, member.judge, member.dtype, member.device)
-    return Tournament(judge, name=member.name)
+    return Tournament(judge, member.tournament, member.name)
 
 
 # Imported on first use: baselines need no torch.
@@ -47,8 +48,9 @@ OPENERS: Registry[Opener] = Registry(
     "kind of model",
     {
         "baseline": "basereward.scoring.baselines:open_baseline",
+        ENSEMBLE: "basereward.scoring.compose.ensemble:open_ensemble",
         JUDGE: refuse_judge,
-        "file": "basereward.scoring.composed:open_file",
+        "file": "basereward.scoring.compose.files:open_file",
         "folder": "basereward.scoring.folders:open_model",
         "server": "basereward.scoring.remote:open_remote",
         TOURNAMENT: open_tournament,
@@ -71,8 +73,8 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
 
     Args:
         spec: ``baseline:longer``, a folder, a hub id (``owner/name``), ``http://host:port`` of ``basereward serve``,
-            ``tournament:`` and a judge, or a YAML file of a ``ModelSpec``; the model may be a basereward checkpoint,
-            any one-label text ``*ForSequenceClassification``, or a known backbone with the head of another
+            ``tournament:`` and a judge, or a YAML file, as ``compose.specs`` says; the model may be a basereward
+            checkpoint, any one-label text ``*ForSequenceClassification``, or a known backbone with the head of another
             library.
         dtype: ``float32`` or ``bfloat16``; by default as stored.
         device: by default CUDA if there is one.
@@ -88,27 +90,51 @@ def open_scorer(spec: str, dtype: str | None = None, device: str | None = None, 
     return open_spec(ModelSpec(model=spec, dtype=dtype, device=device, backend=backend))
 
 
-def open_spec(member: ModelSpec) -> Scorer:
-    """Return the scorer of a member, in its own precision and on its own device.
+def open_spec(spec: Spec) -> Scorer:
+    """Return the scorer of a spec: a model in its own precision and on its own device, or what is composed of them.
 
     Raises:
         BaseRewardError: as ``open_scorer``.
     """
-    kind = kind_of(member.model)
-    if member.asks_a_judge and kind not in (JUDGE, TOURNAMENT, "file"):
-        raise ScoringError(f"{member.model} is no judge; prompt, max_tokens and judge are of judge:... alone.")
-    return OPENERS.get(kind)(member, open_spec)
+    kind = _kind_of_spec(spec)
+    if isinstance(spec, ModelSpec):
+        if spec.asks_a_judge and kind not in (JUDGE, TOURNAMENT, "file"):
+            raise ScoringError(f"{spec.model} is no judge; prompt, max_tokens and judge are of judge:... alone.")
+        if spec.tournament and kind not in (TOURNAMENT, "file"):
+            raise ScoringError(f"{spec.model} is no judge; a tournament is between verdicts of judge:...")
+    return OPENERS.get(kind)(spec, open_spec)
+
+
+def _kind_of_spec(spec: Spec) -> str:
+    if isinstance(spec, EnsembleSpec):
+        return ENSEMBLE
+    if isinstance(spec, RouterSpec):
+        return ROUTER
+    assert isinstance(spec, ModelSpec)
+    kind = kind_of(spec.model)
+    return TOURNAMENT if kind == JUDGE and spec.tournament else kind
 
 
 def is_judge(spec: str) -> bool:
     """Return whether a spec names a judge, which compares and has no scores: ``judge:...``, or a YAML file of one."""
     kind = kind_of(spec)
-    return kind == JUDGE or (kind == "file" and Path(spec).is_file() and kind_of(_member(spec).model) == JUDGE)
+    if kind != "file" or not Path(spec).is_file():
+        return kind == JUDGE
+    return _kind_of_spec(read_spec(ModelSpec(model=spec))) == JUDGE
 
 
-def _member(spec: str) -> ModelSpec:
-    member = ModelSpec(model=spec)
-    return read_spec(member) if kind_of(spec) == "file" else member
+def _judge_member(spec: str) -> ModelSpec:
+    """Return the judge that a spec names.
+
+    Raises:
+        ScoringError: it names something else.
+        BaseRewardError: as ``read_spec``.
+    """
+    member: Spec = ModelSpec(model=spec)
+    member = read_spec(ModelSpec(model=spec)) if kind_of(spec) == "file" else member
+    if not isinstance(member, ModelSpec) or kind_of(member.model) != JUDGE:
+        raise ScoringError(f"Found {spec}; expected judge:http://HOST:PORT/v1#MODEL or judge:FOLDER.")
+    return member
 
 
 class AskedPrompt(NamedTuple):
@@ -124,9 +150,10 @@ def asked_prompt(
     """Return what is asked of a judge: what is given here, or what its YAML file says.
 
     Raises:
-        BaseRewardError: as ``composed.read_spec``.
+        ScoringError: no judge.
+        BaseRewardError: as ``compose.files.read_spec``.
     """
-    member = _member(spec)
+    member = _judge_member(spec)
     longest = _options(member, options).max_completion_tokens or max_tokens or member.max_tokens
     return AskedPrompt(prompt or member.prompt, longest)
 
@@ -162,9 +189,7 @@ def open_judge(
         ScoringError: no judge, the endpoint does not answer or take the key, an option of another kind of judge, or no
             such dtype or device.
     """
-    member = _member(spec)
-    if kind_of(member.model) != JUDGE:
-        raise ScoringError(f"Found {spec}; expected judge:http://HOST:PORT/v1#MODEL or judge:FOLDER.")
+    member = _judge_member(spec)
     chosen = _options(member, options)
     given = prompt if isinstance(prompt, JudgePrompt) else asked_prompt(spec, prompt, max_tokens, options)
     # A name that is unknown is told before a model is fetched.

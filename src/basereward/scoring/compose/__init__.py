@@ -1,0 +1,1 @@
+"""Scorers made of others: ensembles, routers and calibrated scores, composed in YAML files."""

@@ -1,0 +1,116 @@
+"""Several scorers as one: the rewards of all members that a group concerns, combined by a rule."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from pydantic import JsonValue
+
+from basereward.data.outcomes import About, Failure, Score, Scored
+from basereward.data.schema import ResponseGroup
+from basereward.scoring.compose.members import Members
+from basereward.scoring.compose.rules import lower_bound, middle, vote_shares, weighted_mean, weighted_spread
+from basereward.scoring.compose.specs import EnsembleOptions, EnsembleSpec
+from basereward.scoring.compose.weights import member_weights
+from basereward.scoring.interface import finite
+from basereward.scoring.model_spec import OpenSpec
+
+# The part of a score that is the standard deviation over members; the others are the members' rewards by name.
+SPREAD = "spread"
+NO_MEMBER = "no_member"
+
+
+class Ensemble:
+    """Scores with several members: ``r = rule(r_1, .., r_K)``.
+
+    A member that fails on a response fails it; one that a group does not concern is left out, and the weights of the
+    others count. ``Score.parts`` holds the reward of each member by name, and their spread.
+
+    Args:
+        members: the members.
+        options: the rule.
+        name: what result files call it.
+
+    Raises:
+        BaseRewardError: weights cannot be measured, as ``member_weights``.
+
+    Source: paper Appendix B.
+    """
+
+    def __init__(self, members: Members, options: EnsembleOptions, name: str) -> None:
+        self.members, self.options, self.name = members, options, name
+        self.weights = member_weights(members, options)
+        self.weight_bytes = members.weight_bytes
+
+    @cached_property
+    def about(self) -> About:
+        """The members, the rule and the weights."""
+        return About(self.name, self.members.sees_images(), self._identity(), self.members.data_record())
+
+    def _identity(self) -> dict[str, JsonValue] | None:
+        members = self.members.identities()
+        # A vote depends on the other responses of the group, so it can stand for no other group's.
+        if members is None or self.options.rule == "vote":
+            return None
+        rule = self.options.model_dump(exclude={"memory_gib", "validation", "weights"})
+        weights: dict[str, JsonValue] = dict(sorted(self.weights.items()))
+        return {"ensemble": {**rule, "weights": weights, "members": members}}
+
+    def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
+        """Return a score or a failure for each response of each group, in order."""
+        scored = self.members.score(groups)
+        return [
+            self._combine(group, {label: own[place] for label, own in scored.items() if place in own})
+            for place, group in enumerate(groups)
+        ]
+
+    def _combine(self, group: ResponseGroup, scores: dict[str, list[Scored]]) -> list[Scored]:
+        """Return the scores of a group from those of its members."""
+        weights = [self.weights[label] for label in scores]
+        places = range(len(group.responses))
+        if not any(weights):
+            kind = "an image or a video" if group.images or group.videos else "no image"
+            missing = Failure(NO_MEMBER, f"No member with a weight scores a prompt with {kind}.")
+            return [missing for _ in places]
+        failed = {place: _failure(scores, place) for place in places}
+        usable = [place for place in places if failed[place] is None]
+        rewards = [[own[place].value for place in usable] for own in scores.values()]  # type: ignore[union-attr]
+        values = self._values(rewards, weights) if usable else []
+        combined: dict[int, Scored] = {}
+        for number, place in enumerate(usable):
+            own = [of_member[number] for of_member in rewards]
+            parts = {**dict(zip(scores, own, strict=True)), SPREAD: weighted_spread(own, weights)}
+            combined[place] = finite(Score(values[number], parts=parts))
+        return [failed[place] or combined[place] for place in places]
+
+    def _values(self, rewards: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+        """Return the combined reward of each response; ``rewards`` holds, for each member, those of all responses."""
+        options = self.options
+        if options.rule == "vote":
+            return vote_shares(rewards, weights, options.ties)
+        by_response = list(zip(*rewards, strict=True))
+        if options.rule == "median":
+            return [middle(own) for own in by_response]
+        if options.rule == "min":
+            return [min(own) for own in by_response]
+        if options.rule == "lower":
+            return [lower_bound(own, weights, options.penalty) for own in by_response]
+        return [weighted_mean(own, weights) for own in by_response]
+
+
+def open_ensemble(spec: EnsembleSpec, open_spec: OpenSpec) -> Ensemble:
+    """Return the ensemble of a spec.
+
+    Raises:
+        BaseRewardError: as ``Members`` and ``Ensemble``.
+    """
+    members = Members(spec.members, open_spec, spec.ensemble.memory_gib)
+    return Ensemble(members, spec.ensemble, spec.label)
+
+
+def _failure(scores: dict[str, list[Scored]], place: int) -> Failure | None:
+    """Return the failure of a response: that of the first member by name that has one."""
+    for label in sorted(scores):
+        one = scores[label][place]
+        if isinstance(one, Failure):
+            return Failure(one.reason, f"{label}: {one.message}")
+    return None

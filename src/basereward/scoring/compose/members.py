@@ -1,0 +1,140 @@
+"""The members of a composition, opened: which of them a group concerns, and turns within a limit of memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from basereward.data.outcomes import About, Scored
+from basereward.data.record import DataRecord, continued_record
+from basereward.data.schema import ResponseGroup
+from basereward.errors import ScoringError
+from basereward.scoring.cache import cached
+from basereward.scoring.interface import Scorer, checked_scores
+from basereward.scoring.model_spec import OpenSpec, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMember:
+    """One member as it was opened: its name, the groups that it scores, what it is, and the bytes of its weights."""
+
+    label: str
+    spec: Spec
+    about: About
+    size: int
+
+    def scores(self, group: ResponseGroup) -> bool:
+        """Return whether the group concerns it."""
+        shows = bool(group.images or group.videos)
+        return self.spec.only is None or (self.spec.only == "images") == shows
+
+
+class Members:
+    """Scorers that are asked about the same groups, each about those that concern it.
+
+    With a limit, weights that do not fit at once are loaded again in each call, the members that are loaded already
+    first; scores are the same.
+
+    Args:
+        specs: of the members; their names differ.
+        open_spec: opens a member.
+        memory_gib: most GiB of weights that are held at once; no limit by default.
+
+    Raises:
+        ScoringError: one member alone is larger than the limit.
+        BaseRewardError: as its opener.
+    """
+
+    def __init__(self, specs: Sequence[Spec], open_spec: OpenSpec, memory_gib: float | None = None) -> None:
+        self._open_spec = open_spec
+        self._limit = float("inf") if memory_gib is None else memory_gib * 2**30
+        self._loaded: dict[str, Scorer] = {}
+        self.all: list[OpenMember] = []
+        for spec in specs:
+            self._make_room(self._loaded, 0)
+            scorer = self._loaded[spec.label] = open_spec(spec)
+            member = OpenMember(spec.label, spec, scorer.about, weight_bytes(scorer))
+            if member.size > self._limit:
+                raise ScoringError(
+                    f"{member.label} has {member.size / 2**30:.2f} GiB of weights; memory_gib is {memory_gib:g}."
+                )
+            self.all.append(member)
+            self._make_room({spec.label}, 0)
+
+    def score(
+        self,
+        groups: Sequence[ResponseGroup],
+        asked: Mapping[str, Sequence[int]] | None = None,
+        remember: bool = False,
+    ) -> dict[str, dict[int, list[Scored]]]:
+        """Return, for each member by name, its scores by the place of the group.
+
+        Args:
+            asked: the places of the groups that a member is asked about; by default all that concern it.
+            remember: take what the cache of scores knows, and keep what it does not.
+        """
+        if asked is None:
+            asked = {member.label: [n for n, group in enumerate(groups) if member.scores(group)] for member in self.all}
+        found: dict[str, dict[int, list[Scored]]] = {member.label: {} for member in self.all}
+        for member in sorted(self.all, key=lambda member: member.label not in self._loaded):
+            if places := asked.get(member.label):
+                scorer = self._scorer(member)
+                own = [groups[place] for place in places]
+                scores = cached(scorer).score(own) if remember else checked_scores(scorer, own)
+                found[member.label] = dict(zip(places, scores, strict=True))
+        return found
+
+    def _scorer(self, member: OpenMember) -> Scorer:
+        if member.label not in self._loaded:
+            self._make_room((), member.size)
+            self._loaded[member.label] = self._open_spec(member.spec)
+        return self._loaded[member.label]
+
+    def _make_room(self, kept: Any, more: int) -> None:
+        """Drop members, those that were loaded first at first, until the others and ``more`` bytes fit."""
+        sizes = {member.label: member.size for member in self.all}
+        for label in list(self._loaded):
+            if sum(sizes[one] for one in self._loaded if one in sizes) + more <= self._limit:
+                return
+            if label not in kept:
+                del self._loaded[label]
+
+    def sees_images(self) -> bool:
+        """Return whether images can change what any of them says."""
+        return any(member.about.sees_images and member.spec.only != "text" for member in self.all)
+
+    def identities(self) -> dict[str, JsonValue] | None:
+        """Return what decides the scores of the members, by name; None if one does not tell."""
+        known = {member.label: (member.spec.only, member.about.identity) for member in self.all}
+        if any(identity is None for _, identity in known.values()):
+            return None
+        return {
+            label: {"only": only, "identity": dict(identity or {})} for label, (only, identity) in sorted(known.items())
+        }
+
+    def data_record(self) -> DataRecord | None:
+        """Return what the members were trained on together, unknown parts included; None if all of it is unknown."""
+        own = [(member.label, member.about.data_record) for member in self.all]
+        known = sorted(((label, record) for label, record in own if record is not None), key=lambda one: one[0])
+        if not known:
+            return None
+        joined: DataRecord | None = known[0][1]
+        for label, record in known[1:]:
+            joined = continued_record(label, joined, record)
+        for label in sorted(label for label, record in own if record is None):
+            joined = continued_record(label, None, joined)  # type: ignore[arg-type]
+        return joined
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of weights that are held at once, at most."""
+        return int(min(self._limit, sum(member.size for member in self.all)))
+
+
+def weight_bytes(scorer: Any) -> int:
+    """Return the bytes of the weights that a scorer holds in this process; 0 of one without a model."""
+    if (stated := getattr(scorer, "weight_bytes", None)) is not None:
+        return int(stated)
+    parameters = getattr(getattr(scorer, "model", None), "parameters", None)
+    return sum(one.numel() * one.element_size() for one in parameters()) if parameters else 0

@@ -1,0 +1,128 @@
+"""What a YAML file of scorers may say: a model, an ensemble or a router, each of which may be a member of others."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, field_validator, model_validator
+
+from basereward.configuration import Section
+from basereward.scoring.model_spec import ModelSpec, Spec
+
+MEMBERS, ROUTER = "members", "router"
+
+
+class EnsembleOptions(Section):
+    """How the scores of members become one."""
+
+    rule: Literal["mean", "median", "min", "lower", "vote"] = "mean"
+    """lower is mean - penalty x standard deviation; vote is the share of members that prefer a response to another,
+    averaged over the other responses of its group."""
+    weights: Literal["equal", "accuracy", "confidence"] | dict[str, NonNegativeFloat] = "equal"
+    """Of mean, lower and vote: of the members by name, or what their weights are measured by on the validation pairs
+    (Appendix B): accuracy, the share of pairs that a member ranks right, or confidence, its mean margin."""
+    validation: str | None = None
+    """File of the pairs on which weights are measured, such as ``data split --sample 1000`` holds out."""
+    margin: Literal["signed", "absolute"] = "signed"
+    """Of confidence: reward of the chosen response minus that of the rejected one, or its size."""
+    penalty: NonNegativeFloat = 1.0
+    """Of lower."""
+    ties: Literal["tie", "mean"] = "tie"
+    """Of vote: as many members for one of two responses as for the other are a tie, or the mean of rewards decides."""
+    memory_gib: PositiveFloat | None = None
+    """Of the weights of all members in this process: those that do not fit at once take turns. No limit by default."""
+
+    @model_validator(mode="after")
+    def _measured(self) -> "EnsembleOptions":
+        is_measured = self.weights in ("accuracy", "confidence")
+        if is_measured != (self.validation is not None):
+            raise ValueError("weights of accuracy or confidence go with a file of validation pairs, and only these do")
+        if self.weights != "equal" and self.rule in ("median", "min"):
+            raise ValueError(f"{self.rule} takes no weights; use mean, lower or vote")
+        return self
+
+
+class RouterOptions(Section):
+    """Which member scores a prompt; one decision for all of its responses."""
+
+    by: Literal["images", "column", "trained"] = "images"
+    """Whether the prompt shows images or videos, what a column of the record says, or a trained router."""
+    routes: dict[str, str] | None = None
+    """The member of each value, by name: ``images`` and ``text``, or values of the column. By default values are
+    the names of members."""
+    column: str | None = None
+    """Of column."""
+    file: str | None = None
+    """Of trained: what ``basereward route`` wrote."""
+
+
+class EnsembleSpec(Spec):
+    """Several members whose scores become one."""
+
+    tag: ClassVar[str | None] = "(ensemble)"
+
+    members: list["AnySpec"] = Field(min_length=1)
+    ensemble: EnsembleOptions = EnsembleOptions()
+
+    @property
+    def label(self) -> str:
+        """What result files call it."""
+        return self.name or f"ensemble of {', '.join(member.label for member in self.members)}"
+
+    @field_validator(MEMBERS)
+    @classmethod
+    def _apart(cls, members: list[Spec]) -> list[Spec]:
+        return _told_apart(members)
+
+    @model_validator(mode="after")
+    def _weighs_members(self) -> "EnsembleSpec":
+        given, known = self.ensemble.weights, {member.label for member in self.members}
+        if isinstance(given, dict) and given.keys() != known:
+            raise ValueError(f"weights are of {sorted(given)}, the members are {sorted(known)}; give each one weight")
+        if isinstance(given, dict) and not any(given.values()):
+            raise ValueError("all weights are 0")
+        return self
+
+
+class RouterSpec(Spec):
+    """Several members of which one scores a prompt."""
+
+    tag: ClassVar[str | None] = "(router)"
+
+    members: list["AnySpec"] = Field(min_length=1)
+    router: RouterOptions
+
+    @property
+    def label(self) -> str:
+        """What result files call it."""
+        return self.name or f"router to {', '.join(member.label for member in self.members)}"
+
+    @field_validator(MEMBERS)
+    @classmethod
+    def _apart(cls, members: list[Spec]) -> list[Spec]:
+        return _told_apart(members)
+
+
+def _told_apart(members: list[Spec]) -> list[Spec]:
+    labels = [member.label for member in members]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(f"several members are called {', '.join(twice)}; give each a name of its own")
+    return members
+
+
+def kind_of_content(content: Any) -> type[Spec]:
+    """Return which spec the content of a file or of a member is, by its keys."""
+    if isinstance(content, Spec):
+        return type(content)
+    keys = content.keys() if isinstance(content, dict) else ()
+    if ROUTER in keys:
+        return RouterSpec
+    return EnsembleSpec if MEMBERS in keys or "ensemble" in keys else ModelSpec
+
+
+AnySpec = Annotated[
+    Annotated[ModelSpec, Tag(str(ModelSpec.tag))]
+    | Annotated[EnsembleSpec, Tag(str(EnsembleSpec.tag))]
+    | Annotated[RouterSpec, Tag(str(RouterSpec.tag))],
+    Discriminator(lambda content: kind_of_content(content).tag),
+]
+EnsembleSpec.model_rebuild()
+RouterSpec.model_rebuild()
