@@ -20,6 +20,7 @@ CARD = {
     "fingerprint": "f",
     "identity": {"weights": "w"},
     "data_record": {"fingerprint": "d", "inputs": [], "contamination": None},
+    "compares": False,
 }
 ANSWER = {"fingerprint": "f", "rewards": [[1.5, -0.5]], "errors": [], "details": None}
 

@@ -131,6 +131,7 @@ def _card(about: About, name: str, is_judge: bool) -> ModelCard:
         fingerprint=fingerprint(about),
         identity=None if about.identity is None else dict(about.identity),
         data_record=None if record is None else record.model_dump(mode="json"),
+        compares=about.compares,
     )
 
 

@@ -143,6 +143,8 @@ class ModelCard(BaseModel):
     """A hash of ``identity``; also in every answer."""
     identity: dict[str, JsonValue] | None
     data_record: dict[str, Any] | None
+    compares: bool
+    """Whether a reward depends on the other responses of its group."""
 
 
 class ModelList(BaseModel):

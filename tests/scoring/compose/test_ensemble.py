@@ -10,6 +10,7 @@ from basereward.data.outcomes import About, Failure, Score
 from basereward.data.schema import Response, ResponseGroup, messages_from_text
 from basereward.errors import MissingFileError, RecipeError, ScoringError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
+from basereward.scoring.cache import CachedScorer, cached
 from basereward.scoring.compose.ensemble import Ensemble
 from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.specs import EnsembleOptions
@@ -119,8 +120,16 @@ def test_a_prompt_that_nobody_scores_is_a_failure():
 
 
 def test_a_vote_stands_for_no_other_group():
-    assert ensemble({"a": 1})[0].about.identity is not None
-    assert ensemble({"a": 1}, rule="vote")[0].about.identity is None
+    whole, voting = ensemble({"a": 1})[0], ensemble({"a": 1}, rule="vote")[0]
+    assert (whole.about.compares, voting.about.compares) == (False, True)
+    assert isinstance(cached(whole), CachedScorer)
+    assert cached(voting) is voting
+
+
+def test_there_is_no_vote_on_one_response():
+    whole, _ = ensemble({"a": 1, "b": 2}, rule="vote")
+    [[alone], [left, failed]] = whole.score([group("1"), group("1", "bad")])
+    assert [alone.reason, left.reason, failed.reason] == ["alone", "alone", "refused"]
 
 
 def test_identities_differ_by_rule_weights_and_restriction():

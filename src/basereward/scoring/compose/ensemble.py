@@ -13,6 +13,7 @@ from basereward.scoring.compose.specs import EnsembleOptions, EnsembleSpec
 from basereward.scoring.compose.weights import member_weights
 from basereward.scoring.interface import finite
 from basereward.scoring.model_spec import OpenSpec
+from basereward.scoring.tournament import ALONE
 
 # The part of a score that is the standard deviation over members; the others are the members' rewards by name.
 SPREAD = "spread"
@@ -44,12 +45,13 @@ class Ensemble:
     @cached_property
     def about(self) -> About:
         """The members, the rule and the weights."""
-        return About(self.name, self.members.sees_images(), self._identity(), self.members.data_record())
+        members = self.members
+        compares = members.compares or self.options.rule == "vote"
+        return About(self.name, members.sees_images, self._identity(), members.data_record(), compares)
 
     def _identity(self) -> dict[str, JsonValue] | None:
         members = self.members.identities()
-        # A vote depends on the other responses of the group, so it can stand for no other group's.
-        if members is None or self.options.rule == "vote":
+        if members is None:
             return None
         rule = self.options.model_dump(exclude={"memory_gib", "validation", "weights"})
         weights: dict[str, JsonValue] = dict(sorted(self.weights.items()))
@@ -73,6 +75,8 @@ class Ensemble:
             return [missing for _ in places]
         failed = {place: _failure(scores, place) for place in places}
         usable = [place for place in places if failed[place] is None]
+        if len(usable) == 1 and self.options.rule == "vote":
+            failed[usable.pop()] = Failure(ALONE, "A vote needs two or more responses to a prompt that have scores.")
         rewards = [[own[place].value for place in usable] for own in scores.values()]  # type: ignore[union-attr]
         values = self._values(rewards, weights) if usable else []
         combined: dict[int, Scored] = {}
