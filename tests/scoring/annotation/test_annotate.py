@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import pytest
 
 from basereward.data.annotations import critiques_of, thoughts_of
+from basereward.data.arrangement import ReadOptions
 from basereward.data.io import read_records
 from basereward.data.judging.prompts import make_prompt
 from basereward.data.judging.ratings import make_critic_prompt
@@ -27,6 +28,7 @@ from basereward.scoring.annotation.thoughts import ThoughtTask
 from basereward.scoring.judges.options import JudgeOptions
 from basereward.scoring.spec import open_judge
 
+REFUSED = (400, {"error": "content policy"}, {})
 THOUGHTS = ThoughtTask(make_prompt("think"))
 CRITIQUES = CritiqueTask(make_critic_prompt("score"))
 
@@ -237,6 +239,63 @@ def test_what_failed_is_asked_again_by_the_next_call_and_counted_in_the_end(tmp_
     assert [prompt for prompt, _ in last.asked] == ["Q1?", "Q1?", "Q2?"]
     assert manifest.steps[0]["dropped"] == {"refused": 1}
     assert (manifest.judges[0].requests, manifest.judges[0].failed) == (6, 2)
+
+
+def test_answers_stay_with_their_pair_when_an_image_comes_back(picture, tmp_path, monkeypatch):
+    """Of two calls the first cannot read the image of the first pair, so that every other pair stands one place up."""
+    monkeypatch.setattr("basereward.scoring.judges.answers.BATCH_QUESTIONS", 1)
+    shown = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "QN?"}]}]
+    rows = []
+    for number in range(4):
+        picture(30, 20, number).save(tmp_path / f"{number}.png")
+        prompt = json.loads(json.dumps(shown).replace("QN", f"Q{number}"))
+        rows.append({"id": str(number), "prompt": prompt, "images": [f"{number}.png"], "chosen": "a", "rejected": "b"})
+    source, out = tmp_path / "pairs.jsonl", tmp_path / "out"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    class Naming(Stopping):
+        def answer(self, question):
+            place = [side[0].text for side in question.responses].index("a")
+            name = question.prompt[0].content[1].text
+            return Verdict(place, f"<think>On {name}</think><answer>{place + 1}</answer>")
+
+    (tmp_path / "0.png").rename(tmp_path / "hidden.png")
+    with pytest.raises(ScoringError, match="gone"):
+        annotate(Naming(after=4), THOUGHTS, str(source), out)
+    (tmp_path / "hidden.png").rename(tmp_path / "0.png")
+    last = Naming()
+    annotate(last, THOUGHTS, str(source), out)
+    assert len(last.asked) == 4
+    assert {pair.id: set(thoughts_of(pair)) for pair in load_pairs([out]).pairs} == {
+        str(number): {f"On Q{number}?"} for number in range(4)
+    }
+
+
+def test_work_of_which_failures_alone_are_left_comes_to_its_end(chat_server, tmp_path, monkeypatch):
+    """That many failures in front of any answer would mean a server that cannot be asked at all."""
+    server = serve(chat_server, lambda request: think_right(request.text) if number_of(request.text) > 4 else REFUSED)
+    source, out = write_pairs(tmp_path / "pairs.jsonl", 8), tmp_path / "out"
+    judge = open_judge(f"judge:{server.url}#m", "think", options=JudgeOptions(concurrency=1))
+    judge._has_answered = True
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr("basereward.scoring.annotation.run._write", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+        annotate(judge, THOUGHTS, source, out)
+    manifest = annotate(open_judge(f"judge:{server.url}#m", "think"), THOUGHTS, source, out)
+    assert (manifest.rows, manifest.judges[0].failed) == (3, 10)
+
+
+def test_a_complete_folder_was_read_as_it_would_be_read_now(tmp_path):
+    source, out = write_pairs(tmp_path / "pairs.jsonl", 2), tmp_path / "out"
+    turned = ReadOptions(map={"chosen": "rejected", "rejected": "chosen"})
+    annotate(Stopping(), THOUGHTS, source, out)
+    with pytest.raises(WorkError, match="holds other work"):
+        annotate(Stopping(), THOUGHTS, source, out, AnnotationOptions(read=turned))
+    pears = tmp_path / "pears"
+    with pytest.raises(DataError, match="contradicts"):
+        annotate(Stopping(), THOUGHTS, source, pears, AnnotationOptions(read=turned))
+    annotate(Stopping(), THOUGHTS, source, tmp_path / "same", AnnotationOptions(read=ReadOptions(format="trl")))
+    with pytest.raises(WorkError, match="holds other work"):
+        annotate(Stopping(), THOUGHTS, source, tmp_path / "same")
 
 
 def test_answers_in_flight_are_kept_when_the_endpoint_refuses(chat_server, tmp_path):
