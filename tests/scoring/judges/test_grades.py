@@ -69,6 +69,23 @@ def test_the_verdict_hangs_on_the_token_that_names_a_response(name, responses, g
         assert place_of("no verdict of 1 and 2")[1] is None
 
 
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        # What a template like Qwen3's writes into every answer, and so teaches.
+        ("<think>\n\n</think>\n\n2", "2"),
+        ("<think>\n\n</think>\n\nred", "red"),
+        ("red 2", "red"),
+        ("<think>\n2", None),
+    ],
+)
+def test_a_thought_in_front_of_a_digit_is_passed_over(said, word, text_template):
+    form = FORMATS.get("digit")
+    ids = text_template.tokenizer.encode(said, add_special_tokens=False)
+    place = verdict_place(form, verdict_tokens(text_template, form, 2), ids, text_template.tokenizer.decode)
+    assert (None if place is None else text_template.tokenizer.decode([ids[place]])) == word
+
+
 def test_responses_that_no_single_token_names_are_not_graded(grm):
     assert verdict_tokens(grm.generator.template, FORMATS.get("digit"), 12) == ()
 
