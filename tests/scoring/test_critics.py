@@ -11,7 +11,7 @@ from basereward.errors import ScoringError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.facts import CriticRole
 from basereward.models.generation import Generator
-from basereward.scoring.critics import CUT_OFF, SPREAD, CriticScorer
+from basereward.scoring.critics import CUT_OFF, EMPTY, SPREAD, CriticScorer
 from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.model_spec import CriticOptions
@@ -117,6 +117,17 @@ def test_a_failure_is_typed_and_alone(critic, make_group, monkeypatch):
     assert found[1][0].reason == "too_long"
     assert found[1][1].value == pytest.approx(found[2][0].value, rel=1e-4)
     assert critic.score([]) == []
+
+
+def test_a_critique_of_no_numbers_has_no_score_and_one_without_words_is_counted(critic, groups, monkeypatch):
+    head = critic.generator.decoder.lm_head
+    with monkeypatch.context() as patch:
+        patch.setattr(critic.generator.decoder, "lm_head", lambda hidden: torch.full_like(head(hidden), torch.nan))
+        assert {score.reason for own in critic.score(groups) for score in own} == {"not_finite"}
+    end = critic.template.tokenizer.eos_token_id
+    silent = torch.nn.functional.one_hot(torch.tensor(end), len(head.weight)).float()
+    monkeypatch.setattr(critic.generator.decoder, "lm_head", lambda hidden: silent.expand(len(hidden), -1))
+    assert {(score.text, score.parts[EMPTY]) for own in critic.score(groups) for score in own} == {("", 1.0)}
 
 
 def test_what_decides_a_score_is_in_its_identity(critic, folder, tmp_path):

@@ -22,10 +22,11 @@ from basereward.scoring.interface import finite
 from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.local import REMOVED, LocalScorer
 from basereward.scoring.model_spec import CriticOptions
-from basereward.scoring.openings import open_each
+from basereward.scoring.openings import NOT_FINITE, open_each
 
-# Parts of a score: the standard deviation over critiques, and how many of these reached the limit of tokens.
-SPREAD, CUT_OFF = "spread", "cut_off_critiques"
+# Parts of a score: the standard deviation over critiques, how many of these reached the limit of tokens, and how many
+# have no words, which no critic was trained on.
+SPREAD, CUT_OFF, EMPTY = "spread", "cut_off_critiques", "empty_critiques"
 # Batches' worth of encoded groups, pixels included, that are held in memory to fill batches from.
 BATCHES_AT_ONCE = 8
 
@@ -42,8 +43,8 @@ class CriticScorer:
     """Critic-RM: ``r(y | x) = mean over critiques c ~ p(. | x, y) of head(x, y, c)``.
 
     Prompt and images are computed once for the critiques of all responses, and once more for their rewards. A critique
-    that reached the limit of tokens is scored as it stands, and counted under ``cut_off_critiques``; ``spread`` is the
-    standard deviation over several critiques. ``Score.text`` holds all critiques. A score does not depend on the other
+    that reached the limit of tokens is scored as it stands, and counted under ``cut_off_critiques``, one without words
+    under ``empty_critiques``; ``spread`` is the standard deviation over several critiques. ``Score.text`` holds all critiques. A score does not depend on the other
     responses of its group, nor on what else is scored.
 
     Args:
@@ -145,12 +146,16 @@ class CriticScorer:
 
 
 def mean_score(scores: Sequence[Scored], critiques: Sequence[Generated]) -> Scored:
-    """Return the mean of a response's scores over its critiques; a failure if one of them has none."""
+    """Return the mean of a response's scores over its critiques; a failure if one of them has none or means nothing."""
+    if not all(one.is_finite for one in critiques):
+        return NOT_FINITE
     known = [score for score in scores if isinstance(score, Score)]
     if len(known) < len(scores):
         return next(score for score in scores if isinstance(score, Failure))
     values = [score.value for score in known]
     parts = {CUT_OFF: float(sum(one.is_cut_off for one in critiques))}
+    if empty := sum(not one.text.strip() for one in critiques):
+        parts[EMPTY] = float(empty)
     if len(values) > 1:
         parts[SPREAD] = stdev(values)
     if removed := fmean((score.parts or {}).get(REMOVED, 0.0) for score in known):

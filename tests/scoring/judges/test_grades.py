@@ -191,3 +191,22 @@ def test_a_trained_judge_says_how_it_is_asked(text_backbone, tmp_path):
     assert asked() == asked("think") == ("think", 33)
     assert asked(None, 5) == ("think", 5)
     assert asked("digit") == ("digit", 16)
+
+
+@pytest.mark.parametrize("options", [JudgeOptions(), JudgeOptions(samples=2, temperature=1.0)])
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_are_no_verdict(options, broken, text_backbone, say):
+    judge = LocalJudge(text_backbone, make_prompt("digit"), options, torch.float32, "cpu")
+    head, asked = judge.generator.decoder.lm_head, [ask(say, "red", "blue"), ask(say, "green", "gray")]
+    calls = []
+
+    def breaking(hidden):
+        # One row of the two, from its second token on.
+        calls.append(hidden)
+        logits = head(hidden)
+        logits[-1, 0] += broken if len(calls) > 1 else 0.0
+        return logits
+
+    judge.generator.decoder.lm_head = breaking
+    found = judge.compare(asked)
+    assert [getattr(one, "reason", None) for one in found] == [None, "not_finite"]
