@@ -58,6 +58,6 @@ def own_accuracy(model: RewardModel, role: CriticRole, pairs: Sequence[Preferenc
 def _rewards(model: RewardModel, groups: Sequence[ResponseGroup]) -> list[float] | None:
     """Return the rewards of all responses; None where a critique became too long, which must not end a run."""
     try:
-        return [reward for own in model.score_groups(groups) for reward in own]
+        return [reward for own in model.score_groups(groups, has_critiques=True) for reward in own]
     except RowError:
         return None
