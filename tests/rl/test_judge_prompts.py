@@ -58,6 +58,13 @@ def test_each_pair_is_asked_about_once_or_in_both_orders(write_pairs):
     assert held_out.has_images
 
 
+def test_pairs_of_one_id_are_not_all_shown_in_one_order(write_pairs):
+    found = load_judge_prompts(PairRecipe(pairs=[write_pairs([pair(0, chosen=f"good {n}") for n in range(40)])]), 64)
+    answers = [found.read(row)["answer"] for row in found.rows]
+    assert 10 < Counter(answers)["1"] < 30
+    assert answers[0] == ("1" if is_chosen_first("p0") else "2")
+
+
 def test_swapped_images_change_what_is_shown_and_not_what_is_right(write_pairs):
     shown = []
     for image in ("a.png", "b.png"):

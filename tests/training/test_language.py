@@ -208,3 +208,8 @@ def test_a_pair_without_what_is_learned_is_no_example(pairs):
         with pytest.raises(RowError) as error:
             objective.compare(bare)
         assert error.value.reason == reason
+
+
+def test_thoughts_need_a_prompt_with_room_for_them():
+    with pytest.raises(ValueError, match="no place for thoughts"):
+        LongCot(prompt="digit")

@@ -1,7 +1,8 @@
 """Preference pairs as what a judge is asked in reinforcement learning: a question, its images, the right verdict."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import datasets
@@ -70,13 +71,16 @@ class JudgePrompts(NamedTuple):
         return map(self.find, self.rows)
 
 
-def is_chosen_first(name: str) -> bool:
+def is_chosen_first(name: str, before: int = 0) -> bool:
     """Return whether the chosen response is shown first in the order that the id decides: as if drawn, always the same.
 
     Args:
         name: id of the pair.
+        before: how many pairs in front of it have the same id; of a set whose ids are all alike, one order for all would
+            let the place tell the verdict.
     """
-    return hashlib.sha256(name.encode()).digest()[0] % 2 == 0
+    drawn = f"{name} {before}" if before else name
+    return hashlib.sha256(drawn.encode("utf-8", "surrogatepass")).digest()[0] % 2 == 0
 
 
 def load_judge_prompts(recipe: PairRecipe, max_tokens: int, paths: list[str] | None = None) -> JudgePrompts:
@@ -100,12 +104,21 @@ def load_judge_prompts(recipe: PairRecipe, max_tokens: int, paths: list[str] | N
         )
     has_both = paths is not None or recipe.order == "both"
     # Ids alone: a row would bring its images.
-    names = zip(loaded.pairs.stored.select_columns("id")["id"], loaded.pairs.rows, strict=True)
+    ids = zip(loaded.pairs.stored.select_columns("id")["id"], loaded.pairs.rows, strict=True)
+    names = [name or str(row) for name, row in ids]
     orders = [
         {"pair": place, "is_chosen_first": first}
-        for place, (name, row) in enumerate(names)
-        for first in ((True, False) if has_both else (is_chosen_first(name or str(row)),))
+        for place, (name, before) in enumerate(zip(names, _counts_before(names), strict=True))
+        for first in ((True, False) if has_both else (is_chosen_first(name, before),))
     ]
     shown = have_images(loaded.pairs.stored)
     prompt = make_prompt(recipe.prompt, max_tokens)
     return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, loaded.pairs, prompt, shown)
+
+
+def _counts_before(names: Sequence[str]) -> Iterator[int]:
+    """Yield for each name how often it stands before."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        yield seen[name]
+        seen[name] += 1

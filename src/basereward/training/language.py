@@ -189,7 +189,14 @@ class LongCot(JudgeObjective):
     kind: Literal["longcot"] = "longcot"
     """Which objective this is."""
     prompt: str = "think"
-    """How it is asked and answers: a name in ``data.judging.formats``, kept in the checkpoint."""
+    """How it is asked and answers: a name in ``data.judging.formats``, kept in the checkpoint; not digit."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_room_for_thoughts(cls, name: str) -> str:
+        if name == "digit":
+            raise ValueError("the prompt digit has no place for thoughts; give think, or objective grm")
+        return name
 
 
 def _tree(name: str, examples: list[JudgeExample]) -> ResponseGroup:
