@@ -147,6 +147,7 @@ def test_what_decides_a_score_is_in_its_identity(critic, folder, tmp_path):
     assert known["critic"] != identity["critic"]
     assert {key: value for key, value in known.items() if key != "critic"} == critic._scorer.about.identity
     assert opened.about.sees_images
+    assert opened.about.writes
 
 
 def test_options_that_make_no_sense_are_refused(critic, vl_backbone, tmp_path):

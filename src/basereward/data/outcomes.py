@@ -85,9 +85,11 @@ class About:
         identity: everything that decides what it says, weights first; None if it does not tell. Scores of equal
             identities may stand for each other.
         data_record: what its model was trained on, if that is known.
+        writes: whether the scores of a scorer hold texts, such as critiques.
     """
 
     name: str
     sees_images: bool
     identity: Mapping[str, JsonValue] | None = None
     data_record: DataRecord | None = None
+    writes: bool = False

@@ -34,8 +34,8 @@ class Written(NamedTuple):
     """The tokens of an answer, without the one that ended it.
 
     ``watched`` are log probabilities (nats) of the watched tokens at every place, that of the end included, as the
-    model gives them, whatever the temperature. Of an answer that is not finite some logits were NaN or infinite, so that
-    its tokens mean nothing.
+    model gives them, whatever the temperature. Of an answer that is not finite some logits were NaN or infinite, so
+    that its tokens mean nothing.
     """
 
     ids: list[int]

@@ -76,8 +76,8 @@ def is_chosen_first(name: str, before: int = 0) -> bool:
 
     Args:
         name: id of the pair.
-        before: how many pairs in front of it have the same id; of a set whose ids are all alike, one order for all would
-            let the place tell the verdict.
+        before: how many pairs in front of it have the same id; with one order for all of a set whose ids are alike, the
+            place would tell the verdict.
     """
     drawn = f"{name} {before}" if before else name
     return hashlib.sha256(drawn.encode("utf-8", "surrogatepass")).digest()[0] % 2 == 0

@@ -25,8 +25,8 @@ class ThoughtVerdict(NamedTuple):
 def split_answer(text: str) -> ThoughtVerdict | None:
     """Return thought and verdict of ``<think>...</think><answer>...</answer>``; None for any other form.
 
-    Every tag stands there exactly once, and nothing but white space is in front of the first, between thought and answer,
-    or behind the last.
+    Every tag stands there exactly once, and nothing but white space is in front of the first, between thought and
+    answer, or behind the last.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None or any(text.count(tag) != 1 for tag in _TAGS):

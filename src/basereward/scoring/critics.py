@@ -44,8 +44,8 @@ class CriticScorer:
 
     Prompt and images are computed once for the critiques of all responses, and once more for their rewards. A critique
     that reached the limit of tokens is scored as it stands, and counted under ``cut_off_critiques``, one without words
-    under ``empty_critiques``; ``spread`` is the standard deviation over several critiques. ``Score.text`` holds all critiques. A score does not depend on the other
-    responses of its group, nor on what else is scored.
+    under ``empty_critiques``; ``spread`` is the standard deviation over several critiques. ``Score.text`` holds all
+    critiques. A score does not depend on the other responses of its group, nor on what else is scored.
 
     Args:
         scorer: the critic with its reward head.
@@ -86,7 +86,7 @@ class CriticScorer:
         Raises:
             ScoringError: a file of the model has changed since it was loaded.
         """
-        about, drawn = self._scorer.about, self.sampling
+        about, drawn = replace(self._scorer.about, writes=True), self.sampling
         if about.identity is None:
             return about
         asked: dict[str, JsonValue] = {

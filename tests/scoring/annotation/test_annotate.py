@@ -277,9 +277,10 @@ def test_work_of_which_failures_alone_are_left_comes_to_its_end(chat_server, tmp
     source, out = write_pairs(tmp_path / "pairs.jsonl", 8), tmp_path / "out"
     judge = open_judge(f"judge:{server.url}#m", "think", options=JudgeOptions(concurrency=1))
     judge._has_answered = True
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr("basereward.scoring.annotation.run._write", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
-        annotate(judge, THOUGHTS, source, out)
+    with monkeypatch.context() as patch:
+        patch.setattr("basereward.scoring.annotation.run.publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            annotate(judge, THOUGHTS, source, out)
     manifest = annotate(open_judge(f"judge:{server.url}#m", "think"), THOUGHTS, source, out)
     assert (manifest.rows, manifest.judges[0].failed) == (3, 10)
 

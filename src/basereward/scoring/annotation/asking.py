@@ -122,9 +122,7 @@ def _numbers(rows: Sequence[int]) -> Iterator[int]:
     return (OF_A_PAIR * row + place for row in rows for place in range(OF_A_PAIR))
 
 
-def _questions(
-    task: AnnotationTask, pairs: PairDataset, missing: Sequence[int]
-) -> Iterator[tuple[int, JudgeQuestion]]:
+def _questions(task: AnnotationTask, pairs: PairDataset, missing: Sequence[int]) -> Iterator[tuple[int, JudgeQuestion]]:
     """Yield questions with their numbers, both of a pair side by side; a pair is read when its turn comes."""
     places = {row: place for place, row in enumerate(pairs.rows)}
     of_row: Callable[[int], int] = lambda number: number // OF_A_PAIR  # noqa: E731

@@ -1,8 +1,9 @@
 """Distillation: what a judge says of a pair in both orders becomes its preference, and how sure it is a weight.
 
 With q, the mean over both orders of the judge's probability that one response is better (1, 1/2 or 0 where it names one
-or calls a tie, and 1/2 for what of its probability names neither), the response with q > 1/2 is chosen and the pair weighs 2 q - 1: 1 where both orders agree for certain,
-less where they do not. A pair with q = 1/2 is dropped. The label of the pair plays no part in it.
+or calls a tie, and 1/2 for what of its probability names neither), the response with q > 1/2 is chosen and the pair
+weighs 2 q - 1: 1 where both orders agree for certain, less where they do not. A pair with q = 1/2 is dropped. The label
+of the pair plays no part in it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -30,9 +30,7 @@ class Answered(NamedTuple):
 class AnsweringJudge(Protocol):
     """A judge that gives each answer when it has it."""
 
-    def answers(
-        self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False
-    ) -> Iterator[Answered]:
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False) -> Iterator[Answered]:
         """Yield the answers in the order in which they come; questions are taken as they can be asked.
 
         Args:

@@ -78,9 +78,7 @@ class EndpointJudge:
         judged = {own.number: own.judged for own in self.answers(enumerate(questions))}
         return [judged[place] for place in range(len(questions))]
 
-    def answers(
-        self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False
-    ) -> Iterator[Answered]:
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False) -> Iterator[Answered]:
         """Yield the answers in the order in which they come, with the tokens that the server counted.
 
         Args:
