@@ -178,6 +178,28 @@ def test_tokens_and_cost_are_counted_and_who_told_none(chat_server, tmp_path):
     assert (again.judges[0].cost, again.model_copy(update={"name": "out"}).sha256) == (None, manifest.sha256)
 
 
+def test_tokens_of_questions_that_were_asked_in_vain_are_paid_for_too(chat_server, tmp_path, monkeypatch):
+    asked = Counter()
+
+    def answer(request):
+        asked[request.text] += 1
+        # Each question gets its answer from the second call on.
+        said = completion(
+            think_right(request.text) if asked[request.text] > 1 or number_of(request.text) else "", (7, 3)
+        )
+        return said if said[1]["choices"][0]["message"]["content"] else (200, {**said[1], "choices": []}, {})
+
+    server = serve(chat_server, answer)
+    source, out = write_pairs(tmp_path / "pairs.jsonl", 2), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("basereward.scoring.annotation.run.publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            annotate(open_judge(f"judge:{server.url}#m", "think"), THOUGHTS, source, out)
+    manifest = annotate(open_judge(f"judge:{server.url}#m", "think"), THOUGHTS, source, out)
+    assert (manifest.rows, sum(asked.values())) == (2, 6)
+    assert (manifest.judges[0].prompt_tokens, manifest.judges[0].completion_tokens) == (6 * 7, 6 * 3)
+
+
 class Stopping:
     """A judge that stops for good after some questions, and tells what it was asked."""
 

@@ -85,8 +85,8 @@ def test_progress_counts_questions_and_failures_with_them(judge, mixed, say):
 def test_options_of_servers_are_refused(vl_backbone):
     with pytest.raises(ScoringError, match=r"timeout is of servers.*batch_tokens"):
         open_judge(f"judge:{vl_backbone}", options=JudgeOptions(timeout=1.0))
-    with pytest.raises(ScoringError, match=r"samples is of models in this process"):
-        open_judge("judge:http://127.0.0.1:9/v1#m", options=JudgeOptions(samples=3))
+    with pytest.raises(ScoringError, match=r"batch_tokens is of models in this process"):
+        open_judge("judge:http://127.0.0.1:9/v1#m", options=JudgeOptions(batch_tokens=3))
     for wrong in (JudgeOptions(samples=2), JudgeOptions(seed=None)):
         with pytest.raises(ScoringError, match=r"greedy|numbers"):
             open_judge(f"judge:{vl_backbone}", options=wrong)

@@ -15,7 +15,7 @@ from basereward.data.work import Work
 from basereward.errors import WorkError
 from basereward.scoring.annotation.task import AnnotationTask
 from basereward.scoring.interface import Judge
-from basereward.scoring.judges.answers import Answered, answers_of
+from basereward.scoring.judges.answers import Answered, Usage, answers_of
 
 # Questions on one pair, numbered side by side.
 OF_A_PAIR = 2
@@ -49,12 +49,13 @@ def ask_missing(judge: Judge, task: AnnotationTask, pairs: PairDataset, work: Wo
     records = work.records(key=_KEY, is_done=lambda record: "reason" not in record["judged"])
     # Listed first: a failure that is added behind the one being asked about would be asked about twice.
     missing = [number for number in _numbers(pairs.rows) if number not in records]
+    spent = _spent(work)
     total = OF_A_PAIR * len(pairs)
     done = total - len(missing)
     on_progress(done, total)
     questions = _questions(task, pairs, missing)
     for number, own in enumerate(answers_of(judge, questions, has_answered=len(records) > 0), 1):
-        records.add([_dump(own)])
+        records.add([_dump(_with_spent(own, spent.get(own.number)))])
         on_progress(done + number, total)
 
 
@@ -129,6 +130,20 @@ def _questions(task: AnnotationTask, pairs: PairDataset, missing: Sequence[int])
     for row, numbers in groupby(missing, of_row):
         asked = task.questions(pairs[places[row]])
         yield from ((number, asked[number % OF_A_PAIR]) for number in numbers)
+
+
+def _spent(work: Work) -> dict[int, Usage]:
+    """Return the tokens of questions that an earlier call asked in vain; they cost as much as those of answers."""
+    failed = (own for own in work.records(key=_KEY) if "reason" in own["judged"] and own["usage"])
+    return {own[_KEY]: Usage(*own["usage"]) for own in failed}
+
+
+def _with_spent(own: Answered, spent: Usage | None) -> Answered:
+    """Return an answer with what its question took before; a verdict whose own tokens nobody told stays without."""
+    if spent is None or (own.usage is None and not isinstance(own.judged, Failure)):
+        return own
+    prompt, completion = own.usage or (0, 0)
+    return own._replace(usage=Usage(prompt + spent.prompt_tokens, completion + spent.completion_tokens))
 
 
 def _dump(own: Answered) -> dict[str, Any]:
