@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from basereward.data.record import DataRecord, continued_record, read_record, re
 from basereward.encoding.template import Template
 from basereward.models.facts import JUDGE_SECTION, JudgeFacts, JudgeRole
 from basereward.models.hub import CONFIG, open_folder
+from basereward.models.inputs import load_template
 from basereward.rl.held_out import Answer
 from basereward.rl.judge_function import JudgeReward
 from basereward.rl.judge_held_out import answer_pairs, summarize_verdicts
@@ -47,13 +49,13 @@ class JudgeTask:
 
     def load(self) -> JudgePrompts:
         """Return the questions about the pairs of training."""
-        self._asked = load_judge_prompts(self.recipe.data, self._max_tokens)
+        self._asked = load_judge_prompts(self.recipe.data, self._max_tokens, template=self._template)
         return self._asked
 
     def load_held_out(self) -> JudgePrompts | None:
         """Return the questions about the held-out pairs, in both orders."""
         held_out = self.recipe.data.held_out
-        return load_judge_prompts(self.recipe.data, self._max_tokens, held_out) if held_out else None
+        return load_judge_prompts(self.recipe.data, self._max_tokens, held_out, self._template) if held_out else None
 
     def answer(self, policy: str, held_out: JudgePrompts, on_progress: Progress) -> list[Answer]:
         """Return greedy answers."""
@@ -86,6 +88,10 @@ class JudgeTask:
         before = read_record(start.path)
         is_trained = before is not None or JUDGE_SECTION in start.content
         return continued_record(self.recipe.policy.model, before, record) if is_trained else record
+
+    @cached_property
+    def _template(self) -> Template:
+        return load_template(self.recipe.policy.model, image_limits(self.recipe))
 
     @property
     def _max_tokens(self) -> int:
