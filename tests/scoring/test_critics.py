@@ -150,9 +150,14 @@ def test_what_decides_a_score_is_in_its_identity(critic, folder, tmp_path):
     assert opened.about.writes
 
 
-def test_options_that_make_no_sense_are_refused(critic, vl_backbone, tmp_path):
+def test_options_that_make_no_sense_are_refused(critic, vl_backbone, tmp_path, monkeypatch):
     with pytest.raises(ScoringError, match="greedy"):
         CriticScorer(critic._scorer, CriticOptions(critiques=2, temperature=0))
+    role = critic._scorer.model.role
+    monkeypatch.setattr(critic._scorer.model, "role", role.model_copy(update={"words": "0" * 64}))
+    with pytest.raises(ScoringError, match="other words under the request 'short'"):
+        CriticScorer(critic._scorer)
+    assert CriticScorer(critic._scorer, CriticOptions(request="short")).request.name == "short"
     naive = save_reward_model(new_reward_model(vl_backbone), tmp_path / "naive")
     file = tmp_path / "naive.yaml"
     file.write_text(f"model: {naive}\ndevice: cpu\ncritic: {{critiques: 2}}\n")

@@ -70,8 +70,8 @@ def new_parts(
     writer = load_writer(folder, dtype) if role else WritingBackbone(load_backbone(folder, dtype), None, None)
     width = writer.backbone.config.get_text_config().hidden_size
     new_head = None if isinstance(role, JudgeRole) else RewardHead(width, **(head or HeadSettings()).model_dump())
-    # A judge that is trained on has been trained on something before.
-    record = read_record(folder.path) if role else None
+    # A judge that is trained on, or that becomes a reward model, has been trained on something before.
+    record = read_record(folder.path)
     inputs = _template(folder, template)
     generation = _ending(writer.generation, inputs)
     return Parts(writer.backbone, new_head, inputs, record, None, writer.lm_head, generation, role)

@@ -9,7 +9,7 @@ from typing import Any
 from basereward import __version__
 from basereward.curation.seen import pack, pair_fingerprints
 from basereward.data.io import read_json, write_json
-from basereward.data.judging.prompts import make_prompt
+from basereward.data.judging.prompts import JudgePrompt, make_prompt
 from basereward.data.progress import Progress
 from basereward.data.record import DataRecord, continued_record, read_record, record_data, write_record
 from basereward.encoding.template import Template
@@ -44,8 +44,7 @@ class JudgeTask:
         settings: dict[str, Any] = self.recipe.model_dump(mode="json")
         del settings["data"]["pairs"], settings["policy"]["model"], settings["reward"]["reader"]
         # The name of a prompt says nothing of its words.
-        prompt = make_prompt(self.recipe.data.prompt, self._max_tokens)
-        return {**settings, "prompt": prompt.identity}
+        return {**settings, "prompt": self._prompt.identity}
 
     def load(self) -> JudgePrompts:
         """Return the questions about the pairs of training."""
@@ -69,7 +68,7 @@ class JudgeTask:
         """Say how the judge is asked, so that ``judge:FOLDER`` asks it as in training, and what it was trained on."""
         record = self._record()
         facts = JudgeFacts(
-            role=JudgeRole(prompt=self.recipe.data.prompt, max_tokens=self._max_tokens),
+            role=JudgeRole(prompt=self.recipe.data.prompt, max_tokens=self._max_tokens, words=self._prompt.sha256),
             inputs=template.facts,
             max_length=template.max_length,
             image_backend=template.vision.backend if template.vision else None,
@@ -92,6 +91,10 @@ class JudgeTask:
     @cached_property
     def _template(self) -> Template:
         return load_template(self.recipe.policy.model, image_limits(self.recipe))
+
+    @property
+    def _prompt(self) -> JudgePrompt:
+        return make_prompt(self.recipe.data.prompt, self._max_tokens)
 
     @property
     def _max_tokens(self) -> int:

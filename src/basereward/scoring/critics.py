@@ -1,6 +1,5 @@
 """A critic as a scorer: it writes critiques of all responses, then its reward head reads each response with its own."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -52,7 +51,8 @@ class CriticScorer:
         options: how it writes; one greedy critique by default.
 
     Raises:
-        ScoringError: the model has no vocabulary head or says not how it is asked, or several greedy critiques.
+        ScoringError: the model has no vocabulary head or says not how it is asked, its request has other words than in
+            its training, or several greedy critiques.
         UnknownNameError: no such request.
 
     Source: paper section 3.1; MM-RLHF, section 4.
@@ -63,6 +63,7 @@ class CriticScorer:
         if model.lm_head is None or not isinstance(model.role, CriticRole):
             raise ScoringError(f"{scorer.name} is no critic: it has no vocabulary head, or no request to ask it with.")
         self._scorer = scorer
+        _check_words(scorer.name, model.role, chosen)
         self.request = REQUESTS.get(chosen.request or model.role.request)
         self.sampling = _sampling(chosen)
         self.generator = TreeGenerator(
@@ -91,7 +92,7 @@ class CriticScorer:
             return about
         asked: dict[str, JsonValue] = {
             "request": self.request.name,
-            "request_sha256": hashlib.sha256(self.request.text.encode()).hexdigest(),
+            "request_sha256": self.request.sha256,
             "max_tokens": self.generator.max_tokens,
             "critiques": drawn.samples,
             "temperature": drawn.temperature,
@@ -161,6 +162,15 @@ def mean_score(scores: Sequence[Scored], critiques: Sequence[Generated]) -> Scor
     if removed := fmean((score.parts or {}).get(REMOVED, 0.0) for score in known):
         parts[REMOVED] = removed
     return finite(Score(fmean(values), SEPARATOR.join(one.text for one in critiques), parts))
+
+
+def _check_words(name: str, role: CriticRole, options: CriticOptions) -> None:
+    words = REQUESTS.get(role.request).sha256
+    if options.request is None and role.words not in (None, words):
+        raise ScoringError(
+            f"{name} was trained with other words under the request {role.request!r} than this version has. Score it "
+            f"with the version that trained it, or say critic: {{request: {role.request}}} in a YAML file."
+        )
 
 
 def _sampling(options: CriticOptions) -> Sampling:

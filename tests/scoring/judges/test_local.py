@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from basereward.data.judging.formats import FORMATS
-from basereward.data.judging.prompts import JudgePrompt
+from basereward.data.judging.prompts import JudgePrompt, make_prompt
 from basereward.data.outcomes import JudgeQuestion
 from basereward.data.schema import Message, Part, Video
 from basereward.errors import CheckpointError, MissingFileError, ScoringError
@@ -157,6 +157,18 @@ def test_a_spec_opens_a_folder_and_refuses_what_cannot_generate(vl_backbone, tmp
         open_judge(f"judge:{rewarding}")
     with pytest.raises(MissingFileError):
         open_judge("judge:nowhere")
+
+
+def test_a_trained_judge_is_not_asked_in_other_words_unawares(vl_backbone, tmp_path):
+    folders = []
+    for place, words in enumerate((make_prompt("digit").sha256, "0" * 64, None)):
+        role = JudgeRole(prompt="digit", max_tokens=3, words=words)
+        folders.append(save_reward_model(new_reward_model(vl_backbone, role=role), tmp_path / str(place)))
+    same, changed, untold = (f"judge:{folder}" for folder in folders)
+    for spec, name in ((same, None), (untold, None), (changed, "digit"), (changed, "verdict_line")):
+        assert open_judge(spec, name, device="cpu").prompt.format.name == (name or "digit")
+    with pytest.raises(ScoringError, match="other words under the prompt 'digit'"):
+        open_judge(changed, device="cpu")
 
 
 @pytest.mark.parametrize("role", [CriticRole(request="short", max_tokens=4), JudgeRole(prompt="digit", max_tokens=4)])
