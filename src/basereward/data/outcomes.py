@@ -87,6 +87,7 @@ class About:
         data_record: what its model was trained on, if that is known.
         compares: whether a score depends on the other responses of its group, copies included; then it stands for no
             other group's.
+        writes: whether the scores of a scorer hold texts, such as critiques.
     """
 
     name: str
@@ -94,3 +95,4 @@ class About:
     identity: Mapping[str, JsonValue] | None = None
     data_record: DataRecord | None = None
     compares: bool = False
+    writes: bool = False

@@ -34,7 +34,7 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
             dtype of the model as it loads it.
 
     Raises:
-        CheckpointError: no reward model, a head that is not one linear layer without bias, or adapters.
+        CheckpointError: no reward model, a critic, a head that is not one linear layer without bias, or adapters.
         DataError: ``out`` holds something else.
         WorkError: another process writes ``out``.
     """
@@ -44,6 +44,11 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
     if not has_head(folder):
         raise CheckpointError(f"{place} has no reward head; there is nothing to export.")
     model = RewardModel.from_parts(stored_parts(folder, dtype))
+    if model.role is not None:
+        raise CheckpointError(
+            f"{place} is a critic, whose reward stands behind a critique that it writes; a classifier writes none. "
+            "Serve it with basereward serve."
+        )
     head = _linear_head(model)
     target = Path(out)
     check_free(target)

@@ -1,5 +1,6 @@
 """How a critic is asked for its critique of one response: a turn of the user behind that response."""
 
+import hashlib
 from typing import NamedTuple
 
 from basereward.data.schema import Messages, Response, ResponseGroup, messages_from_text
@@ -14,6 +15,11 @@ class CritiqueRequest(NamedTuple):
 
     name: str
     text: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 REQUESTS: Registry[CritiqueRequest] = Registry(

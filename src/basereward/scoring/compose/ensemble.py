@@ -12,6 +12,7 @@ from basereward.scoring.compose.rules import lower_bound, middle, vote_shares, w
 from basereward.scoring.compose.specs import EnsembleOptions, EnsembleSpec
 from basereward.scoring.compose.weights import member_weights
 from basereward.scoring.interface import finite
+from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.model_spec import OpenSpec
 from basereward.scoring.tournament import ALONE
 
@@ -24,7 +25,8 @@ class Ensemble:
     """Scores with several members: ``r = rule(r_1, .., r_K)``.
 
     A member that fails on a response fails it; one that a group does not concern is left out, and the weights of the
-    others count. ``Score.parts`` holds the reward of each member by name, and their spread.
+    others count. ``Score.parts`` holds the reward of each member by name, and their spread; ``Score.text`` what they
+    wrote.
 
     Args:
         members: the members.
@@ -47,7 +49,8 @@ class Ensemble:
         """The members, the rule and the weights."""
         members = self.members
         compares = members.compares or self.options.rule == "vote"
-        return About(self.name, members.sees_images, self._identity(), members.data_record(), compares)
+        record = members.data_record()
+        return About(self.name, members.sees_images, self._identity(), record, compares, members.writes)
 
     def _identity(self) -> dict[str, JsonValue] | None:
         members = self.members.identities()
@@ -83,7 +86,7 @@ class Ensemble:
         for number, place in enumerate(usable):
             own = [of_member[number] for of_member in rewards]
             parts = {**dict(zip(scores, own, strict=True)), SPREAD: weighted_spread(own, weights)}
-            combined[place] = finite(Score(values[number], parts=parts))
+            combined[place] = finite(Score(values[number], _texts(scores, place), parts))
         return [failed[place] or combined[place] for place in places]
 
     def _values(self, rewards: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
@@ -109,6 +112,12 @@ def open_ensemble(spec: EnsembleSpec, open_spec: OpenSpec) -> Ensemble:
     """
     members = Members(spec.members, open_spec, spec.ensemble.memory_gib)
     return Ensemble(members, spec.ensemble, spec.label)
+
+
+def _texts(scores: dict[str, list[Scored]], place: int) -> str | None:
+    """Return what members wrote of a response, each behind its name; None if nobody did."""
+    written = {label: getattr(own[place], "text", None) for label, own in scores.items()}
+    return SEPARATOR.join(f"{label}: {text}" for label, text in written.items() if text is not None) or None
 
 
 def _failure(scores: dict[str, list[Scored]], place: int) -> Failure | None:

@@ -110,6 +110,11 @@ class Members:
         """Whether a score of any of them depends on the other responses of its group."""
         return any(member.about.compares for member in self.all)
 
+    @property
+    def writes(self) -> bool:
+        """Whether any of them writes texts, such as critiques."""
+        return any(member.about.writes for member in self.all)
+
     def identities(self) -> dict[str, JsonValue] | None:
         """Return what decides the scores of the members, by name; None if one does not tell."""
         known = {member.label: (member.spec.only, member.about.identity) for member in self.all}
