@@ -21,6 +21,7 @@ CARD = {
     "identity": {"weights": "w"},
     "data_record": {"fingerprint": "d", "inputs": [], "contamination": None},
     "compares": False,
+    "writes": False,
 }
 ANSWER = {"fingerprint": "f", "rewards": [[1.5, -0.5]], "errors": [], "details": None}
 
