@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from basereward.data.judging.critiques import REQUESTS, ask_for_critiques, with_critiques
-from basereward.data.outcomes import About, Failure, Score, Scored
+from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.encoding.openings import Openings
 from basereward.encoding.template import Template
@@ -25,7 +25,7 @@ from basereward.scoring.model_spec import CriticOptions
 from basereward.scoring.openings import open_each
 
 # Parts of a score: the standard deviation over critiques, and how many of these reached the limit of tokens.
-SPREAD, CUT_OFF = "spread", "cut_off_critiques"
+CUT_OFF = "cut_off_critiques"
 # Batches' worth of encoded groups, pixels included, that are held in memory to fill batches from.
 BATCHES_AT_ONCE = 8
 
