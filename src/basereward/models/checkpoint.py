@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from basereward import __version__
-from basereward.data.record import write_record
+from basereward.data.record import DataRecord, write_record
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models import adapter_files
@@ -202,12 +202,16 @@ def reward_facts(model: RewardModel) -> RewardFacts:
 
 
 def _trained_facts(model: RewardModel) -> dict[str, Any]:
-    template = model.template
+    return trained_facts(model.template, model.data_record)
+
+
+def trained_facts(template: Template, record: DataRecord | None) -> dict[str, Any]:
+    """Return what the section of any trained model says of its inputs and its data."""
     return {
         "inputs": template.facts,
         "max_length": template.max_length,
         "image_backend": template.vision.backend if template.vision else None,
         "pixels": template.vision.pixels if template.vision else None,
-        "data_hash": model.data_record.fingerprint if model.data_record else None,
+        "data_hash": record.fingerprint if record else None,
         "basereward_version": __version__,
     }

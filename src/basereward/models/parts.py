@@ -93,7 +93,7 @@ def stored_parts(
         CheckpointError: backbone weights or the head are missing.
     """
     folder = open_folder(place)
-    stored = _read_head(folder)
+    stored = read_head(folder)
     facts = read_facts(folder)
     role = facts.critic if facts else None
     writer = load_writer(folder, dtype) if role else None
@@ -135,7 +135,12 @@ def _template(folder: ModelFolder, template: TemplateSettings | Template | None)
     return template if isinstance(template, Template) else load_template(folder, template)
 
 
-def _read_head(folder: ModelFolder) -> StoredHead:
+def read_head(folder: ModelFolder) -> StoredHead:
+    """Return the reward head of a folder, ours or that of another library.
+
+    Raises:
+        CheckpointError: it has none.
+    """
     facts = read_facts(folder)
     own = read_tensors(folder.path, HEAD_PREFIX)
     if facts and own:
