@@ -28,8 +28,8 @@ class TensorFacts(NamedTuple):
     dtype: torch.dtype
 
     @property
-    def count(self) -> int:
-        """Its numbers."""
+    def numbers(self) -> int:
+        """How many numbers it holds."""
         return prod(self.shape)
 
 
@@ -103,4 +103,4 @@ def _shards(written: Mapping[str, TensorFacts], limit: int) -> Iterator[Sequence
 
 
 def _bytes(facts: TensorFacts) -> int:
-    return facts.count * facts.dtype.itemsize
+    return facts.numbers * facts.dtype.itemsize
