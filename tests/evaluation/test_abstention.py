@@ -33,7 +33,7 @@ def test_the_curve_has_its_closed_form():
     assert [point.accuracy.n for point in found.points] == list(range(10, 0, -1))
     assert all(point.accuracy.low < 1 for point in found.points)
     assert found.area == pytest.approx((1 / 9 + 2 / 10) / 10)
-    assert found.best_area == found.area
+    assert found.best_area == found.margin_area == found.area
     assert found.random_area == pytest.approx(0.2)
 
 
@@ -138,6 +138,8 @@ def test_a_scorer_that_knows_its_noise_gains_by_abstaining(make_group, tmp_path)
     assert whole.accuracy.value == result.main.model.metrics["accuracy"].value
     assert half.accuracy.low > whole.accuracy.high
     assert found.best_area < found.area < 0.6 * found.random_area
+    # The larger margins are those of the larger noise.
+    assert found.area < found.margin_area
     run = read_evaluation(tmp_path)
     assert Result.model_validate_json((tmp_path / "result.json").read_text()) == result
     [chapter] = [own for own in chapters(run) if own.title == "Abstention"]

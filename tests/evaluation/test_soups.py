@@ -13,7 +13,7 @@ from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.head import HeadSettings
 from basereward.models.parts import read_tensors
 
-PAIRS = 60
+PAIRS = 24
 
 
 def pair(number):

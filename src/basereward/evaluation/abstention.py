@@ -37,6 +37,8 @@ class Abstention(Section):
     area: float
     """Area under the curve of risk against coverage: the mean over k of the share of wrong rows among the k most
     confident ones. Less is better."""
+    margin_area: float
+    """The area if ``|margin|`` alone were the confidence: what is gained without any spread."""
     random_area: float
     """The area if rows are left out by chance: the share of wrong rows."""
     best_area: float
@@ -44,9 +46,10 @@ class Abstention(Section):
 
 
 class ConfidentRow(NamedTuple):
-    """A row with its confidence, whether it is wrong, and its prompt."""
+    """A row with its confidence, its absolute margin, whether it is wrong, and its prompt."""
 
     confidence: float
+    margin: float
     is_wrong: bool
     item: int
 
@@ -57,7 +60,7 @@ def abstention_curve(records: Sequence[RowRecord]) -> Abstention | None:
     Source: El-Yaniv and Wiener, JMLR 2010; Geifman and El-Yaniv, NeurIPS 2017 (risk and coverage), 2019 (the area).
     """
     rows = [
-        ConfidentRow(confidence, record.outcome != "correct", record.item)
+        ConfidentRow(confidence, abs(record.margin or 0.0), record.outcome != "correct", record.item)
         for record in records
         if (confidence := confidence_of(record)) is not None
     ]
@@ -68,6 +71,7 @@ def abstention_curve(records: Sequence[RowRecord]) -> Abstention | None:
         rows=len(rows),
         points=tuple(_points(rows)),
         area=risk_coverage_area([row.confidence for row in rows], wrong),
+        margin_area=risk_coverage_area([row.margin for row in rows], wrong),
         random_area=sum(wrong) / len(wrong),
         best_area=risk_coverage_area([-float(own) for own in wrong], wrong),
     )

@@ -6,7 +6,7 @@ from basereward.reporting.documents import Chapter
 
 NOTE = (
     "Accuracy when the pairs with the least |margin| / sqrt(spread of correct^2 + spread of rejected^2) are left out. "
-    "The spread is that of the members or heads of the scorer."
+    "The spread is that of the members or heads of the scorer; the grey line is the accuracy of all pairs."
 )
 
 
@@ -31,8 +31,8 @@ def abstention_chapter(found: Abstention) -> Chapter:
         for point in points
     ]
     areas = (
-        f"Area under risk against coverage: {found.area:.4f}; {found.random_area:.4f} if pairs were left out by "
-        f"chance, {found.best_area:.4f} if all wrong ones were left out first."
+        f"Area under risk against coverage: {found.area:.4f}; {found.margin_area:.4f} if pairs were left out by the "
+        f"margin alone, {found.random_area:.4f} by chance, {found.best_area:.4f} if all wrong ones were left out first."
     )
     table = tables.Table(("kept", "accuracy", "95 %", "pairs"), rows)
     return Chapter("Abstention", NOTE, plots.line_panels([panel]).decode(), table, [areas])

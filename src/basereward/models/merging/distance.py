@@ -14,6 +14,9 @@ UNRELATED = math.sqrt(2)
 # two models is not looked for in their weights.
 LIMIT = UNRELATED / 2
 
+# Numbers that are doubles at one time.
+PIECE = 2**22
+
 
 class MergedModule(Section):
     """A module of a merged model: where its weights came from, and how far apart those of the models were."""
@@ -44,13 +47,13 @@ class ModuleSums:
         self._parameters += parameters
         if len(tensors) < 2:
             return
-        first, *others = (tensor.double() for tensor in tensors)
+        first, *others = tensors
         self._apart = self._apart or [0.0] * len(others)
         self._size = self._size or [0.0] * len(others)
-        own = float(first.square().sum())
+        own = square_sum(first)
         for place, other in enumerate(others):
-            self._apart[place] += float((first - other).square().sum())
-            self._size[place] += (own + float(other.square().sum())) / 2
+            self._apart[place] += square_sum(first, other)
+            self._size[place] += (own + square_sum(other)) / 2
 
     def module(self) -> MergedModule:
         """Return the module."""
@@ -71,13 +74,25 @@ class ModuleTable:
         self._modules: dict[str, ModuleSums] = {}
 
     def add(self, tensor_name: str, origin: str, parameters: int, tensors: Sequence[Tensor] = ()) -> None:
-        """Count a tensor in its module; ``tensors`` are what the models have of it, in fp32."""
+        """Count a tensor in its module; ``tensors`` are what the models have of it."""
         name = module_of(tensor_name)
         self._modules.setdefault(name, ModuleSums(name, origin)).add(parameters, tensors)
 
     def modules(self) -> tuple[MergedModule, ...]:
         """Return all modules, in the order of the model."""
         return tuple(self._modules[name].module() for name in sorted(self._modules, key=_natural))
+
+
+def square_sum(tensor: Tensor, other: Tensor | None = None) -> float:
+    """Return the sum of squares of a tensor, or of its difference from another, in double precision.
+
+    Piece by piece: embeddings as doubles would be several times the memory of the rest.
+    """
+    pieces = tensor.flatten().split(PIECE)
+    if other is None:
+        return sum(float(own.double().square().sum()) for own in pieces)
+    others = other.flatten().split(PIECE)
+    return sum(float((own.double() - away.double()).square().sum()) for own, away in zip(pieces, others, strict=True))
 
 
 def module_of(tensor_name: str) -> str:

@@ -75,9 +75,11 @@ def write_average(
                 raise CheckpointError(f"{name} holds {tensors[0].dtype}, which has no average, and differs.")
             table.add(name, "all", tensors[0].numel())
             return tensors[0]
-        wide = [tensor.float() for tensor in tensors]
-        table.add(name, "average", wide[0].numel(), wide)
-        return torch.stack(wide).mean(0) if len(wide) > 1 else wide[0]
+        table.add(name, "average", tensors[0].numel(), tensors)
+        total = tensors[0].float()
+        for other in tensors[1:]:
+            total = total + other
+        return total / len(tensors)
 
     write_weights(folder, weights[0].facts, average, shard_bytes)
     copy_files(members[0].path, folder)
