@@ -115,7 +115,8 @@ def test_saving_again_into_the_same_folder_leaves_nothing_old(vl_model, tmp_path
 
 
 @pytest.mark.parametrize(
-    "settings", [{"layers": 1}, {"layers": 3, "activation": "tanh", "width": 7}, {"layers": 5, "activation": "none"}]
+    "settings",
+    [{"layers": 1}, {"layers": 3, "activation": "tanh", "width": 7}, {"layers": 5, "activation": "none"}, {"heads": 3}],
 )
 def test_every_head_comes_back(settings, text_backbone, text_groups, rewards_of, tmp_path):
     model = new_reward_model(text_backbone, HeadSettings(**settings)).eval()

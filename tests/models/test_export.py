@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from basereward.data.groups import make_group
 from basereward.errors import CheckpointError, DataError, ScoringError
 from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
 from basereward.models.export import export_classifier
@@ -72,6 +73,17 @@ def test_every_weight_goes_over_and_the_classifier_scores_like_the_checkpoint(
         groups = image_groups[:1]
         scores = [[one.value for one in open_scorer(str(place), device="cpu").score(groups)[0]] for place in (own, out)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+def test_several_linear_heads_become_the_one_of_their_mean(tmp_path, text_backbone):
+    own = checkpoint(tmp_path / "own", text_backbone, heads=3)
+    out = export_classifier(own, tmp_path / "classifier")
+    scorers = [open_scorer(str(place), device="cpu") for place in (own, out)]
+    prompt, answer = CONVERSATIONS[1]
+    group = make_group(prompt, [answer, "Blue."])
+    own_scores, exported = ([one.value for one in scorer.score([group])[0]] for scorer in scorers)
+    assert own_scores == pytest.approx(exported, abs=1e-6)
+    assert own_scores[0] != own_scores[1]
 
 
 def test_what_no_classifier_can_say_is_refused_with_the_way_to_go(tmp_path, text_backbone):

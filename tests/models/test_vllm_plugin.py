@@ -15,7 +15,7 @@ import torch
 from basereward.models import head, vllm_plugin
 from basereward.models.facts import RewardFacts
 from basereward.models.families import FAMILIES
-from basereward.models.head import HeadSettings, RewardHead
+from basereward.models.head import HeadSettings, RewardHead, draw_head
 from basereward.models.vllm_plugin import ServedHead, head_settings, register
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_the_class_has_backbone_and_head_and_wants_every_weight(vllm):
 @pytest.mark.parametrize(("layers", "width", "final_bias"), [(1, None, False), (2, None, False), (3, 5, True)])
 def test_the_head_is_that_of_the_library(activation, layers, width, final_bias):
     settings = HeadSettings(layers=layers, activation=activation, width=width, final_bias=final_bias)
-    own = RewardHead(8, **settings.model_dump())
+    own = draw_head(8, settings)
     for parameter in own.parameters():
         torch.nn.init.normal_(parameter)
     # As it is written: what is off is left out.
@@ -158,6 +158,7 @@ def test_activations_are_those_of_the_library():
         ({"reward": {"head": {}, "critic": {"request": "short"}}, "problem_type": "regression"}, "is a critic"),
         ({"reward": {"head": {}}, "problem_type": "single_label_classification"}, "sigmoid"),
         ({"reward": {"head": {}, "pooling": "mean"}, "problem_type": "regression"}, "pooling 'mean'"),
+        ({"reward": {"head": {"heads": 3}}, "problem_type": "regression"}, "3 reward heads"),
     ],
 )
 def test_what_would_give_other_numbers_is_refused(config, words):

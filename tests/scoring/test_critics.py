@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from basereward.data.judging.critiques import REQUESTS, ask_for_critiques, with_critiques
-from basereward.data.outcomes import Failure
+from basereward.data.outcomes import SPREAD, Failure
 from basereward.errors import ScoringError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.facts import CriticRole
 from basereward.models.generation import Generator
-from basereward.scoring.critics import CUT_OFF, EMPTY, SPREAD, CriticScorer
+from basereward.scoring.critics import CUT_OFF, EMPTY, CriticScorer
 from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.model_spec import CriticOptions

@@ -30,13 +30,14 @@ def recipes(make_recipe: Callable[..., Recipe], world: Any) -> dict[str, tuple[R
     def build(model: dict | None = None, optimizer: dict = BINS, run: dict | None = None, **hardware: Any) -> Recipe:
         return make_recipe(
             model=model or {},
-            data={"validation": [str(world.validation)]},
+            data={"validation": [str(world.validation)], "bootstrap": bool(model and "head" in model)},
             optimizer=optimizer,
             hardware=hardware,
             run={"eval_every": 2, **(run or {})},
         )
 
     lora = {"lora": {"rank": 4, "alpha": 8}}
+    heads = {"head": {"heads": 2}}
     return {
         "one": (build(), 1),
         "ddp": (build({"checkpointing": True}), 2),
@@ -44,6 +45,8 @@ def recipes(make_recipe: Callable[..., Recipe], world: Any) -> dict[str, tuple[R
         "hsdp": (build(optimizer=SHORT, sharding="fsdp2", shard_size=1), 2),
         "fsdp2-bf16": (build({"checkpointing": True}, optimizer=SHORT, sharding="fsdp2", precision="bf16"), 2),
         "one-lora": (build(lora, optimizer=SHORT), 1),
+        "one-heads": (build(heads, optimizer=SHORT), 1),
+        "fsdp2-heads": (build(heads, optimizer=SHORT, sharding="fsdp2"), 2),
         "fsdp2-lora": (build(lora, optimizer=SHORT, run={"save_every": 2}, sharding="fsdp2"), 2),
     }
 
@@ -127,6 +130,11 @@ def test_fsdp2_computes_what_one_process_does(runs: Callable, check_as_one: Call
         seen = runs("fsdp2").seen(rank)
         assert seen["dtensors"]
         assert seen["local_share"] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.ranks
+def test_sharded_heads_learn_as_on_one_rank(check_as_one: Callable) -> None:
+    check_as_one("fsdp2-heads", "one-heads", steps=4)
 
 
 @pytest.mark.ranks

@@ -1,14 +1,15 @@
 """Records: what a scorer or a judge said of each row of a benchmark, a line of ``records.jsonl`` each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, computed_field
 
 from basereward.benchmarks.items import BenchmarkItem, ItemRow, Side
 from basereward.benchmarks.judged import JudgedPair, Shown
-from basereward.data.outcomes import Failure, Judged, Scored
+from basereward.data.outcomes import SPREAD, Failure, Judged, Scored
 from basereward.errors import DataError
 
 Outcome = Literal["correct", "wrong", "tie", "failed"]
@@ -43,6 +44,9 @@ class RowRecord:
     """The side that the file shows first, where that matters to judges."""
     judged: tuple[JudgedPair, ...] = ()
     """The answers of a judge; empty for scores."""
+    correct_spread: tuple[float | None, ...] = ()
+    """How far those within the scorer are apart on each correct response, as standard deviation; empty if unknown."""
+    rejected_spread: tuple[float | None, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -52,6 +56,15 @@ class RowRecord:
             return None
         correct, rejected = ([score for score in side if score is not None] for side in (self.correct, self.rejected))
         return min(correct) - max(rejected)
+
+    @property
+    def margin_spread(self) -> float | None:
+        """``sqrt(spread_c^2 + spread_r^2)`` of the two scores whose difference is the margin, None if unknown."""
+        if self.failure is not None or not self.correct_spread or not self.rejected_spread:
+            return None
+        sides = ((self.correct, self.correct_spread, min), (self.rejected, self.rejected_spread, max))
+        decisive = [spreads[scores.index(pick(scores))] for scores, spreads, pick in sides]  # type: ignore[type-var]
+        return None if None in decisive else hypot(*decisive)  # type: ignore[arg-type]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -71,7 +84,8 @@ def reading_order(record: RowRecord) -> tuple[bool, float, int]:
 
 def dump_record(record: RowRecord) -> dict[str, Any]:
     """Return a record as a line of ``records.jsonl`` holds it."""
-    return RECORD.dump_python(record, mode="json", exclude=None if record.judged else {"judged"})
+    unknown = {name for name in ("judged", "correct_spread", "rejected_spread") if not getattr(record, name)}
+    return RECORD.dump_python(record, mode="json", exclude=unknown)
 
 
 def parse_record(line: Mapping[str, Any]) -> RowRecord:
@@ -97,8 +111,20 @@ def score_records(item: BenchmarkItem, number: int, scores: Sequence[Scored]) ->
             tuple(None if isinstance(score, Failure) else score.value for score in side) for side in sides
         )
         reason, message = _explain(failures)
-        records.append(RowRecord(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first))
+        spreads = _spreads(sides)
+        records.append(
+            RowRecord(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, (), *spreads)
+        )
     return records
+
+
+def _spreads(sides: Sequence[Sequence[Scored]]) -> Iterator[tuple[float | None, ...]]:
+    """Yield the spreads of each side's scores; nothing if no score has one."""
+    spreads = [
+        [None if isinstance(score, Failure) else (score.parts or {}).get(SPREAD) for score in side] for side in sides
+    ]
+    if any(spread is not None for side in spreads for spread in side):
+        yield from map(tuple, spreads)
 
 
 def judge_record(row: ItemRow, item: int, answers: Mapping[Shown, tuple[Judged, ...]]) -> RowRecord:

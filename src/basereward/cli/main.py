@@ -20,6 +20,7 @@ from basereward.cli.report import report
 from basereward.cli.rl import rl
 from basereward.cli.score import score
 from basereward.cli.serve import serve
+from basereward.cli.soup import graft, soup
 from basereward.cli.speed import speed
 from basereward.cli.train import train
 from basereward.errors import BaseRewardError
@@ -39,6 +40,8 @@ app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(forecast)
 app.command()(merge)
+app.command()(soup)
+app.command()(graft)
 app.command()(export)
 app.command()(report)
 app.add_typer(data, name="data")

@@ -11,6 +11,8 @@ from basereward.data.schema import Messages, Video
 
 # Rewards are fp32 wherever they come from; differences and squares of such numbers are finite in double precision.
 LARGEST_SCORE = float.fromhex("0x1.fffffep+127")
+# The part of a score that says how far those apart are who gave it: their sample standard deviation.
+SPREAD = "spread"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,31 @@ def continued_record(name: str, before: DataRecord | None, record: DataRecord) -
         before: the record of the other model.
         record: of the new run alone.
     """
-    if before is None:
-        unknown = TrainedOn(name=name, manifest_sha256=None, sources=None)
-        before = DataRecord(fingerprint="", inputs=(unknown,), contamination=None)
+    return _together(before or _unknown(name), record)
+
+
+def united_record(members: Sequence[tuple[str, DataRecord | None]]) -> DataRecord:
+    """Return the record of a model made of the weights of several: what any of them was trained on.
+
+    Args:
+        members: name and record of each, at least one; a name stands for data that nothing is known of.
+    """
+    known: dict[str, DataRecord] = {}
+    for name, record in members:
+        # Members of one run's data have it once.
+        known.setdefault(record.fingerprint if record else f"unknown {name}", record or _unknown(name))
+    first, *others = known.values()
+    for other in others:
+        first = _together(first, other)
+    return first.model_copy(update={"inputs": tuple({repr(one): one for one in first.inputs}.values())})
+
+
+def _unknown(name: str) -> DataRecord:
+    unknown = TrainedOn(name=name, manifest_sha256=None, sources=None)
+    return DataRecord(fingerprint="", inputs=(unknown,), contamination=None)
+
+
+def _together(before: DataRecord, record: DataRecord) -> DataRecord:
     fingerprint = hashlib.sha256(f"{before.fingerprint}-{record.fingerprint}".encode()).hexdigest()[:16]
     summaries = [one.summary for one in (before, record)]
     # Trained on twice, a set counts once.

@@ -11,6 +11,7 @@ from basereward.benchmarks.summary import Summary
 from basereward.configuration import Section
 from basereward.data.overlap import MatchKind
 from basereward.data.reader import Recognised
+from basereward.evaluation.abstention import Abstention
 
 FORMAT: Literal[2] = 2
 RECORDS, ITEMS, RESULT = "records.jsonl", "items.jsonl", "result.json"
@@ -115,6 +116,8 @@ class Result(Section):
     """Of a judge."""
     failures: dict[str, int]
     """Failed rows by reason."""
+    abstention: Abstention | None = None
+    """Accuracy when the least confident rows are left out; of a scorer whose scores have a spread."""
     notes: list[str]
     contamination: TrainingOverlap
     settings: dict[str, Any]

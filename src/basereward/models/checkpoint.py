@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from basereward import __version__
-from basereward.data.record import write_record
+from basereward.data.record import DataRecord, write_record
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models import adapter_files
@@ -26,7 +26,7 @@ from basereward.models.facts import (
     RewardFacts,
     WritingRole,
 )
-from basereward.models.head import Activation, HeadSettings
+from basereward.models.head import HeadSettings
 from basereward.models.hub import CONFIG, ModelFolder, open_folder
 from basereward.models.inputs import TemplateSettings
 from basereward.models.parts import HEAD_PREFIX, new_parts, read_tensors, stored_parts
@@ -43,6 +43,7 @@ def new_reward_model(
     dtype: torch.dtype | None = torch.float32,
     backend: Backend = "auto",
     role: WritingRole | None = None,
+    head_seed: int | None = None,
 ) -> RewardModel:
     """Put a new head on a backbone; of a judge there is none, and the model is a backbone that goes on writing.
 
@@ -51,11 +52,12 @@ def new_reward_model(
         template: a template of this backbone that is loaded already, or what to change in the stored one.
         dtype: of the backbone, None for the stored one; train in fp32, other dtypes are for frozen weights.
         role: of a critic or a judge, how it is asked.
+        head_seed: head k is drawn with ``head_seed + k``; None draws from torch's own generator.
 
     Raises:
         CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
     """
-    return RewardModel.from_parts(new_parts(backbone, head, template, dtype, role), backend)
+    return RewardModel.from_parts(new_parts(backbone, head, template, dtype, role, head_seed), backend)
 
 
 def load_reward_model(
@@ -191,27 +193,25 @@ def _sections(model: RewardModel) -> dict[str, Any]:
 
 def reward_facts(model: RewardModel) -> RewardFacts:
     """Return the ``reward`` section of a checkpoint's configuration."""
-    head = model.head
     return RewardFacts(
         **_trained_facts(model),
-        head=HeadSettings(
-            layers=len(head.layers),
-            activation=cast(Activation, head.activation),
-            width=head.width,
-            final_bias=head.layers[-1].bias is not None,
-        ),
+        head=model.head.settings,
         base_weights=model.base_weights,
         critic=model.role if isinstance(model.role, CriticRole) else None,
     )
 
 
 def _trained_facts(model: RewardModel) -> dict[str, Any]:
-    template = model.template
+    return trained_facts(model.template, model.data_record)
+
+
+def trained_facts(template: Template, record: DataRecord | None) -> dict[str, Any]:
+    """Return what the section of any trained model says of its inputs and its data."""
     return {
         "inputs": template.facts,
         "max_length": template.max_length,
         "image_backend": template.vision.backend if template.vision else None,
         "pixels": template.vision.pixels if template.vision else None,
-        "data_hash": model.data_record.fingerprint if model.data_record else None,
+        "data_hash": record.fingerprint if record else None,
         "basereward_version": __version__,
     }

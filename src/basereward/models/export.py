@@ -17,6 +17,7 @@ from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import is_adapter
 from basereward.models.facts import SECTION
+from basereward.models.head import RewardHead, RewardHeads
 from basereward.models.hub import CONFIG, open_folder
 from basereward.models.parts import has_head, stored_parts
 from basereward.models.reward_model import RewardModel
@@ -68,16 +69,15 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
 
 
 def _linear_head(model: RewardModel) -> Tensor:
-    head = model.head
+    # The mean of linear heads is the linear head of their mean weights.
+    heads = cast(list[RewardHead], list(model.head.heads) if isinstance(model.head, RewardHeads) else [model.head])
     way = "serve the checkpoint itself with basereward's plug-in for vLLM, or with basereward serve (docs/serving.md)"
-    if len(head.layers) > 1:
-        raise CheckpointError(
-            f"The head has {len(head.layers)} layers, a sequence classifier has one linear layer: {way}."
-        )
-    last = cast(nn.Linear, head.layers[0])
-    if last.bias is not None and last.bias.abs().max() > 0:
+    if (layers := model.head.settings.layers) > 1:
+        raise CheckpointError(f"The head has {layers} layers, a sequence classifier has one linear layer: {way}.")
+    last = [cast(nn.Linear, head.layers[0]) for head in heads]
+    if any(layer.bias is not None and layer.bias.abs().max() > 0 for layer in last):
         raise CheckpointError(f"The head has a bias, which transformers' classifiers of this family do not: {way}.")
-    return last.weight.detach()
+    return torch.stack([layer.weight.detach() for layer in last]).mean(0)
 
 
 def _write_config(model: RewardModel, folder: Path) -> None:

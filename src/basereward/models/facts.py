@@ -72,7 +72,9 @@ class RewardFacts(TrainedFacts):
     def to_dict(self) -> dict[str, Any]:
         """Return the section as it is written: what is unset is left out."""
         content = super().to_dict()
-        return {**content, "head": {key: value for key, value in content["head"].items() if value is not False}}
+        # A single head without a bias is what any version reads.
+        shape = {key: value for key, value in content["head"].items() if value is not False}
+        return {**content, "head": {key: value for key, value in shape.items() if (key, value) != ("heads", 1)}}
 
 
 class JudgeFacts(TrainedFacts):

@@ -1,8 +1,8 @@
-"""The reward head: a small MLP on the last hidden state, always computed in fp32."""
+"""The reward head: a small MLP on the last hidden state, or several of them, always computed in fp32."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -36,6 +36,8 @@ class HeadSettings(Section):
     """Size of the inner layers; the backbone's hidden size if not given."""
     final_bias: bool = False
     """A bias in the last layer, as heads of other libraries have; Bradley-Terry does not see it."""
+    heads: int = Field(default=1, ge=1)
+    """Heads of this shape on one backbone; the reward is their mean."""
 
 
 class RewardHead(nn.Module):
@@ -79,6 +81,16 @@ class RewardHead(nn.Module):
         if final_bias:
             nn.init.zeros_(last.bias)
 
+    @property
+    def settings(self) -> HeadSettings:
+        """Its shape."""
+        return HeadSettings(
+            layers=len(self.layers),
+            activation=cast(Activation, self.activation),
+            width=self.width,
+            final_bias=self.layers[-1].bias is not None,
+        )
+
     def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, " response"]:
         """Return one unbounded fp32 reward for every hidden state."""
         with torch.autocast(hidden.device.type, enabled=False):
@@ -95,3 +107,43 @@ class RewardHead(nn.Module):
             return changed if changed.dtype == tensor.dtype else tensor.to(changed.device)
 
         return super()._apply(keep_precision, recurse)
+
+
+class RewardHeads(nn.Module):
+    """Several heads of one shape on the same hidden state: one backbone, an ensemble of rewards.
+
+    Args:
+        heads: at least two, of one shape.
+    """
+
+    def __init__(self, heads: Sequence[RewardHead]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    @property
+    def settings(self) -> HeadSettings:
+        """The shape of each, and how many there are."""
+        first = cast(RewardHead, self.heads[0])
+        return first.settings.model_copy(update={"heads": len(self.heads)})
+
+    def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, "response head"]:
+        """Return the fp32 reward of every head for every hidden state."""
+        return torch.stack([head(hidden) for head in self.heads], dim=-1)
+
+
+def draw_head(hidden_size: int, settings: HeadSettings, seed: int | None = None) -> RewardHead | RewardHeads:
+    """Return new heads.
+
+    Args:
+        hidden_size: size of the backbone's hidden state.
+        settings: their shape and number.
+        seed: head k is drawn with ``seed + k``, whatever was drawn before; None draws from torch's own generator.
+    """
+    shape = settings.model_dump(exclude={"heads"})
+    drawn = []
+    for number in range(settings.heads):
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed + number)
+            drawn.append(RewardHead(hidden_size, **shape))
+    return RewardHeads(drawn) if len(drawn) > 1 else drawn[0]

@@ -14,7 +14,7 @@ from basereward.errors import CheckpointError
 from basereward.models.adapter_files import AdaptedBackbone, is_adapter, load_adapter
 from basereward.models.facts import SECTION, JudgeRole, WritingRole, read_facts
 from basereward.models.foreign import FOREIGN_HEADS, FOREIGN_TWO_LAYERS, find_foreign_head
-from basereward.models.head import HeadSettings, RewardHead
+from basereward.models.head import HeadSettings, RewardHead, RewardHeads, draw_head
 from basereward.models.hub import ModelFolder, WritingBackbone, load_backbone, load_writer, open_folder
 from basereward.models.inputs import TemplateSettings, load_template
 
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     """
 
     backbone: Any
-    head: RewardHead | None
+    head: RewardHead | RewardHeads | None
     template: Template
     data_record: DataRecord | None = None
     base_weights: str | None = None
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
 
 class StoredHead(NamedTuple):
-    """The shape of a head and its fp32 weights, by the names of ``RewardHead``."""
+    """The shape of a head and its fp32 weights, by the names of ``RewardHead`` or ``RewardHeads``."""
 
     settings: HeadSettings
     weights: dict[str, Tensor]
@@ -50,6 +50,7 @@ def new_parts(
     template: TemplateSettings | Template | None = None,
     dtype: torch.dtype | None = torch.float32,
     role: WritingRole | None = None,
+    head_seed: int | None = None,
 ) -> Parts:
     """Load a backbone and draw a new head; a model that writes keeps its vocabulary head, and a judge has no other.
 
@@ -57,6 +58,7 @@ def new_parts(
         template: a template of this backbone that is loaded already, or what to change in the stored one.
         dtype: of the backbone, None for the stored one.
         role: of a model that writes.
+        head_seed: as ``draw_head`` takes it.
 
     Raises:
         CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
@@ -69,7 +71,7 @@ def new_parts(
         )
     writer = load_writer(folder, dtype) if role else WritingBackbone(load_backbone(folder, dtype), None, None)
     width = writer.backbone.config.get_text_config().hidden_size
-    new_head = None if isinstance(role, JudgeRole) else RewardHead(width, **(head or HeadSettings()).model_dump())
+    new_head = None if isinstance(role, JudgeRole) else draw_head(width, head or HeadSettings(), head_seed)
     # A judge that is trained on, or that becomes a reward model, has been trained on something before.
     record = read_record(folder.path)
     inputs = _template(folder, template)
@@ -92,7 +94,7 @@ def stored_parts(
         CheckpointError: backbone weights or the head are missing.
     """
     folder = open_folder(place)
-    stored = _read_head(folder)
+    stored = read_head(folder)
     facts = read_facts(folder)
     role = facts.critic if facts else None
     writer = load_writer(folder, dtype) if role else None
@@ -102,7 +104,7 @@ def stored_parts(
         adapted = load_adapter(folder.path, dtype, facts.base_weights if facts else None)
     else:
         adapted = AdaptedBackbone(load_backbone(folder, dtype))
-    head = RewardHead(adapted.model.config.get_text_config().hidden_size, **stored.settings.model_dump())
+    head = draw_head(adapted.model.config.get_text_config().hidden_size, stored.settings)
     try:
         head.load_state_dict(stored.weights)
     except RuntimeError as error:
@@ -150,7 +152,12 @@ def _template(folder: ModelFolder, template: TemplateSettings | Template | None)
     return template if isinstance(template, Template) else load_template(folder, template)
 
 
-def _read_head(folder: ModelFolder) -> StoredHead:
+def read_head(folder: ModelFolder) -> StoredHead:
+    """Return the reward head of a folder, ours or that of another library.
+
+    Raises:
+        CheckpointError: it has none.
+    """
     facts = read_facts(folder)
     own = read_tensors(folder.path, HEAD_PREFIX)
     if facts and own:

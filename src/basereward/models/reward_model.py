@@ -21,7 +21,7 @@ from basereward.errors import BackendError, ScoringError, TemplateError
 from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, HiddenStates, choose_backend, read_hidden
 from basereward.models.facts import WritingRole
 from basereward.models.families import Family, family_of
-from basereward.models.head import RewardHead
+from basereward.models.head import RewardHead, RewardHeads
 from basereward.models.hub import ModelFolder
 from basereward.models.language import LanguageOutput, read_targets
 from basereward.models.parts import Parts, new_parts, stored_parts
@@ -39,7 +39,7 @@ class RewardModel(nn.Module):
 
     Args:
         backbone: an ``AutoModel`` backbone (hidden states only), possibly wrapped by PEFT.
-        head: the reward head; None for a model that answers with words.
+        head: the reward head, or several whose mean is the reward; None for a model that answers with words.
         template: turns groups into tokens for this backbone; None for a model that only sees tensors.
         backend: ``auto`` computes each prompt once wherever that is exact.
         lm_head: the vocabulary head of a model that writes.
@@ -58,7 +58,7 @@ class RewardModel(nn.Module):
     def __init__(
         self,
         backbone: Any,
-        head: RewardHead | None,
+        head: RewardHead | RewardHeads | None,
         template: Template | None,
         backend: Backend = "auto",
         lm_head: nn.Module | None = None,
@@ -128,6 +128,11 @@ class RewardModel(nn.Module):
         return self._template
 
     @property
+    def heads(self) -> int:
+        """How many reward heads it has, 0 if it answers with words."""
+        return 0 if self.head is None else self.head.settings.heads
+
+    @property
     def is_adapted(self) -> bool:
         """Whether the backbone carries PEFT adapters."""
         return unwrap_peft_model(self.backbone) is not self.backbone
@@ -169,12 +174,19 @@ class RewardModel(nn.Module):
         """Compile the text model with ``torch.compile`` for rows of any lengths; parameter names stay."""
         unwrap_peft_model(self.backbone).get_submodule(self.family.text_module).compile(dynamic=True)
 
-    def forward(self, **batch: Any) -> Float[Tensor, " response"] | LanguageOutput:
-        """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order; with targets more than these."""
+    def forward(self, *, each_head: bool = False, **batch: Any) -> Float[Tensor, " response *head"] | LanguageOutput:
+        """Return the fp32 rewards of all responses of a ``GroupBatch``, in its order; with targets more than these.
+
+        Args:
+            each_head: of a model with several heads the rewards of each, [response, head], instead of their mean.
+        """
         hidden = self._read(**batch)
-        if "target_places" not in batch:
-            return self.head(hidden.responses)
         rewards = None if self.head is None else self.head(hidden.responses)
+        if rewards is not None and rewards.ndim > 1 and not each_head:
+            rewards = rewards.mean(-1)
+        if "target_places" not in batch:
+            assert rewards is not None
+            return rewards
         return read_targets(self.lm_head, hidden.targets, batch, rewards)
 
     def hidden_states(self, **batch: Any) -> Float[Tensor, "response hidden"]:

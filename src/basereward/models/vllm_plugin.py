@@ -87,8 +87,8 @@ def head_settings(config: Any) -> Mapping[str, Any]:
     """Return the shape of the head of a checkpoint.
 
     Raises:
-        ValueError: no checkpoint of this library, a critic, one that reads another token than the last, or one whose
-            scores vLLM would put through a sigmoid.
+        ValueError: no checkpoint of this library, a critic, one that reads another token than the last, one with several
+            heads, or one whose scores vLLM would put through a sigmoid.
     """
     section = getattr(config, "reward", None)
     if not isinstance(section, Mapping) or "head" not in section:
@@ -105,6 +105,8 @@ def head_settings(config: Any) -> Mapping[str, Any]:
             f"Found problem_type {getattr(config, 'problem_type', None)!r}: vLLM would return the sigmoid of the "
             'reward. Write "problem_type": "regression" into config.json.'
         )
+    if (heads := section["head"].get("heads", 1)) != 1:
+        raise ValueError(f"The checkpoint has {heads} reward heads, the plug-in computes one; use basereward serve.")
     return section["head"]
 
 

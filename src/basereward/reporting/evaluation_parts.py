@@ -10,6 +10,7 @@ from basereward.evaluation.blind import IMAGE_BLIND
 from basereward.evaluation.result import ITEMS, ItemLine, ProtocolResult
 from basereward.evaluation.runs import EvaluationRun
 from basereward.reporting import plots, tables
+from basereward.reporting.abstention_parts import abstention_chapter
 from basereward.reporting.benchmark_tables import (
     definitions,
     footnotes,
@@ -74,6 +75,8 @@ def chapters(run: EvaluationRun) -> Iterator[Chapter]:
     margins = [record.margin for record in run.records if record.margin is not None]
     if margins:
         yield Chapter("Margins", ROW_NOTE, plots.margin_histogram(margins, below=MARGIN).decode())
+    if result.abstention:
+        yield abstention_chapter(result.abstention)
 
 
 def _published(own: ProtocolResult, run: EvaluationRun, title: str) -> Iterator[Chapter]:

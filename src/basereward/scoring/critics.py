@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from basereward.data.judging.critiques import REQUESTS, ask_for_critiques, with_critiques
-from basereward.data.outcomes import About, Failure, Score, Scored
+from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.encoding.openings import Openings
 from basereward.encoding.template import Template
@@ -24,9 +24,9 @@ from basereward.scoring.local import REMOVED, LocalScorer
 from basereward.scoring.model_spec import CriticOptions
 from basereward.scoring.openings import NOT_FINITE, open_each
 
-# Parts of a score: the standard deviation over critiques, how many of these reached the limit of tokens, and how many
-# have no words, which no critic was trained on.
-SPREAD, CUT_OFF, EMPTY = "spread", "cut_off_critiques", "empty_critiques"
+# Parts of a score, beside the standard deviation over critiques: how many of these reached the limit of tokens, and how
+# many have no words, which no critic was trained on.
+CUT_OFF, EMPTY = "cut_off_critiques", "empty_critiques"
 # Batches' worth of encoded groups, pixels included, that are held in memory to fill batches from.
 BATCHES_AT_ONCE = 8
 

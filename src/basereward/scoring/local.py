@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from basereward.data.outcomes import About, Failure, Score, Scored
+from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.encoding.collate import GroupBatch, collate, move_batch
 from basereward.encoding.packing import fill_rows
@@ -129,13 +131,15 @@ class LocalScorer:
     @torch.inference_mode()
     def compute(self, row: PackedRow) -> list[list[Scored]]:
         """Return, for each piece of a row, a reward or a failure for each of its responses."""
-        rewards = self.model(**self._on_device(row)).tolist()
+        rewards = self.model(**self._on_device(row), each_head=True)
         removed = [count for piece in row.pieces for count in piece.encoded.removed_counts]
         if any(removed) and not self._has_told:
             _log.warning("The chat template leaves out text of answers with thoughts; scores count it as %s.", REMOVED)
             self._has_told = True
-        parts = [{REMOVED: float(count)} if count else None for count in removed]
-        scores = [finite(Score(reward, parts=own)) for reward, own in zip(rewards, parts, strict=True)]
+        told = [{REMOVED: float(count)} if count else {} for count in removed]
+        values = (rewards if rewards.ndim == 1 else rewards.mean(-1)).tolist()
+        parts = [{**own, **more} or None for own, more in zip(head_parts(rewards), told, strict=True)]
+        scores = [finite(Score(value, parts=own)) for value, own in zip(values, parts, strict=True)]
         return _by_piece(row, scores)
 
     @torch.inference_mode()
@@ -176,6 +180,20 @@ class LocalScorer:
 
     def _on_device(self, row: PackedRow) -> GroupBatch:
         return move_batch(row.batch, self.model.device)
+
+
+def head_parts(rewards: Float[Tensor, " response *head"]) -> list[dict[str, float]]:
+    """Return the parts of each response's score that its heads give: their rewards, and the spread of these.
+
+    The spread is the sample standard deviation over heads; a model with one head gives no parts.
+    """
+    if rewards.ndim == 1:
+        return [{} for _ in rewards]
+    spreads = rewards.double().std(-1).tolist()
+    return [
+        {**{f"head_{number}": reward for number, reward in enumerate(own)}, SPREAD: spread}
+        for own, spread in zip(rewards.tolist(), spreads, strict=True)
+    ]
 
 
 def _pack(pieces: Sequence[Piece]) -> PackedRow:

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import cast
 
+import torch
+
 from basereward.data.schema import PartType, PreferencePair
 from basereward.encoding.collate import PairBatch, PairIndex, collate, compare
 from basereward.encoding.targets import TargetGroup, collate_targets, encode_targets
 from basereward.encoding.template import Template
+from basereward.training.bootstrap import Bootstrap
+from basereward.training.heads import HEAD_WEIGHTS
 from basereward.training.recipe import AnyObjective
 
 
@@ -16,12 +20,20 @@ class PreferenceCollator:
     Args:
         objective: says which trees of a pair are computed, and whether what they say last is learned.
         kinds: what every row must have, so that all ranks run the vision tower equally often.
+        bootstrap: gives each head its own weight of every pair.
     """
 
-    def __init__(self, template: Template, objective: AnyObjective, kinds: Sequence[PartType] = ("image",)) -> None:
+    def __init__(
+        self,
+        template: Template,
+        objective: AnyObjective,
+        kinds: Sequence[PartType] = ("image",),
+        bootstrap: Bootstrap | None = None,
+    ) -> None:
         self.template = template
         self.objective = objective
         self.kinds = tuple(kinds)
+        self.bootstrap = bootstrap
 
     def __call__(self, pairs: Sequence[PreferencePair]) -> PairBatch:
         """Return one row."""
@@ -44,4 +56,5 @@ class PreferenceCollator:
         row = collate([tree.group for tree in encoded], self.template.vision, self.kinds)
         batch = compare(row, index)
         learned = collate_targets(encoded, counts) if self.objective.writes else {}
-        return cast(PairBatch, {**batch, **learned})
+        drawn = {HEAD_WEIGHTS: torch.tensor([self.bootstrap.weigh(pair) for pair in pairs])} if self.bootstrap else {}
+        return cast(PairBatch, {**batch, **learned, **drawn})

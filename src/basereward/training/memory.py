@@ -46,7 +46,8 @@ def estimate_memory(
         shards: ranks over which one set of weights is spread.
     """
     model, hardware = recipe.model, recipe.hardware
-    frozen = size.total if model.lora else size.vision_total if model.freeze_vision else 0
+    stands_still = bool(model.lora) or model.freeze_backbone
+    frozen = size.total if stands_still else size.vision_total if model.freeze_vision else 0
     weights = (trained * 4 + frozen * (2 if model.frozen_dtype == "bfloat16" else 4)) / shards
     is_bf16 = hardware.precision == "bf16"
     # FSDP2 computes with bf16 shards. Autocast leaves the residual stream as wide as the weights, and keeps the bf16
@@ -54,9 +55,11 @@ def estimate_memory(
     is_autocast = is_bf16 and hardware.sharding == "none"
     casts = 2 * (size.text + size.vision) if is_autocast and model.frozen_dtype == "float32" else 0
     is_wide = not is_bf16 or (is_autocast and model.frozen_dtype == "float32")
-    kept = largest.tokens * text_memory(config).kept_bytes(is_bf16, is_wide, model.checkpointing)
+    # Through a frozen backbone goes no gradient at all, through one with adapters one down to the first of them.
+    passed = 0 if model.freeze_backbone else largest.tokens
+    kept = passed * text_memory(config).kept_bytes(is_bf16, is_wide, model.checkpointing)
     # A frozen tower keeps nothing: no gradient goes through it.
-    if (tower := vision_memory(config)) and not (model.freeze_vision or model.lora):
+    if (tower := vision_memory(config)) and not (model.freeze_vision or stands_still):
         patches = largest.image_tokens * size.patches_per_token
         kept += patches * tower.kept_bytes(is_bf16, is_wide, model.checkpointing)
     return Memory((weights + casts) / GIB, trained * 4 / shards / GIB, trained * 8 / shards / GIB, kept / GIB)

@@ -16,7 +16,7 @@ from basereward.data.annotations import weight_of
 from basereward.data.schema import Comparison, Messages, PreferencePair
 from basereward.training.losses import bradley_terry, length_normalized, zero_coefficient
 
-PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths")
+PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths", "head_weights")
 # Of these, what Bradley-Terry needs.
 _COMPARED = ("pairs", "margins", "weights", "answer_lengths")
 

@@ -144,8 +144,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         trained_parameters=trained,
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
-        # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
-        train_flops=(2 if recipe.model.lora else 3) * forward * steps * optimizer.pairs_per_step,
+        train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
     )
 
@@ -166,6 +165,8 @@ def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) 
 def trained_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSize) -> int:
     """Return how many parameters train, heads included; under LoRA the vision tower stands still as well."""
     head = _head_parameters(recipe, config, size)
+    if recipe.model.freeze_backbone:
+        return head
     if recipe.model.lora:
         return head + recipe.model.lora.rank * size.lora_per_rank
     return head + size.total - (size.vision_total if recipe.model.freeze_vision else 0)
@@ -180,7 +181,15 @@ def _head_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSiz
     head = recipe.model.head or stored_head(recipe.model.start)
     width = head.width or size.hidden
     inner = [size.hidden] + [width] * (head.layers - 1)
-    return words + sum(before * after + after for before, after in pairwise(inner)) + inner[-1]
+    return words + head.heads * (sum(before * after + after for before, after in pairwise(inner)) + inner[-1])
+
+
+def _passes(recipe: Recipe) -> int:
+    """Return what a step costs in forward passes of the backbone."""
+    if recipe.model.freeze_backbone:
+        return 1
+    # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
+    return 2 if recipe.model.lora else 3
 
 
 def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:

@@ -143,9 +143,20 @@ def prepare_model(recipe: Recipe, template: Template | None = None) -> RewardMod
             raise TrainingError(f"{model.init_from} is {found}, which objective {recipe.objective.kind} cannot train.")
         reward_model.role = recipe.objective.role
     else:
-        reward_model = new_reward_model(model.start, model.head, template, dtype=dtype, role=recipe.objective.role)
+        # A single head is drawn as torch stands after the seed of the run, unless it is asked to be another.
+        is_drawn_apart = model.head_seed is not None or (model.head is not None and model.head.heads > 1)
+        reward_model = new_reward_model(
+            model.start,
+            model.head,
+            template,
+            dtype=dtype,
+            role=recipe.objective.role,
+            head_seed=recipe.head_seed if is_drawn_apart else None,
+        )
     if model.freeze_vision:
         freeze_vision(reward_model)
+    if model.freeze_backbone:
+        reward_model.backbone.requires_grad_(False)
     if model.lora:
         attach_lora(reward_model, model.lora)
     if model.checkpointing:

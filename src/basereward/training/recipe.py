@@ -10,6 +10,7 @@ from basereward.data.arrangement import ReadOptions
 from basereward.models.adapters import LoraSettings
 from basereward.models.facts import JudgeRole
 from basereward.models.head import HeadSettings
+from basereward.training.bootstrap import Bootstrap
 from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.objectives import BradleyTerry
 
@@ -37,13 +38,17 @@ class ModelRecipe(Section):
     init_from: str | None = None
     """Folder or hub id of a reward model to train on from: its head and the record of its data are kept."""
     head: HeadSettings | None = None
-    """Shape of the new head."""
+    """Shape of the new head, and how many of them there are."""
+    head_seed: int | None = None
+    """Seed of the head and of its bootstrap, that of the run if not given; each further head has the next one."""
+    freeze_backbone: bool = False
+    """Train the head alone."""
     freeze_vision: bool = False
     """Keep the vision tower as it is."""
     lora: LoraSettings | None = None
     """Train adapters instead of the text model."""
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Dtype of the backbone under LoRA; weights that train are always fp32."""
+    """Dtype of a backbone that stands still; weights that train are always fp32."""
     min_pixels: int | None = None
     """Smallest image, in pixels; the processor's own limit if not given."""
     max_pixels: int | None = None
@@ -82,9 +87,12 @@ class ModelRecipe(Section):
 
     @model_validator(mode="after")
     def _frozen_weights_only(self) -> "ModelRecipe":
-        if self.frozen_dtype != "float32" and self.lora is None:
+        if self.freeze_backbone and self.lora:
+            raise ValueError("freeze_backbone trains the head alone; leave out lora")
+        if self.frozen_dtype != "float32" and not (self.lora or self.freeze_backbone):
             raise ValueError(
-                "frozen_dtype is for LoRA; weights that train must be float32 (at lr 3e-6 bf16 stands still)"
+                "frozen_dtype is for LoRA and freeze_backbone; weights that train must be float32 (at lr 3e-6 bf16 "
+                "stands still)"
             )
         return self
 
@@ -111,6 +119,8 @@ class DataRecipe(ReadOptions):
     """Pairs for evaluation during training."""
     limit: int | None = None
     """Use only the first pairs of each training file."""
+    bootstrap: bool = False
+    """Let each head learn from its own bootstrap of the training pairs: a pair counts Poisson(1) times."""
     strict: bool = False
     """Fail on the first bad row instead of dropping and counting it."""
     image_check: Literal["full", "header"] = "full"
@@ -206,12 +216,35 @@ class Recipe(Section):
         kind, model = self.objective.kind, self.model
         if self.objective.writes and model.lora:
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
+        self._heads_fit()
         if isinstance(self.objective.role, JudgeRole):
             if model.init_from:
                 raise ValueError(f"objective {kind} has no reward head to keep; name the judge under model.backbone")
             if model.head != HeadSettings():
                 raise ValueError(f"objective {kind} answers with words; leave out model.head")
         return self
+
+    def _heads_fit(self) -> None:
+        kind, model = self.objective.kind, self.model
+        if self.objective.writes:
+            asked = {
+                "model.freeze_backbone": model.freeze_backbone,
+                "data.bootstrap": self.data.bootstrap,
+                "model.head.heads": model.head is not None and model.head.heads > 1,
+            }
+            if found := [name for name, is_set in asked.items() if is_set]:
+                raise ValueError(f"objective {kind} trains one model that writes; leave out {', '.join(found)}")
+        if model.head_seed is not None and model.init_from and not self.data.bootstrap:
+            raise ValueError("init_from keeps the head of its model; leave model.head_seed out")
+
+    @property
+    def head_seed(self) -> int:
+        """The seed of the first head and of its bootstrap."""
+        return self.run.seed if self.model.head_seed is None else self.model.head_seed
+
+    def bootstrap(self, heads: int) -> Bootstrap | None:
+        """Return what pairs count for so many heads; None if they all count the same."""
+        return Bootstrap(self.head_seed, heads) if self.data.bootstrap else None
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:

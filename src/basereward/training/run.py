@@ -104,6 +104,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         validation=_validation(recipe, data, bins),
         kinds=data.kinds,
         callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *callbacks],
+        bootstrap=recipe.bootstrap(model.heads),
     )
     with trainer.stop.listening():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

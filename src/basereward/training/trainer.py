@@ -19,9 +19,11 @@ from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
 from basereward.models.checkpoint import read_weights, save_reward_model
 from basereward.models.reward_model import RewardModel
+from basereward.training.bootstrap import Bootstrap
 from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
 from basereward.training.collator import PreferenceCollator
 from basereward.training.evaluation import ValidationPairs
+from basereward.training.heads import HEAD_WEIGHTS, clip_apart, sum_over_heads
 from basereward.training.language import Critic
 from basereward.training.objectives import METRIC_NAMES, PAIR_KEYS, PairLoss, metric_means, metric_sums
 from basereward.training.own_critiques import own_accuracy
@@ -52,6 +54,7 @@ class RewardTrainer(AtomicCheckpoints):
         objective: what turns rewards into the loss.
         validation: pairs for evaluation during training.
         kinds: what every row must show, as ``PreferenceCollator`` takes it.
+        bootstrap: what a pair counts for each head, as ``PreferenceCollator`` takes it.
     """
 
     model: Any
@@ -71,13 +74,14 @@ class RewardTrainer(AtomicCheckpoints):
         validation: ValidationPairs | None = None,
         kinds: Sequence[PartType] = ("image",),
         callbacks: list[TrainerCallback] | None = None,
+        bootstrap: Bootstrap | None = None,
     ) -> None:
         check_one_device(args, "train")
         self.sampler = sampler
         self.objective = objective
         self.validation = validation
         self.stop = StopOnSignal()
-        collator = PreferenceCollator(model.template, objective, kinds)
+        collator = PreferenceCollator(model.template, objective, kinds, bootstrap)
         super().__init__(
             model,  # type: ignore[arg-type]
             args,
@@ -92,6 +96,7 @@ class RewardTrainer(AtomicCheckpoints):
         # Micro-batches are unequal: a mean of their means would weigh the pairs of small ones more. ``compute_loss``
         # divides by the pairs of the whole step instead, and Trainer must not divide again.
         self.loss_is_scaled_for_ga = True
+        self.heads = model.heads
         # Trainer then leaves wrapping, placement and gradient reduction to the sharded model.
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
         # On the device, so that no micro-batch waits for a copy; they are read when a line is logged.
@@ -147,8 +152,14 @@ class RewardTrainer(AtomicCheckpoints):
         return loss.total / num_items_in_batch * self.accelerator.num_processes
 
     def _loss(self, model: Any, batch: dict[str, Tensor]) -> PairLoss:
-        output = model(**{key: value for key, value in batch.items() if key not in PAIR_KEYS})
-        return self.objective.loss(output, **{key: batch[key] for key in self.objective.keys})
+        read = {key: value for key, value in batch.items() if key not in PAIR_KEYS}
+        compared = {key: batch[key] for key in self.objective.keys}
+        drawn = batch.get(HEAD_WEIGHTS)
+        if self.heads > 1:
+            return sum_over_heads(self.objective.loss, model(**read, each_head=True), compared, drawn)
+        if drawn is not None:
+            compared["weights"] = compared["weights"] * drawn[:, 0]
+        return self.objective.loss(model(**read), **compared)
 
     @torch.no_grad()
     def _backend_difference(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -166,7 +177,10 @@ class RewardTrainer(AtomicCheckpoints):
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Clip, and stop before a broken gradient reaches the weights; all ranks see the same norm."""
-        norm = super()._clip_grad_norm(model)
+        if self.heads > 1:
+            norm = clip_apart(model, self.heads, self.args.max_grad_norm)
+        else:
+            norm = super()._clip_grad_norm(model)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not torch.isfinite(norm):
             raise TrainingError(
@@ -187,6 +201,8 @@ class RewardTrainer(AtomicCheckpoints):
         """Add accuracy, margins, rewards and throughput since the last log line, over all ranks."""
         if "loss" in logs and "grad_norm" in logs:
             logs |= self._window_metrics() | self._difference
+            # A run of several heads is to be compared with one of a single head.
+            logs["loss"] /= max(self.heads, 1)
             self._difference = {}
         if "train_loss" in logs:
             logs["train_loss"] = self._mean_loss()

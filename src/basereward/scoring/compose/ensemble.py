@@ -5,7 +5,7 @@ from functools import cached_property
 
 from pydantic import JsonValue
 
-from basereward.data.outcomes import About, Failure, Score, Scored
+from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.rules import lower_bound, middle, vote_shares, weighted_mean, weighted_spread
@@ -16,8 +16,6 @@ from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.model_spec import OpenSpec
 from basereward.scoring.tournament import ALONE
 
-# The part of a score that is the standard deviation over members; the others are the members' rewards by name.
-SPREAD = "spread"
 NO_MEMBER = "no_member"
 
 

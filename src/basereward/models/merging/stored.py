@@ -1,0 +1,106 @@
+"""Stored weights read and written tensor by tensor, so that memory holds one shard of the result and no whole model."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from basereward.data.io import write_json
+
+SINGLE, SHARD, INDEX = (
+    "model.safetensors",
+    "model-{number:05d}-of-{count:05d}.safetensors",
+    "model.safetensors.index.json",
+)
+SHARD_BYTES = 2 * 2**30
+
+
+class TensorFacts(NamedTuple):
+    """Shape and dtype of a stored tensor."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+
+class StoredWeights:
+    """The weights of a model folder, mapped into memory and read one by one.
+
+    Args:
+        folder: with ``*.safetensors``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def facts(self) -> dict[str, TensorFacts]:
+        """Every tensor by name, in the order of names; nothing is read but headers."""
+        return {name: TensorFacts(*_facts(self._files[name], name)) for name in sorted(self._files)}
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor as it is stored."""
+        return self._files[name].get_tensor(name)
+
+    @cached_property
+    def _files(self) -> dict[str, Any]:
+        opened = [safe_open(file, "pt") for file in sorted(self.folder.glob("*.safetensors"))]
+        return {name: file for file in opened for name in file.keys()}  # noqa: SIM118
+
+
+def _facts(opened: Any, name: str) -> tuple[tuple[int, ...], torch.dtype]:
+    piece = opened.get_slice(name)
+    shape = tuple(piece.get_shape())
+    # safetensors names dtypes in its own way; an empty or the first row tells torch's.
+    dtype = piece[:0].dtype if shape else opened.get_tensor(name).dtype
+    return shape, dtype
+
+
+def write_weights(
+    folder: Path, written: Mapping[str, TensorFacts], compute: Callable[[str], Tensor], shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Compute tensors in order and write them as transformers reads them: one file, or shards and an index.
+
+    Args:
+        folder: must be there.
+        written: every tensor with the shape and dtype that it will have.
+        compute: gives a tensor by name.
+        shard_bytes: largest shard; a larger tensor has one of its own.
+    """
+    shards = list(_shards(written, shard_bytes))
+    places: dict[str, str] = {}
+    for number, names in enumerate(shards, start=1):
+        file = SINGLE if len(shards) == 1 else SHARD.format(number=number, count=len(shards))
+        held = {name: compute(name).to(written[name].dtype).contiguous() for name in names}
+        save_file(held, folder / file, metadata={"format": "pt"})
+        places.update(dict.fromkeys(names, file))
+    if len(shards) > 1:
+        total = sum(map(_bytes, written.values()))
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _shards(written: Mapping[str, TensorFacts], limit: int) -> Iterator[Sequence[str]]:
+    names: list[str] = []
+    filled = 0
+    for name, facts in written.items():
+        if names and filled + _bytes(facts) > limit:
+            yield names
+            names, filled = [], 0
+        names.append(name)
+        filled += _bytes(facts)
+    if names:
+        yield names
+
+
+def _bytes(facts: TensorFacts) -> int:
+    return facts.numbers * facts.dtype.itemsize
