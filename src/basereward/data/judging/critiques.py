@@ -1,5 +1,6 @@
 """How a critic is asked for its critique of one response: a turn of the user behind that response."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from basereward.data.schema import Messages, Response, ResponseGroup, messages_from_text
@@ -49,4 +50,4 @@ def _continued(group: ResponseGroup, turns: list[Messages]) -> ResponseGroup:
     responses = tuple(
         Response(response.id, response.messages + more) for response, more in zip(group.responses, turns, strict=True)
     )
-    return ResponseGroup(group.id, group.prompt, responses, group.images, group.videos)
+    return replace(group, responses=responses)
