@@ -51,7 +51,7 @@ class RouterOptions(Section):
     members."""
     otherwise: str | None = None
     """The member of prompts without a route; without it such prompts fail."""
-    tasks: dict[str, str] | None = Field(None, min_length=2)
+    tasks: dict[str, str] | None = Field(default=None, min_length=2)
     """Of classifier: each task by name, described in words."""
     classifier: ModelSpec | None = None
     """Of classifier: the judge that is asked, with the device and the length of answer that it says itself."""
@@ -60,7 +60,7 @@ class RouterOptions(Section):
     choose: Literal["select", "soft"] = "select"
     """Of trained: the member that is worth most at its cost, or the mean of all by the log odds of their being right,
     which needs members whose scores have one scale."""
-    least: float | None = Field(None, ge=0, le=1)
+    least: float | None = Field(default=None, ge=0, le=1)
     """Of trained: where no member is expected to rank so large a share of pairs right, ``otherwise`` is asked."""
     memory_gib: PositiveFloat | None = None
     """As for ensembles."""
