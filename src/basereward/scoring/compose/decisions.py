@@ -19,11 +19,10 @@ from basereward.scoring.cache import cached_judge
 from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.routing.model import TrainedRouter, identity_digest, load_router
 from basereward.scoring.compose.routing.policy import soft_weights
-from basereward.scoring.compose.specs import RouterOptions
+from basereward.scoring.compose.specs import NO_ROUTE, RouterOptions
 from basereward.scoring.interface import Judge, failure_of
 from basereward.scoring.judges.opening import open_judge
 
-NO_ROUTE = "no_route"
 _log = logging.getLogger(__name__)
 # The members that score a prompt with their weights, or why none does.
 Decision = Mapping[str, float] | Failure

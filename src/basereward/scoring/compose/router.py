@@ -9,10 +9,10 @@ from pydantic import JsonValue
 from basereward.data.outcomes import About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.errors import ScoringError
-from basereward.scoring.compose.decisions import NO_ROUTE, Decider, Decision, open_decider
+from basereward.scoring.compose.decisions import Decider, Decision, open_decider
 from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.rules import weighted_mean
-from basereward.scoring.compose.specs import RouterOptions, RouterSpec
+from basereward.scoring.compose.specs import NO_ROUTE, RouterOptions, RouterSpec
 from basereward.scoring.interface import finite
 from basereward.scoring.model_spec import OpenSpec
 

@@ -8,6 +8,8 @@ from basereward.configuration import Section
 from basereward.scoring.model_spec import ModelSpec, Spec
 
 MEMBERS, ROUTER = "members", "router"
+# Why a prompt fails that a router sends nowhere.
+NO_ROUTE = "no_route"
 
 
 class EnsembleOptions(Section):

@@ -1,5 +1,7 @@
 """Planted routers: worlds, seeds and pass marks stand in docs/routing.md, written before they were run."""
 
+from contextlib import suppress
+
 import pytest
 
 from basereward.errors import ScoringError
@@ -18,21 +20,22 @@ def test_a_router_reaches_95_percent_of_the_oracle_within_the_budget(world, seed
     assert found.router_cost <= BUDGET * found.cheapest
 
 
-def is_refused(seed):
-    """Whether a router of the untold world of a seed is refused."""
+def train_untold(seed):
+    """Train on the untold world of a seed."""
     planted = plant(UNTOLD, 600, seed)
-    try:
-        route(planted.members, planted.pairs, RouteSettings(BUDGET, UNTOLD.costs))
-    except ScoringError as error:
-        assert "not shown to be better" in str(error)
-        return True
-    return False
+    route(planted.members, planted.pairs, RouteSettings(BUDGET, UNTOLD.costs))
 
 
 def test_routing_is_refused_where_prompts_do_not_tell_the_task():
-    assert is_refused(0)
+    with pytest.raises(ScoringError, match="not shown to be better"):
+        train_untold(0)
 
 
 @pytest.mark.slow
 def test_nine_of_ten_routers_are_refused_where_prompts_do_not_tell_the_task():
-    assert sum(map(is_refused, range(10))) >= 9
+    trained = 0
+    for seed in range(10):
+        with suppress(ScoringError):
+            train_untold(seed)
+            trained += 1
+    assert trained <= 1

@@ -77,7 +77,7 @@ def plant(world, pairs, seed):
         prompt = messages_from_text(" ".join(rng.permutation(words)))
         answers = [messages_from_text(text, "assistant") for text in ("good", "bad")]
         made.append(PreferencePair(str(number), "planted", prompt, *answers, extra={"task": names[task]}))
-    chance = np.array([own for own in world.strengths.values()]).T[tasks]
+    chance = np.array(list(world.strengths.values())).T[tasks]
     right = rng.random(chance.shape) < chance
     experts = {
         name: Expert(name, {pair.id: bool(right[n, k]) for n, pair in enumerate(made)})

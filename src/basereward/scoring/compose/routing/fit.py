@@ -39,14 +39,20 @@ class Outcomes(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """Mean and spread of each feature; a constant one has the spread 1."""
+    """Mean, spread and range of each feature; a constant one has the spread 1."""
 
     mean: Float[np.ndarray, " d"]
     spread: Float[np.ndarray, " d"]
+    low: Float[np.ndarray, " d"]
+    high: Float[np.ndarray, " d"]
 
     def apply(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n e"]:
-        """Return scaled features with a last column of ones, which carries the intercept."""
-        return np.concatenate([(features - self.mean) / self.spread, np.ones((len(features), 1))], axis=1)
+        """Return scaled features with a last column of ones, which carries the intercept.
+
+        What is beyond the range of the training is taken as its end: a line says nothing of what lies far off.
+        """
+        scaled = (np.clip(features, self.low, self.high) - self.mean) / self.spread
+        return np.concatenate([scaled, np.ones((len(features), 1))], axis=1)
 
 
 class Fit(NamedTuple):
@@ -64,7 +70,8 @@ class Fit(NamedTuple):
 def scaling_of(features: Float[np.ndarray, "n d"]) -> Scaling:
     """Return the scaling of features; it knows no outcome, so that all pairs may enter."""
     spread = features.std(axis=0)
-    return Scaling(features.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
+    ends = features.min(axis=0), features.max(axis=0)
+    return Scaling(features.mean(axis=0), np.where(spread > 1e-9, spread, 1.0), *ends)
 
 
 def draw_folds(prompts: Int[np.ndarray, " n"], folds: int = FOLDS, seed: int = 0) -> Int[np.ndarray, " n"]:

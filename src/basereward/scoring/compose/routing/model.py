@@ -16,6 +16,7 @@ from basereward.data.io import read_json, write_json
 from basereward.data.schema import ResponseGroup
 from basereward.errors import MissingFileError, ScoringError
 from basereward.scoring.compose.routing.features import FEATURES_VERSION, prompt_features
+from basereward.scoring.compose.routing.fit import Scaling
 from basereward.scoring.compose.routing.policy import choose
 
 
@@ -100,7 +101,10 @@ class ExpertModel(Section):
 
 
 class TrainedRouter(Section):
-    """What ``basereward route`` writes: ``p_k = clip(w_k (x - mean) / spread + b_k, 0, 1)`` for expert ``k``."""
+    """What ``basereward route`` writes: for expert ``k``, ``p_k = clip(w_k (x - mean) / spread + b_k, 0, 1)``.
+
+    ``x`` are the features of a prompt, each within ``low`` and ``high``, its range in the training.
+    """
 
     features: Literal["text"] = "text"
     version: int = FEATURES_VERSION
@@ -108,13 +112,18 @@ class TrainedRouter(Section):
     """Hashes of the words that it knows, sorted."""
     mean: list[float]
     spread: list[float]
+    low: list[float]
+    high: list[float]
     experts: dict[str, ExpertModel]
     price: float
     record: RoutingRecord
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainedRouter":
-        sizes = {len(self.mean), len(self.spread), *(len(expert.weights) for expert in self.experts.values())}
+        sizes = {
+            *map(len, (self.mean, self.spread, self.low, self.high)),
+            *(len(expert.weights) for expert in self.experts.values()),
+        }
         if len(sizes) != 1 or not self.experts:
             raise ValueError(f"features, their scaling and the weights have sizes {sorted(sizes)}; expected one size")
         return self
@@ -130,21 +139,15 @@ class TrainedRouter(Section):
         Raises:
             RowError: an image cannot be read.
         """
-        known, mean, spread, weights, bias = self._arrays
-        scaled = (prompt_features(groups, known) - mean) / spread
-        return np.clip(scaled @ weights + bias, 0.0, 1.0)
+        known, scaling, weights = self._arrays
+        return np.clip(scaling.apply(prompt_features(groups, known)) @ weights, 0.0, 1.0)
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        """Words, mean, spread, weights and biases; made once, not for every prompt."""
-        experts = self.experts.values()
-        numbers = (
-            self.mean,
-            self.spread,
-            np.transpose([own.weights for own in experts]),
-            [own.bias for own in experts],
-        )
-        return (np.array(self.words, dtype=np.uint64), *map(np.array, numbers))
+    def _arrays(self) -> tuple[np.ndarray, Scaling, np.ndarray]:
+        """Words, scaling and weights, biases last; made once, not for every prompt."""
+        scaling = Scaling(*map(np.array, (self.mean, self.spread, self.low, self.high)))
+        weights = np.transpose([[*own.weights, own.bias] for own in self.experts.values()])
+        return np.array(self.words, dtype=np.uint64), scaling, weights
 
     def choose(self, right: Float[np.ndarray, "n k"], concerned: Bool[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
         """Return the place of the expert that each prompt is sent to."""

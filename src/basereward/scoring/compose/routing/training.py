@@ -88,11 +88,9 @@ def train_router(
         )
         for place, expert in enumerate(experts)
     }
-    scaling = folded.scaling
     return TrainedRouter(
         words=words.tolist(),
-        mean=scaling.mean.tolist(),
-        spread=scaling.spread.tolist(),
+        **{name: values.tolist() for name, values in folded.scaling._asdict().items()},
         experts=named,
         price=final.price,
         record=record,
