@@ -22,6 +22,7 @@ PAIRS_HELP = "File of pairs in any format, folder or hub id; no member should be
 OUT_HELP = "Folder for router.json, router.yaml, which uses it, and a page."
 BUDGET_HELP = "Most mean cost of a prompt, in units of asking the cheapest member of every prompt."
 COST_HELP = "Cost of a prompt, NAME=NUMBER for each member; the bytes of its weights by default."
+STATE_HELP = "See prompts by the state of this member, instead of by words and images; that costs one pass of it."
 FORCE_HELP = "Write the router even if it is not shown to be better than one member."
 
 
@@ -31,6 +32,7 @@ def route(
     out: Path = typer.Argument(metavar="OUT", help=OUT_HELP),
     budget: float = typer.Option(1.3, min=1.0, help=BUDGET_HELP),
     cost: list[str] = typer.Option([], "--cost", metavar="NAME=NUMBER", help=COST_HELP),
+    state: str | None = typer.Option(None, metavar="NAME", help=STATE_HELP),
     limit: int | None = typer.Option(None, min=1, help="Use only the first pairs."),
     format: str | None = FORMAT_OPTION,
     map: list[str] = MAP_OPTION,
@@ -56,7 +58,7 @@ def route(
     from basereward.scoring.model_spec import ModelSpec
     from basereward.scoring.spec import open_spec
 
-    settings = RouteSettings(budget, _costs(cost), force, seed)
+    settings = RouteSettings(budget, _costs(cost), state, force, seed)
     check_folder(out, overwrite)
     given = {"dtype": dtype, "device": device, "backend": None if backend == "auto" else backend}
     experts = read_experts(ModelSpec(model=spec, **{key: value for key, value in given.items() if value}))  # type: ignore[arg-type]

@@ -2,21 +2,24 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
 import pytest
 
 from basereward.data.outcomes import Failure, Score
 from basereward.errors import RecipeError, ScoringError
+from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.router import open_router
 from basereward.scoring.compose.routing.folder import Experts, write_folder
+from basereward.scoring.compose.routing.model import save_router
 from basereward.scoring.compose.routing.run import RouteSettings, route
 from basereward.scoring.compose.specs import RouterOptions, RouterSpec
 from basereward.scoring.judges.opening import is_judge
 from basereward.scoring.model_spec import ModelSpec
 from basereward.scoring.spec import open_scorer, open_spec
-from tests.scoring.compose.routing.worlds import TOLD, plant
+from tests.scoring.compose.routing.worlds import TOLD, Expert, plant
 
 MEMBERS = "members: [{model: 'baseline:longer', name: long}, {model: 'baseline:shorter', name: short}]\nrouter: "
 IMAGES = MEMBERS + "{routes: {text: short, images: long}}\n"
@@ -113,6 +116,31 @@ def test_soft_weights_ask_all_and_are_told(make_group, tmp_path, caplog):
     weights = {name: value for name, value in score.parts.items() if name.startswith("weight of ")}
     assert max(weights, key=weights.get) == "weight of chart"
     assert score.parts["chart"] == 4.0
+
+
+@dataclass
+class Stateful(Expert):
+    """An expert whose state behind a prompt is its task; it remembers how often it was read."""
+
+    read: int = 0
+
+    def hidden_states(self, groups):
+        self.read += len(groups)
+        return [[np.array([float(task in group.prompt[0].text) for task in TOLD.tasks])] for group in groups]
+
+
+def test_the_state_of_a_member_decides(make_group, tmp_path):
+    planted = plant(TOLD, 300, 12)
+    experts = {name: Stateful(name, planted.experts[name].right) for name in TOLD.strengths}
+    specs = [ModelSpec(model=name) for name in experts]
+    members = Members(specs, lambda spec: experts[spec.model])
+    found = route(members, planted.pairs, RouteSettings(2.3, TOLD.costs, "chart"))
+    assert (found.features, found.state_of, len(found.mean), experts["chart"].read) == ("state", "chart", 3, 300)
+    save_router(found, tmp_path / "router.json")
+    options = RouterOptions(by="trained", file=str(tmp_path / "router.json"))
+    router = open_router(RouterSpec(members=specs, router=options), lambda spec: experts[spec.model])
+    asked = [make_group(f"{task}1", ["good"]) for task in TOLD.tasks]
+    assert router.decide(asked) == [{"chart": 1.0}, {"code": 1.0}, {"large": 1.0}]
 
 
 def test_other_members_than_those_of_the_training_are_refused_or_told(tmp_path, caplog):

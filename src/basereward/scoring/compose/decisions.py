@@ -17,6 +17,7 @@ from basereward.data.schema import ResponseGroup, messages_from_text
 from basereward.errors import RowError, ScoringError
 from basereward.scoring.cache import cached_judge
 from basereward.scoring.compose.members import Members
+from basereward.scoring.compose.routing.features import open_reader
 from basereward.scoring.compose.routing.model import TrainedRouter, identity_digest, load_router
 from basereward.scoring.compose.routing.policy import soft_weights
 from basereward.scoring.compose.specs import NO_ROUTE, RouterOptions
@@ -160,6 +161,7 @@ class ByTraining:
                 f"{options.file} was trained on {', '.join(self._names)}; the members are {', '.join(self._members)}. "
                 "Name members as they were in training; only otherwise may be one that it does not know."
             )
+        self._read = open_reader(members, router.seen)
         self._compare_identities(members)
 
     def _compare_identities(self, members: Members) -> None:
@@ -181,7 +183,7 @@ class ByTraining:
         if not concerned.any():
             return _by_name(self._options, None, "no expert scores prompts of this kind")
         try:
-            right = self._router.predict([group])
+            right = self._router.predict(self._read([group]))
         except RowError as error:
             return failure_of(error)
         if self._options.choose == "soft":

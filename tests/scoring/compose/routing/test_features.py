@@ -7,8 +7,13 @@ import pytest
 from PIL import Image
 
 from basereward.data.schema import Message, Part, PreferencePair, messages_from_text
-from basereward.errors import RowError
-from basereward.scoring.compose.routing.features import choose_words, prompt_features
+from basereward.errors import RowError, ScoringError
+from basereward.models.checkpoint import new_reward_model
+from basereward.scoring.compose.members import Members
+from basereward.scoring.compose.routing.features import Seen, choose_words, open_reader, prompt_features
+from basereward.scoring.local import LocalScorer
+from basereward.scoring.model_spec import ModelSpec
+from basereward.scoring.spec import open_scorer
 
 
 @pytest.fixture
@@ -54,3 +59,23 @@ def test_words_and_images_are_seen_and_order_is_not(make_group, known, picture):
 def test_a_broken_image_is_told(make_group, known):
     with pytest.raises(RowError):
         features(make_group("chart", ["x"], [b"no image"]), known)
+
+
+def test_the_state_of_a_member_tells_of_the_prompt_alone(vl_backbone, make_group, picture):
+    scorer = LocalScorer(new_reward_model(vl_backbone), "tiny")
+    members = Members([ModelSpec(model="tiny")], lambda spec: scorer)
+    read = open_reader(members, Seen(state_of="tiny"))
+    groups = [make_group(text, ["a", "b " * 9], [picture()]) for text in ("Which chart?", "Which code?")]
+    together = read(groups)
+    assert together.shape[0] == 2
+    assert not np.array_equal(together[0], together[1])
+    np.testing.assert_array_equal(together[1:], read([replace(groups[1], responses=groups[1].responses[:1])]))
+    other = replace(groups[0], images=(picture(seed=9),))
+    assert not np.allclose(together[0], read([other])[0], atol=1e-6)
+
+
+def test_only_a_reward_model_among_the_members_has_states():
+    members = Members([ModelSpec(model="long")], lambda spec: open_scorer("baseline:longer"))
+    for name in ("long", "nobody"):
+        with pytest.raises(ScoringError, match=f"{name} has no states that can be read.*members long"):
+            open_reader(members, Seen(state_of=name))

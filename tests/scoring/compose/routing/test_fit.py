@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from basereward.errors import DataError, ScoringError
+from basereward.scoring.compose.routing.features import Seen
 from basereward.scoring.compose.routing.fit import RIDGES, FoldedFit, Outcomes, draw_folds
 from basereward.scoring.compose.routing.training import ExpertFacts, train_router
 
@@ -56,28 +57,37 @@ def test_pairs_of_a_prompt_are_in_one_fold_and_few_prompts_are_refused():
 
 
 def test_a_gain_is_shown_or_refused_or_forced():
-    shown = train_router(draw(400), EXPERTS, np.array([], dtype=np.uint64), 3.0, "")
+    shown = train_router(draw(400), EXPERTS, Seen(), 3.0, "")
     assert shown.record.gain.low > 0
     outcomes = draw(400)
     noise = outcomes._replace(features=np.random.default_rng(5).normal(size=(400, 4)))
     with pytest.raises(ScoringError, match=r"not shown to be better than [ab] alone.*--force"):
-        train_router(noise, EXPERTS, np.array([], dtype=np.uint64), 3.0, "")
-    forced = train_router(noise, EXPERTS, np.array([], dtype=np.uint64), 3.0, "", forced=True)
+        train_router(noise, EXPERTS, Seen(), 3.0, "")
+    forced = train_router(noise, EXPERTS, Seen(), 3.0, "", forced=True)
     assert forced.record.gain.low <= 0
 
 
 def test_the_best_single_expert_is_one_within_the_budget():
     outcomes = draw(400)
     dear = outcomes._replace(right=np.stack([outcomes.right[:, 0], np.ones(400)], axis=1))
-    names = [
-        train_router(dear, EXPERTS, np.array([], dtype=np.uint64), budget, "", forced=True).record.single
-        for budget in (1.3, 3.0)
-    ]
+    names = [train_router(dear, EXPERTS, Seen(), budget, "", forced=True).record.single for budget in (1.3, 3.0)]
     assert names == ["a", "b"]
     with pytest.raises(ScoringError, match="a budget of 0"):
-        train_router(dear, EXPERTS, np.array([], dtype=np.uint64), 0.5, "")
+        train_router(dear, EXPERTS, Seen(), 0.5, "")
 
 
 def test_equal_outcomes_give_an_equal_router():
-    found = [train_router(draw(400), EXPERTS, np.array([], dtype=np.uint64), 1.3, "x") for _ in range(2)]
+    found = [train_router(draw(400), EXPERTS, Seen(), 1.3, "x") for _ in range(2)]
     assert found[0] == found[1]
+
+
+def test_what_a_decision_costs_counts():
+    outcomes = draw(400)._replace(overhead=1.0)
+    with pytest.raises(ScoringError, match=r"state of a .* budget of 2\.00 times"):
+        train_router(outcomes, EXPERTS, Seen(state_of="a"), 1.9, "")
+    free, found = (
+        train_router(own, EXPERTS, Seen(state_of="a"), budget, "", forced=True).record
+        for own, budget in ((outcomes._replace(overhead=0.0), 1.5), (outcomes, 2.5))
+    )
+    assert found.router_cost == pytest.approx(free.router_cost + 1)
+    assert found.router == free.router

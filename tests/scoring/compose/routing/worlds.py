@@ -37,9 +37,10 @@ UNTOLD = TOLD._replace(is_told=False)
 
 
 class Planted(NamedTuple):
-    """Pairs, the experts as members, and who is right about which pair."""
+    """Pairs, the experts, alone and as members, and who is right about which pair."""
 
     pairs: list[PreferencePair]
+    experts: dict[str, "Expert"]
     members: Members
     right: np.ndarray
 
@@ -84,4 +85,4 @@ def plant(world, pairs, seed):
         for k, name in enumerate(world.strengths)
     }
     specs = [ModelSpec(model=name) for name in experts]
-    return Planted(made, Members(specs, lambda spec: experts[spec.model]), right.astype(float))
+    return Planted(made, experts, Members(specs, lambda spec: experts[spec.model]), right.astype(float))

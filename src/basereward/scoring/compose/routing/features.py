@@ -1,10 +1,11 @@
-"""What a trained router sees of a prompt: its words, the form of the text, and what its images look like.
+"""What a trained router sees of a prompt: words, form and the looks of images, or the state of a member.
 
 Nothing of the responses is in it, so that all responses to a prompt go the same way.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,15 +13,33 @@ from PIL import Image
 from basereward.curation.fingerprints.text import hash_words
 from basereward.curation.response_features import form_features
 from basereward.data.images import load_image
-from basereward.data.schema import ResponseGroup
+from basereward.data.outcomes import Failure
+from basereward.data.schema import Response, ResponseGroup, messages_from_text
+from basereward.errors import RowError, ScoringError
+from basereward.scoring.compose.members import Members
+from basereward.scoring.projection import draw_projection
 
 # Part of every trained router; grows with what the numbers mean.
 FEATURES_VERSION = 1
 # Words that a router knows, those of most prompts; a word of fewer prompts tells nothing that could be learned.
 MOST_WORDS, LEAST_PROMPTS = 1024, 3
+# Numbers of a state, and the response that it is read behind.
+STATES = 256
+RESPONSE = Response("state", messages_from_text("...", "assistant"))
 # Images are looked at in this size: what they are, not what they say.
 _SIDE = 64
 _LOOKS = 10
+
+
+# Features of prompts, shape (groups, d).
+PromptReader = Callable[[Sequence[ResponseGroup]], np.ndarray]
+
+
+class Seen(NamedTuple):
+    """What is seen of prompts: ``words`` as ``choose_words`` gives them with form and images, or a member's state."""
+
+    words: np.ndarray = np.array([], dtype=np.uint64)
+    state_of: str | None = None
 
 
 def choose_words(groups: Sequence[ResponseGroup]) -> np.ndarray:
@@ -43,6 +62,45 @@ def prompt_features(groups: Sequence[ResponseGroup], words: np.ndarray) -> np.nd
     texts = [_text(group) for group in groups]
     seen = np.array([_seen(group) for group in groups], dtype=np.float64).reshape(len(groups), 2 + _LOOKS)
     return np.concatenate([_count_words(texts, words), form_features(texts), seen], axis=1)
+
+
+def open_reader(members: Members, seen: Seen) -> PromptReader:
+    """Return what reads prompts.
+
+    Raises:
+        ScoringError: no such member, or one without states.
+    """
+    if seen.state_of is None:
+        return lambda groups: prompt_features(groups, seen.words)
+    found = [member for member in members.all if member.label == seen.state_of]
+    if not found or not hasattr(members.opened(found[0]), "hidden_states"):
+        raise ScoringError(
+            f"{seen.state_of} has no states that can be read; expected a reward model in this process among the "
+            f"members {', '.join(member.label for member in members.all)}."
+        )
+    # Opened in each call: with a limit of memory it may have made room for others.
+    return lambda groups: prompt_states(members.opened(found[0]), groups)
+
+
+def prompt_states(scorer: Any, groups: Sequence[ResponseGroup]) -> np.ndarray:
+    """Return the state of a model behind each prompt: that which its head reads of the response ``RESPONSE``.
+
+    The response is the same for every prompt, so that the state tells of nothing but the prompt and its images. States
+    wider than ``STATES`` are projected, see ``draw_projection``.
+
+    Raises:
+        RowError: a prompt cannot be encoded or computed.
+    """
+    asked = [
+        replace(group, responses=(RESPONSE,), images=group.prompt_images, videos=group.prompt_videos)
+        for group in groups
+    ]
+    # One by one: what shares a row with others may differ in its last bit, and a decision with it.
+    states = [scorer.hidden_states([group])[0][0] for group in asked]
+    if failed := next((state for state in states if isinstance(state, Failure)), None):
+        raise RowError(failed.reason, failed.message)
+    found = np.array(states, dtype=np.float64)
+    return found if found.shape[1] <= STATES else found @ draw_projection(found.shape[1], STATES, 0)
 
 
 def _count_words(texts: Sequence[str], known: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from basereward.errors import DataError
-from basereward.scoring.compose.routing.policy import price_within
+from basereward.scoring.compose.routing.policy import cheapest_cost, price_within
 
 FOLDS = 5
 # Of the penalty, in units of the rows.
@@ -28,6 +28,7 @@ class Outcomes(NamedTuple):
         concerned: whether the expert scores such prompts at all.
         prompts: the number of each pair's prompt, pairs of equal prompts have equal ones.
         costs: of each expert, for one prompt.
+        overhead: what a decision costs by itself, for one prompt.
     """
 
     features: Float[np.ndarray, "n d"]
@@ -36,6 +37,12 @@ class Outcomes(NamedTuple):
     concerned: Bool[np.ndarray, "n k"]
     prompts: Int[np.ndarray, " n"]
     costs: Float[np.ndarray, " k"]
+    overhead: float = 0.0
+
+    @property
+    def cheapest(self) -> float:
+        """The mean cost of asking the cheapest expert of each prompt, without deciding anything."""
+        return cheapest_cost(self.concerned, self.costs)
 
 
 class Scaling(NamedTuple):
@@ -92,7 +99,7 @@ class FoldedFit:
     Args:
         outcomes: what is known.
         fold: the fold of each pair.
-        budget: most mean cost, in units of the cheapest.
+        budget: most mean cost, decisions included, in units of the cheapest.
     """
 
     def __init__(self, outcomes: Outcomes, fold: Int[np.ndarray, " n"], budget: float) -> None:
@@ -116,7 +123,9 @@ class FoldedFit:
             for ridge, found in held_out.items()
         }
         ridge = min(RIDGES, key=errors.__getitem__)
-        price = price_within(held_out[ridge][inside], known, self.outcomes.costs, self.budget)
+        costs = self.outcomes.costs
+        most = self.budget * cheapest_cost(known, costs) - self.outcomes.overhead
+        price = price_within(held_out[ridge][inside], known, costs, most)
         return Fit(self._solve(folds, ridge), ridge, price)
 
     def _held_out(self, folds: Sequence[int], ridge: float) -> Float[np.ndarray, "n k"]:

@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import JsonValue, PositiveFloat, model_validator
+from pydantic import Field, JsonValue, PositiveFloat, model_validator
 
 from basereward.configuration import Section
 from basereward.data.io import read_json, write_json
-from basereward.data.schema import ResponseGroup
 from basereward.errors import MissingFileError, ScoringError
-from basereward.scoring.compose.routing.features import FEATURES_VERSION, prompt_features
+from basereward.scoring.compose.routing.features import FEATURES_VERSION, Seen
 from basereward.scoring.compose.routing.fit import Scaling
 from basereward.scoring.compose.routing.policy import choose
 
@@ -65,7 +64,8 @@ class RoutingRecord(Section):
 
     ``oracle`` asks, for each pair, the cheapest expert that is right; ``single`` is the best expert that alone is
     within the budget. ``gain`` is router minus single, ``regret`` oracle minus router. Costs are means, those of
-    ``cheapest`` for asking the cheapest expert of every prompt.
+    ``cheapest`` for asking the cheapest expert of every prompt; that of the router holds ``overhead``, which deciding
+    costs for a prompt.
     """
 
     pairs: int
@@ -74,6 +74,7 @@ class RoutingRecord(Section):
     data_sha256: str
     budget: float
     cheapest: float
+    overhead: float
     router: Measured
     router_cost: float
     soft: Measured
@@ -106,10 +107,13 @@ class TrainedRouter(Section):
     ``x`` are the features of a prompt, each within ``low`` and ``high``, its range in the training.
     """
 
-    features: Literal["text"] = "text"
+    features: Literal["text", "state"]
+    """Words, form and looks of a prompt, or the state of a member."""
     version: int = FEATURES_VERSION
-    words: list[int]
-    """Hashes of the words that it knows, sorted."""
+    words: list[int] = Field(default_factory=list)
+    """Of text: hashes of the words that it knows, sorted."""
+    state_of: str | None = None
+    """Of state: the member whose state it is."""
     mean: list[float]
     spread: list[float]
     low: list[float]
@@ -124,30 +128,33 @@ class TrainedRouter(Section):
             *map(len, (self.mean, self.spread, self.low, self.high)),
             *(len(expert.weights) for expert in self.experts.values()),
         }
+        if (self.features == "state") != (self.state_of in self.experts):
+            raise ValueError(f"features are of {self.features}, state_of is {self.state_of!r}; expected an expert")
         if len(sizes) != 1 or not self.experts:
             raise ValueError(f"features, their scaling and the weights have sizes {sorted(sizes)}; expected one size")
         return self
+
+    @property
+    def seen(self) -> Seen:
+        """What it sees of prompts."""
+        return Seen(np.array(self.words, dtype=np.uint64), self.state_of)
 
     @cached_property
     def costs(self) -> Float[np.ndarray, " k"]:
         """What each expert costs, in their order."""
         return np.array([expert.cost for expert in self.experts.values()])
 
-    def predict(self, groups: Sequence[ResponseGroup]) -> Float[np.ndarray, "n k"]:
-        """Return the predicted share of right rankings of each expert for the prompts of groups, within [0, 1].
-
-        Raises:
-            RowError: an image cannot be read.
-        """
-        known, scaling, weights = self._arrays
-        return np.clip(scaling.apply(prompt_features(groups, known)) @ weights, 0.0, 1.0)
+    def predict(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Return the predicted share of right rankings of each expert for prompts by their features, within [0, 1]."""
+        scaling, weights = self._arrays
+        return np.clip(scaling.apply(features) @ weights, 0.0, 1.0)
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, Scaling, np.ndarray]:
-        """Words, scaling and weights, biases last; made once, not for every prompt."""
+    def _arrays(self) -> tuple[Scaling, np.ndarray]:
+        """Scaling and weights, biases last; made once, not for every prompt."""
         scaling = Scaling(*map(np.array, (self.mean, self.spread, self.low, self.high)))
         weights = np.transpose([[*own.weights, own.bias] for own in self.experts.values()])
-        return np.array(self.words, dtype=np.uint64), scaling, weights
+        return scaling, weights
 
     def choose(self, right: Float[np.ndarray, "n k"], concerned: Bool[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
         """Return the place of the expert that each prompt is sent to."""

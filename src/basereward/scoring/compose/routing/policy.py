@@ -35,14 +35,14 @@ def cheapest_cost(concerned: Bool[np.ndarray, "n k"], costs: Float[np.ndarray, "
 
 
 def price_within(
-    right: Float[np.ndarray, "n k"], concerned: Bool[np.ndarray, "n k"], costs: Float[np.ndarray, " k"], budget: float
+    right: Float[np.ndarray, "n k"], concerned: Bool[np.ndarray, "n k"], costs: Float[np.ndarray, " k"], most: float
 ) -> float:
-    """Return the lowest price at which ``choose`` costs at most ``budget`` times the cheapest, on average.
+    """Return the lowest price at which ``choose`` costs at most ``most`` on average.
 
     The mean cost never rises with the price, so that it is found by bisection. It is the multiplier of the budget: no
-    other rule of the same mean cost has a higher predicted share.
+    other rule of the same mean cost has a higher predicted share. Where the cheapest cost more, so do they.
     """
-    limit = budget * cheapest_cost(concerned, costs) * (1 + 1e-9)
+    limit = most * (1 + 1e-9)
 
     def costs_at(price: float) -> float:
         return float(costs[choose(right, concerned, costs, price)].mean())

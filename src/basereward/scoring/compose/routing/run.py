@@ -14,7 +14,7 @@ from basereward.data.progress import Progress, no_progress
 from basereward.data.schema import PreferencePair, ResponseGroup
 from basereward.errors import RowError, ScoringError
 from basereward.scoring.compose.members import Members
-from basereward.scoring.compose.routing.features import choose_words, prompt_features
+from basereward.scoring.compose.routing.features import PromptReader, Seen, choose_words, open_reader
 from basereward.scoring.compose.routing.fit import Outcomes
 from basereward.scoring.compose.routing.model import TrainedRouter, identity_digest
 from basereward.scoring.compose.routing.training import ExpertFacts, train_router
@@ -28,12 +28,15 @@ class RouteSettings(NamedTuple):
     Args:
         budget: most mean cost of a prompt, in units of asking the cheapest expert of every prompt.
         costs: of a prompt, by the name of the member; by default the bytes of its weights, the smallest as 1.
+        state_of: the member whose state behind a prompt is seen; its words and images by default. Reading it costs as
+            much for every prompt as asking the member.
         forced: write the router even if it is not better than one expert.
         seed: of the folds.
     """
 
     budget: float = 1.3
     costs: Mapping[str, float] | None = None
+    state_of: str | None = None
     forced: bool = False
     seed: int = 0
 
@@ -88,19 +91,20 @@ def route(
     if alone := [pairs[place].id for place in np.flatnonzero(~concerned.any(axis=1))[:3].tolist()]:
         raise ScoringError(f"No member scores the prompts of {', '.join(alone)}; add one that does or leave them out.")
     prompts = [groups[place.start] for place in places]
-    words = choose_words(prompts)
+    seen = Seen(state_of=settings.state_of) if settings.state_of else Seen(choose_words(prompts))
     outcomes = Outcomes(
-        _features(prompts, words),
+        _features(prompts, open_reader(members, seen)),
         np.array([own.right for own in rankings.values()]).T,
         np.array([own.margins for own in rankings.values()]).T,
         concerned,
         _number_prompts(prompts),
         np.array([costs[label] for label in rankings]),
+        costs[settings.state_of] if settings.state_of else 0.0,
     )
     identities = {member.label: identity_digest(member.about.identity) for member in members.all}
     experts = [ExpertFacts(label, identities[label], own.failed) for label, own in rankings.items()]
     digest = items_fingerprint(PairItems(pairs))
-    return train_router(outcomes, experts, words, settings.budget, digest, settings.forced, settings.seed)
+    return train_router(outcomes, experts, seen, settings.budget, digest, settings.forced, settings.seed)
 
 
 def member_costs(members: Members, given: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -158,9 +162,9 @@ def _margin(scores: Sequence[Scored], place: _Place) -> float | None:
     return chosen.value - rejected.value if isinstance(chosen, Score) and isinstance(rejected, Score) else None
 
 
-def _features(prompts: Sequence[ResponseGroup], words: np.ndarray) -> np.ndarray:
+def _features(prompts: Sequence[ResponseGroup], read: PromptReader) -> np.ndarray:
     try:
-        return prompt_features(prompts, words)
+        return read(prompts)
     except RowError as error:
         raise ScoringError(f"A prompt cannot be looked at ({error.reason}: {error}); leave its pair out.") from error
 

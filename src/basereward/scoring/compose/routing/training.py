@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from basereward.errors import ScoringError
+from basereward.scoring.compose.routing.features import Seen
 from basereward.scoring.compose.routing.fit import FOLDS, FoldedFit, Outcomes, draw_folds
 from basereward.scoring.compose.routing.model import (
     CoveragePart,
@@ -17,7 +18,7 @@ from basereward.scoring.compose.routing.model import (
     RoutingRecord,
     TrainedRouter,
 )
-from basereward.scoring.compose.routing.policy import cheapest_cost, choose, oracle, prices, soft_weights
+from basereward.scoring.compose.routing.policy import choose, oracle, prices, soft_weights
 from basereward.statistics import Stratum, paired_difference, stratified_interval
 
 _POINTS = 41
@@ -47,7 +48,7 @@ class HeldOut(NamedTuple):
 def train_router(
     outcomes: Outcomes,
     experts: Sequence[ExpertFacts],
-    words: Int[np.ndarray, " w"],
+    seen: Seen,
     budget: float,
     data_sha256: str,
     forced: bool = False,
@@ -58,7 +59,7 @@ def train_router(
     Args:
         outcomes: what experts make of the pairs.
         experts: in the order of the columns.
-        words: those that the features count, as ``choose_words`` gives them.
+        seen: what the features are.
         budget: most mean cost, in units of asking the cheapest expert of every prompt; the ridge and the price of each
             fold are chosen on the other folds.
         data_sha256: hash of the pairs.
@@ -72,6 +73,11 @@ def train_router(
     """
     if len(experts) < 2 or budget < 1:
         raise ScoringError(f"Found {len(experts)} experts and a budget of {budget:g}; expected two and 1 at least.")
+    if (least := 1 + outcomes.overhead / outcomes.cheapest) > budget:
+        raise ScoringError(
+            f"To read the state of {seen.state_of} for every prompt takes a budget of {least:.2f} times the cheapest, "
+            f"and it is {budget:g}; give more, or route by text."
+        )
     fold = draw_folds(outcomes.prompts, FOLDS, seed)
     folded = FoldedFit(outcomes, fold, budget)
     held_out = _held_out(folded)
@@ -89,7 +95,9 @@ def train_router(
         for place, expert in enumerate(experts)
     }
     return TrainedRouter(
-        words=words.tolist(),
+        features="text" if seen.state_of is None else "state",
+        words=seen.words.tolist(),
+        state_of=seen.state_of,
         **{name: values.tolist() for name, values in folded.scaling._asdict().items()},
         experts=named,
         price=final.price,
@@ -128,19 +136,19 @@ def _measure(
     routed, ideal = (_of(right, places) for places in (held_out.chosen, best))
     weights = soft_weights(held_out.predicted, concerned)
     soft = 0.5 + 0.5 * np.sign((weights * outcomes.margins).sum(axis=1))
-    cheapest = cheapest_cost(concerned, costs)
-    single = _best_single(outcomes, budget * cheapest)
+    single = _best_single(outcomes, budget * outcomes.cheapest)
     return RoutingRecord(
         pairs=len(right),
         prompts=len(set(clusters)),
         folds=FOLDS,
         data_sha256=data_sha256,
         budget=budget,
-        cheapest=cheapest,
+        cheapest=outcomes.cheapest,
+        overhead=outcomes.overhead,
         router=_mean(routed, clusters),
-        router_cost=float(costs[held_out.chosen].mean()),
+        router_cost=float(costs[held_out.chosen].mean()) + outcomes.overhead,
         soft=_mean(soft, clusters),
-        soft_cost=float(((weights > 0) * costs).sum(axis=1).mean()),
+        soft_cost=float(((weights > 0) * costs).sum(axis=1).mean()) + outcomes.overhead,
         oracle=_mean(ideal, clusters),
         oracle_cost=float(costs[best].mean()),
         single=experts[single].name,
@@ -176,7 +184,10 @@ def _curve(outcomes: Outcomes, held_out: HeldOut) -> list[CurvePart]:
     found: dict[tuple[float, float], CurvePart] = {}
     for price in prices(outcomes.costs.tolist(), _POINTS):
         chosen = choose(held_out.predicted, outcomes.concerned, outcomes.costs, price)
-        cost, accuracy = float(outcomes.costs[chosen].mean()), float(_of(outcomes.right, chosen).mean())
+        cost, accuracy = (
+            float(outcomes.costs[chosen].mean()) + outcomes.overhead,
+            float(_of(outcomes.right, chosen).mean()),
+        )
         found.setdefault((cost, accuracy), CurvePart(price=price, cost=cost, accuracy=accuracy))
     return list(found.values())
 
