@@ -3,7 +3,7 @@
 from basereward.reporting import plots, tables
 from basereward.reporting.documents import Chapter, Document, Headline
 from basereward.reporting.plots import Line, Panel
-from basereward.scoring.compose.routing.model import Measured, RoutingRecord, TrainedRouter
+from basereward.scoring.compose.routing.model import ClusterMean, RoutingRecord, TrainedRouter
 
 NOTE = (
     "All numbers are of pairs of prompts that weights, ridge and price had not seen. The oracle asks, for each pair, "
@@ -100,9 +100,9 @@ def _ratio(record: RoutingRecord, cost: float) -> str:
     return f"{cost / record.cheapest:.2f}x"
 
 
-def _points(own: Measured) -> str:
+def _points(own: ClusterMean) -> str:
     return f"{100 * own.value:+.1f}"
 
 
-def _points_range(own: Measured) -> str:
+def _points_range(own: ClusterMean) -> str:
     return f"{100 * own.low:+.1f} to {100 * own.high:+.1f}"

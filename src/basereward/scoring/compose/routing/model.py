@@ -19,7 +19,7 @@ from basereward.scoring.compose.routing.fit import Scaling
 from basereward.scoring.compose.routing.policy import choose
 
 
-class Measured(Section):
+class ClusterMean(Section):
     """A mean over pairs with its 95 % interval, prompts as clusters."""
 
     value: float
@@ -51,7 +51,7 @@ class ExpertRecord(Section):
     the share of pairs that the router sent to it, and ``failed`` how many pairs it could not score.
     """
 
-    accuracy: Measured
+    accuracy: ClusterMean
     cost: float
     brier: float
     brier_constant: float
@@ -75,15 +75,15 @@ class RoutingRecord(Section):
     budget: float
     cheapest: float
     overhead: float
-    router: Measured
+    router: ClusterMean
     router_cost: float
-    soft: Measured
+    soft: ClusterMean
     soft_cost: float
-    oracle: Measured
+    oracle: ClusterMean
     oracle_cost: float
     single: str
-    gain: Measured
-    regret: Measured
+    gain: ClusterMean
+    regret: ClusterMean
     experts: dict[str, ExpertRecord]
     curve: list[CurvePart]
     coverage: list[CoveragePart]

@@ -10,11 +10,11 @@ from basereward.errors import ScoringError
 from basereward.scoring.compose.routing.features import Seen
 from basereward.scoring.compose.routing.fit import FOLDS, FoldedFit, Outcomes, draw_folds
 from basereward.scoring.compose.routing.model import (
+    ClusterMean,
     CoveragePart,
     CurvePart,
     ExpertModel,
     ExpertRecord,
-    Measured,
     RoutingRecord,
     TrainedRouter,
 )
@@ -33,7 +33,7 @@ class ExpertFacts(NamedTuple):
     failed: int = 0
 
 
-class HeldOut(NamedTuple):
+class FoldPredictions(NamedTuple):
     """What a router whose fit has not seen a pair's prompt says of it.
 
     Args:
@@ -115,10 +115,10 @@ def _refusal(record: RoutingRecord) -> str:
     )
 
 
-def _held_out(folded: FoldedFit) -> HeldOut:
+def _held_out(folded: FoldedFit) -> FoldPredictions:
     """Return predictions and decisions for each fold by the fit on the others."""
     outcomes = folded.outcomes
-    found = HeldOut(np.zeros_like(outcomes.right), np.zeros(len(outcomes.right), dtype=int))
+    found = FoldPredictions(np.zeros_like(outcomes.right), np.zeros(len(outcomes.right), dtype=int))
     for each in folded.folds:
         fit = folded.fit([one for one in folded.folds if one != each])
         own = folded.fold == each
@@ -128,7 +128,7 @@ def _held_out(folded: FoldedFit) -> HeldOut:
 
 
 def _measure(
-    outcomes: Outcomes, experts: Sequence[ExpertFacts], held_out: HeldOut, budget: float, data_sha256: str
+    outcomes: Outcomes, experts: Sequence[ExpertFacts], held_out: FoldPredictions, budget: float, data_sha256: str
 ) -> RoutingRecord:
     right, concerned, costs = outcomes.right, outcomes.concerned, outcomes.costs
     clusters = outcomes.prompts.tolist()
@@ -166,7 +166,7 @@ def _best_single(outcomes: Outcomes, limit: float) -> int:
     return int(np.argmax(np.where(within, outcomes.right.mean(axis=0), -1.0)))
 
 
-def _expert(outcomes: Outcomes, held_out: HeldOut, place: int, expert: ExpertFacts) -> ExpertRecord:
+def _expert(outcomes: Outcomes, held_out: FoldPredictions, place: int, expert: ExpertFacts) -> ExpertRecord:
     own = outcomes.concerned[:, place]
     right = outcomes.right[own, place]
     return ExpertRecord(
@@ -179,7 +179,7 @@ def _expert(outcomes: Outcomes, held_out: HeldOut, place: int, expert: ExpertFac
     )
 
 
-def _curve(outcomes: Outcomes, held_out: HeldOut) -> list[CurvePart]:
+def _curve(outcomes: Outcomes, held_out: FoldPredictions) -> list[CurvePart]:
     """Return what each price would have given, from the dearest choice to the cheapest; equal points once."""
     found: dict[tuple[float, float], CurvePart] = {}
     for price in prices(outcomes.costs.tolist(), _POINTS):
@@ -192,7 +192,7 @@ def _curve(outcomes: Outcomes, held_out: HeldOut) -> list[CurvePart]:
     return list(found.values())
 
 
-def _coverage(outcomes: Outcomes, held_out: HeldOut) -> list[CoveragePart]:
+def _coverage(outcomes: Outcomes, held_out: FoldPredictions) -> list[CoveragePart]:
     """Return how right the router is about the pairs of whose expert it is surest, for smaller and smaller shares."""
     sure = _of(held_out.predicted, held_out.chosen)
     routed = _of(outcomes.right, held_out.chosen)
@@ -210,11 +210,13 @@ def _of(values: Float[np.ndarray, "n k"], places: Int[np.ndarray, " n"]) -> Floa
     return np.take_along_axis(values, places[:, None], axis=1)[:, 0]
 
 
-def _mean(values: Float[np.ndarray, " n"], clusters: Sequence[Hashable]) -> Measured:
+def _mean(values: Float[np.ndarray, " n"], clusters: Sequence[Hashable]) -> ClusterMean:
     low, high = stratified_interval([Stratum(values.tolist(), clusters)])
-    return Measured(value=float(values.mean()), low=low, high=high)
+    return ClusterMean(value=float(values.mean()), low=low, high=high)
 
 
-def _difference(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], clusters: Sequence[Hashable]) -> Measured:
-    found = paired_difference([Stratum(one.tolist(), clusters)], [Stratum(other.tolist(), clusters)])
-    return Measured(value=found.value, low=found.low, high=found.high)
+def _difference(
+    first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], clusters: Sequence[Hashable]
+) -> ClusterMean:
+    found = paired_difference([Stratum(first.tolist(), clusters)], [Stratum(second.tolist(), clusters)])
+    return ClusterMean(value=found.value, low=found.low, high=found.high)
