@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -108,13 +109,20 @@ def _classify(address: str, messages: list[dict[str, Any]]) -> float:
     return reward
 
 
-def main(way: str, models: list[str]) -> None:
-    """Ask vLLM and write what it says."""
+def main(way: str, models: list[str]) -> int:
+    """Ask vLLM and write what it says; return 1 if a model failed, which is printed, and the others are asked."""
+    status = 0
     for model in map(Path, models):
         cases = json.loads((model.parent / "cases.json").read_text())
-        found = {"offline": offline, "server": server}[way](model, cases)
+        try:
+            found = {"offline": offline, "server": server}[way](model, cases)
+        except Exception:
+            traceback.print_exc()
+            status = 1
+            continue
         (model.parent / f"{model.name}-{way}.json").write_text(json.dumps(found))
+    return status
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    raise SystemExit(main(sys.argv[1], sys.argv[2:]))

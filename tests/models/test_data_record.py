@@ -9,7 +9,8 @@ from basereward.data.overlap import OverlapSummary
 from basereward.data.record import FILE_NAME, DataRecord, TrainedOn, read_record, record_data
 from basereward.errors import DataError
 from basereward.models.adapters import LoraSettings, attach_lora, merge_adapters
-from basereward.models.checkpoint import load_reward_model, save_reward_model
+from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
+from basereward.models.facts import CriticRole, JudgeRole
 
 SUMMARY = OverlapSummary(pairs=4, dropped=("same_pair",), method={}, benchmarks={})
 RECORD = DataRecord(
@@ -32,6 +33,15 @@ def test_a_checkpoint_keeps_the_record(text_model, tmp_path):
     loaded = load_reward_model(folder)
     assert loaded.data_record == RECORD
     assert read_record(save_reward_model(loaded, tmp_path / "again")) == RECORD
+
+
+def test_what_a_judge_was_trained_on_stays_known_of_every_model_made_of_it(text_backbone, tmp_path):
+    judge = new_reward_model(text_backbone, role=JudgeRole(prompt="digit", max_tokens=2))
+    assert judge.data_record is None
+    judge.data_record = RECORD
+    folder = save_reward_model(judge, tmp_path / "judge")
+    for role in (None, CriticRole(request="short", max_tokens=2), judge.role):
+        assert new_reward_model(folder, role=role).data_record == RECORD
 
 
 def test_an_adapter_and_its_merge_keep_the_record(text_model, tmp_path):

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from basereward.errors import CheckpointError, DataError
+from basereward.errors import CheckpointError, DataError, ScoringError
 from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
 from basereward.models.export import export_classifier
+from basereward.models.facts import CriticRole
 from basereward.models.head import HeadSettings
 from basereward.models.parts import read_tensors
 from basereward.scoring.spec import open_scorer
@@ -122,3 +123,13 @@ def test_an_unfinished_export_is_made_anew(tmp_path, text_backbone):
     assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
     assert load_file(out / "model.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "own"]
+
+
+def test_a_critic_is_no_classifier(tmp_path, text_backbone):
+    """Its head has only seen tokens behind a critique: without one it gives numbers that mean nothing."""
+    role = CriticRole(request="short", max_tokens=4)
+    own = save_reward_model(new_reward_model(text_backbone, HeadSettings(layers=1), role=role), tmp_path / "critic")
+    with pytest.raises(CheckpointError, match="is a critic"):
+        export_classifier(own, tmp_path / "classifier")
+    with pytest.raises(ScoringError, match=r"is a critic.*open_scorer"):
+        load_reward_model(own).score("Is 7 prime?", responses=["Yes."])

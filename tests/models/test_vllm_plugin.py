@@ -155,6 +155,7 @@ def test_activations_are_those_of_the_library():
     [
         ({}, "no section 'reward'"),
         ({"reward": {"head": {}}}, "sigmoid"),
+        ({"reward": {"head": {}, "critic": {"request": "short"}}, "problem_type": "regression"}, "is a critic"),
         ({"reward": {"head": {}}, "problem_type": "single_label_classification"}, "sigmoid"),
         ({"reward": {"head": {}, "pooling": "mean"}, "problem_type": "regression"}, "pooling 'mean'"),
     ],

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from basereward.data.schema import ResponseGroup
 from basereward.errors import DataError, RecipeError, TrainingError, UnknownNameError
+from basereward.models.inputs import load_template
 from basereward.rl.grpo import grpo_arguments
 from basereward.rl.judge_prompts import is_chosen_first, load_judge_prompts
 from basereward.rl.recipe import JudgeRlRecipe, PairRecipe, RlRecipe, load_rl_recipe, parse_judge_recipe
@@ -58,6 +60,13 @@ def test_each_pair_is_asked_about_once_or_in_both_orders(write_pairs):
     assert held_out.has_images
 
 
+def test_pairs_of_one_id_are_not_all_shown_in_one_order(write_pairs):
+    found = load_judge_prompts(PairRecipe(pairs=[write_pairs([pair(0, chosen=f"good {n}") for n in range(40)])]), 64)
+    answers = [found.read(row)["answer"] for row in found.rows]
+    assert 10 < Counter(answers)["1"] < 30
+    assert answers[0] == ("1" if is_chosen_first("p0") else "2")
+
+
 def test_swapped_images_change_what_is_shown_and_not_what_is_right(write_pairs):
     shown = []
     for image in ("a.png", "b.png"):
@@ -93,6 +102,31 @@ def test_pairs_that_cannot_be_asked_about_are_counted_or_refused(write_pairs):
     film = {"images": [], "videos": [{"frames": ["a.png", "b.png"], "fps": 1.0}]}
     with pytest.raises(DataError, match="1 videos"):
         load_judge_prompts(PairRecipe(pairs=[write_pairs([pair(0, **film)])]), 64)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3"])
+def test_a_question_without_room_for_its_answer_is_dropped_and_counted(family, backbone_of, write_pairs):
+    """A question of exactly as many tokens as are left fits, one with a token more does not."""
+    template = load_template(backbone_of(family))
+    shown = {} if template.vision else {"images": []}
+    rows = [pair(number, chosen="good " * (5 * number + 1), **shown) for number in range(4)]
+    recipe = PairRecipe(pairs=[write_pairs(rows)], order="both")
+    whole = load_judge_prompts(recipe, 64)
+    lengths = []
+    for row in whole.rows:
+        own = whole.find(row)
+        group = ResponseGroup("q", whole.prompt.ask(own.question), (), own.question.images)
+        lengths.append(len(template.encode_prompt(group).ids))
+    for spare, kept in ((0, 3), (-1, 2)):
+        template.positions = lengths[4] + 64 + spare
+        found = load_judge_prompts(recipe, 64, template=template)
+        assert [row["id"] for row in map(found.read, found.rows)] == [f"p{n}" for n in range(kept) for _ in "12"]
+        assert found.ledger.counts == {"too_long": 4 - kept}
+    with pytest.raises(DataError, match="64 of the answer"):
+        load_judge_prompts(recipe.model_copy(update={"strict": True}), 64, template=template)
+    template.positions = 70
+    with pytest.raises(DataError, match="No pair can be asked about"):
+        load_judge_prompts(recipe, 64, template=template)
 
 
 def test_recipes_are_told_apart_by_their_task(tmp_path):

@@ -26,7 +26,9 @@ B = "The color is blue. Response 1 says blue, which is right. Response 2 says re
         (WRITE("It is red.", 1), 1, 0),
         ("<think>a</think><answer>tie</answer>", 1, 0),
         ("<think>a</think><answer>both</answer>", 1, 0),
-        ("<think>a</think> <answer>1</answer>", 0, 1),
+        # As Qwen3's template writes an answer that it was taught.
+        ("<think>\na\n</think>\n\n<answer>1</answer>", 1, 1),
+        ("<think>a</think> So <answer>1</answer>", 0, 1),
         ("<answer>1</answer>", 0, 1),
         ("<think>a</think><answer>1</answer> Indeed.", 0, 1),
         ("So: <think>a</think><answer>1</answer>", 0, 1),

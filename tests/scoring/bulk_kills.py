@@ -71,6 +71,12 @@ class Job:
         """Wait until the model is loaded or the job has ended."""
         return bool(select.select([self._heard, self._watched], [], [], seconds)[0])
 
+    def reaches(self, shards):
+        """Wait until so many shards are done or the job has ended."""
+        for _ in range(shards):
+            if not self.begins() or not os.read(self._heard, 1):
+                return
+
     def ends(self, seconds=None):
         """Wait until the job has ended, but no longer than that; return whether it has."""
         return bool(select.select([self._watched], [], [], seconds)[0])
@@ -102,6 +108,7 @@ def main():
     undisturbed("whole", LAST)
     loading, scoring = undisturbed("alone", SETTINGS)
     jobs, done = ["alone"], []
+    shards_of_all = len(list((FOLDER / "alone").glob("shard-*.parquet")))
     for name, patch in POINTS.items():
         # Ray's workers know nothing of a patch.
         if SETTINGS.get("engine") != "ray":
@@ -113,11 +120,12 @@ def main():
     target = FOLDER / "out-0"
     while len(done) < kills:
         job = Job(target.name, SETTINGS)
-        # One of five while it loads.
+        # One of five while it loads, the others some time behind a shard.
         early = draw.random() < 0.2
         if not early:
             job.begins()
-        if job.ends(draw.uniform(0, loading if early else scoring)):
+            job.reaches(draw.randrange(shards_of_all))
+        if job.ends(draw.uniform(0, loading if early else scoring / shards_of_all)):
             assert job.status() == 0
             jobs.append(target.name)
             target = FOLDER / f"out-{len(jobs)}"

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,18 @@ class LengthScorer:
         if "long" in response.text:
             return Failure("too_long", "shorten it")
         return Score(len(response.text) + 100.0 * sum(sizes))
+
+
+class WritingScorer(LengthScorer):
+    """The same, and says of every response what it is about."""
+
+    @property
+    def about(self):
+        return About(self.name, sees_images=True, writes=True)
+
+    def _score(self, group, response):
+        scored = super()._score(group, response)
+        return scored if isinstance(scored, Failure) else replace(scored, text=f"on {response.text}")
 
 
 def pair(number, **extra):

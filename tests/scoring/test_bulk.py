@@ -21,7 +21,7 @@ from basereward.scoring.bulk import BulkSettings, score_bulk
 from basereward.scoring.files import score_file
 from basereward.scoring.model_spec import ModelSpec
 from basereward.scoring.scores_manifest import read_scores_manifest
-from tests.scoring.conftest import LengthScorer, folder_contents, kill_jobs, lines, pair, write
+from tests.scoring.conftest import LengthScorer, WritingScorer, folder_contents, kill_jobs, lines, pair, write
 
 MEMBER = ModelSpec(model="baseline:longer")
 
@@ -64,6 +64,16 @@ def test_shards_say_of_every_record_what_a_scored_file_says(tmp_path, many):
     assert manifest == read_scores_manifest(tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.jsonl", "many.jsonl", "out"]
     assert len({str(pq.read_schema(path)) for path in (tmp_path / "out").glob("*.parquet")}) == 1
+
+
+def test_what_a_scorer_writes_is_in_every_shard(tmp_path, many):
+    interrupt(many, tmp_path / "out", 80, WritingScorer())
+    run(many, tmp_path / "out", WritingScorer())
+    for row, own in zip(stored(tmp_path / "out"), lines(many), strict=True):
+        assert row["chosen_critique"] == f"on {own['chosen']}"
+        assert row["response_critiques"] is None
+    run(many, tmp_path / "silent")
+    assert not [name for name in stored(tmp_path / "silent")[0] if "critique" in name]
 
 
 def test_failures_are_typed_and_counted_and_nothing_becomes_a_number(tmp_path):

@@ -11,7 +11,7 @@ from basereward.errors import ScoringError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.facts import CriticRole
 from basereward.models.generation import Generator
-from basereward.scoring.critics import CUT_OFF, SPREAD, CriticScorer
+from basereward.scoring.critics import CUT_OFF, EMPTY, SPREAD, CriticScorer
 from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.model_spec import CriticOptions
@@ -119,6 +119,17 @@ def test_a_failure_is_typed_and_alone(critic, make_group, monkeypatch):
     assert critic.score([]) == []
 
 
+def test_a_critique_of_no_numbers_has_no_score_and_one_without_words_is_counted(critic, groups, monkeypatch):
+    head = critic.generator.decoder.lm_head
+    with monkeypatch.context() as patch:
+        patch.setattr(critic.generator.decoder, "lm_head", lambda hidden: torch.full_like(head(hidden), torch.nan))
+        assert {score.reason for own in critic.score(groups) for score in own} == {"not_finite"}
+    end = critic.template.tokenizer.eos_token_id
+    silent = torch.nn.functional.one_hot(torch.tensor(end), len(head.weight)).float()
+    monkeypatch.setattr(critic.generator.decoder, "lm_head", lambda hidden: silent.expand(len(hidden), -1))
+    assert {(score.text, score.parts[EMPTY]) for own in critic.score(groups) for score in own} == {("", 1.0)}
+
+
 def test_what_decides_a_score_is_in_its_identity(critic, folder, tmp_path):
     file = tmp_path / "critic.yaml"
     file.write_text(f"model: {folder}\ndevice: cpu\ncritic: {{critiques: 2, temperature: 0.5, max_tokens: 3}}\n")
@@ -136,11 +147,17 @@ def test_what_decides_a_score_is_in_its_identity(critic, folder, tmp_path):
     assert known["critic"] != identity["critic"]
     assert {key: value for key, value in known.items() if key != "critic"} == critic._scorer.about.identity
     assert opened.about.sees_images
+    assert opened.about.writes
 
 
-def test_options_that_make_no_sense_are_refused(critic, vl_backbone, tmp_path):
+def test_options_that_make_no_sense_are_refused(critic, vl_backbone, tmp_path, monkeypatch):
     with pytest.raises(ScoringError, match="greedy"):
         CriticScorer(critic._scorer, CriticOptions(critiques=2, temperature=0))
+    role = critic._scorer.model.role
+    monkeypatch.setattr(critic._scorer.model, "role", role.model_copy(update={"words": "0" * 64}))
+    with pytest.raises(ScoringError, match="other words under the request 'short'"):
+        CriticScorer(critic._scorer)
+    assert CriticScorer(critic._scorer, CriticOptions(request="short")).request.name == "short"
     naive = save_reward_model(new_reward_model(vl_backbone), tmp_path / "naive")
     file = tmp_path / "naive.yaml"
     file.write_text(f"model: {naive}\ndevice: cpu\ncritic: {{critiques: 2}}\n")

@@ -16,7 +16,7 @@ from basereward.models.checkpoint import new_reward_model
 from basereward.scoring import files
 from basereward.scoring.files import score_file
 from basereward.scoring.local import LocalScorer
-from tests.scoring.conftest import LengthScorer, lines, pair, write
+from tests.scoring.conftest import LengthScorer, WritingScorer, lines, pair, write
 
 
 def test_pairs_gain_two_scores_and_keep_everything_else(tmp_path, many):
@@ -48,6 +48,49 @@ def test_rows_with_responses_gain_a_list(tmp_path):
     assert third["scores"] is None
     assert "malformed" in third["error"]
     assert "'c'" in third["error"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_what_a_scorer_writes_stands_beside_its_scores(tmp_path, many, suffix):
+    """Also where the work was interrupted; a scorer that writes nothing gains no column."""
+    target, silent = tmp_path / f"out{suffix}", tmp_path / f"silent{suffix}"
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_file(WritingScorer(), many, target, stop)
+    last = WritingScorer()
+    score_file(last, many, target)
+    assert len(last.seen) == 150 - 64
+    rows = list(read_records(target))
+    assert [(row["chosen_critique"], row["rejected_critique"]) for row in rows] == [
+        (f"on {row['chosen']}", "on no") for row in rows
+    ]
+    score_file(LengthScorer(), many, silent)
+    names = {name for row in read_records(silent) for name in row}
+    assert {name for row in rows for name in row} - names == {"chosen_critique", "rejected_critique"}
+
+
+def test_what_is_written_belongs_to_the_response_with_the_score(tmp_path):
+    source = write(tmp_path / "lists.jsonl", [{"prompt": "?", "chosen": ["aaa", "b"], "rejected": ["cc", "dddd"]}] * 2)
+    score_file(WritingScorer(), source, tmp_path / "out.parquet")
+    [row, _] = read_records(tmp_path / "out.parquet")
+    assert (row["chosen_score"], row["chosen_critique"]) == (1, "on b")
+    assert (row["rejected_score"], row["rejected_critique"]) == (4, "on dddd")
+    assert row["response_critiques"] == ["on aaa", "on b", "on cc", "on dddd"]
+    source = write(tmp_path / "groups.jsonl", [{"prompt": "?", "responses": ["a", "long"]}])
+    score_file(WritingScorer(), source, tmp_path / "groups-out.jsonl")
+    [row] = lines(tmp_path / "groups-out.jsonl")
+    assert (row["scores"], row["response_critiques"]) == ([1, None], ["on a", None])
+    assert "chosen_critique" not in row
+    source = write(tmp_path / "pairs.jsonl", [pair(0, rejected="long"), pair(1, chosen_critique="mine")])
+    with pytest.raises(DataError, match="chosen_critique would be replaced"):
+        score_file(WritingScorer(), source, tmp_path / "pairs-out.jsonl")
+    source = write(tmp_path / "pair.jsonl", [pair(0, rejected="long")])
+    score_file(WritingScorer(), source, tmp_path / "pair-out.jsonl")
+    [row] = lines(tmp_path / "pair-out.jsonl")
+    assert (row["chosen_critique"], row["rejected_critique"]) == ("on answer ", None)
 
 
 def test_bad_rows_keep_their_place_with_a_reason(tmp_path, picture):
@@ -273,5 +316,7 @@ def test_a_model_scores_rows_with_images_beside_the_file(tmp_path, vl_backbone, 
     scored = score_file(LocalScorer(model, "m"), write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
     assert scored == (2, 0)
     first, second = lines(tmp_path / "out.jsonl")
-    assert second["scores"] == pytest.approx([first["rejected_score"], first["chosen_score"], first["rejected_score"]])
+    expected = [first["rejected_score"], first["chosen_score"], first["rejected_score"]]
+    # Rewards of new heads are near 0, where rounding is not relative to them.
+    assert second["scores"] == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert second["scores"][0] != second["scores"][1]

@@ -20,6 +20,7 @@ CARD = {
     "fingerprint": "f",
     "identity": {"weights": "w"},
     "data_record": {"fingerprint": "d", "inputs": [], "contamination": None},
+    "compares": False,
 }
 ANSWER = {"fingerprint": "f", "rewards": [[1.5, -0.5]], "errors": [], "details": None}
 
@@ -46,6 +47,7 @@ def test_it_says_what_the_server_says_of_its_model(at):
     about = at(ANSWER)[0].about
     assert (about.name, about.sees_images, about.identity) == ("m", True, {"weights": "w"})
     assert about.data_record == DataRecord(fingerprint="d", inputs=(), contamination=None)
+    assert (about.writes, at(ANSWER, {**CARD, "writes": True})[0].about.writes) == (False, True)
 
 
 def test_a_group_is_sent_with_the_bytes_of_its_images(at, make_group, picture, tmp_path):

@@ -185,7 +185,7 @@ def test_the_spec_of_a_judge_is_a_scorer(chat_server, make_group):
     scorer = open_scorer(f"tournament:judge:{server.url}#m")
     assert scorer.about.name == f"tournament:judge:{server.url}#m"
     # A score of a tournament stands for no other group's, so it must not be cached.
-    assert scorer.about.identity is None
+    assert scorer.about.compares
     assert values(scorer.score([make_group("Q", ["a", "b", "c"])])[0]) == [2.0, 2.0, 2.0]
 
 

@@ -96,7 +96,7 @@ def test_control_strings_of_users_are_text(server, scorer, make_group, local):
 class Parts:
     """Scores with a text and parts, and not everything."""
 
-    about = About("parts", sees_images=False, identity={"weights": "w"})
+    about = About("parts", sees_images=False, identity={"weights": "w"}, writes=True)
 
     def score(self, groups):
         return [
@@ -121,6 +121,7 @@ def test_any_scorer_is_served_with_what_it_says(start):
     ]
     [card] = server.client.get("/v1/models").json()["data"]
     assert (card["id"], card["kind"], card["identity"]) == ("tiny", "scorer", {"weights": "w"})
+    assert card["writes"]
     assert card["fingerprint"] == answer["fingerprint"]
     refused = server.client.post("/get_reward", json={"query": ["text"]})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "query.0")

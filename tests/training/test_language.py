@@ -14,6 +14,7 @@ from basereward.models.checkpoint import load_reward_model, new_reward_model, re
 from basereward.models.facts import read_judge_facts
 from basereward.models.generation import Generator
 from basereward.models.hub import open_folder
+from basereward.models.inputs import load_template
 from basereward.models.parts import read_tensors
 from basereward.training.collator import PreferenceCollator
 from basereward.training.language import Critic, Grm, LongCot
@@ -208,3 +209,25 @@ def test_a_pair_without_what_is_learned_is_no_example(pairs):
         with pytest.raises(RowError) as error:
             objective.compare(bare)
         assert error.value.reason == reason
+
+
+def test_thoughts_need_a_prompt_with_room_for_them():
+    with pytest.raises(ValueError, match="no place for thoughts"):
+        LongCot(prompt="digit")
+
+
+@pytest.mark.parametrize("objective", [Grm(), LongCot()], ids=lambda one: one.kind)
+def test_verdicts_of_both_orders_are_known_where_responses_show_images(objective, vl_backbone, picture):
+    """Orders whose responses show images are trees of their own; accuracy is that of both."""
+    said = [[{"role": "assistant", "content": [{"type": "image"}, {"type": "text", "text": text}]}] for text in "ab"]
+    record = {
+        "prompt": "Which?",
+        "chosen": said[0],
+        "rejected": said[1],
+        "images": [picture(56, 56, 1), picture(56, 56, 2)],
+        "thoughts": {"chosen_first": "Response 1 is right.", "rejected_first": "Response 2 is right."},
+    }
+    batch = PreferenceCollator(load_template(vl_backbone), objective)([parse_pair(record, "a")])
+    learned = batch["input_ids"][0, batch["target_places"]][batch["verdict_targets"]].tolist()
+    assert len(learned) == 2
+    assert learned == batch["verdict_others"].tolist()[::-1]

@@ -29,8 +29,8 @@ JUDGE_PROMPT_HELP = (
     "here, else verdict_line; FILE, a prompt of yours; r1_reward=FILE or llava_critic=FILE, the file of that project."
 )
 JUDGE_OPTION_HELP = (
-    "NAME=VALUE,... of a judge: max_completion_tokens, temperature, seed; timeout, attempts, concurrency of a server; "
-    "samples, batch_tokens of a model in this process."
+    "NAME=VALUE,... of a judge: max_completion_tokens, temperature, seed, samples; timeout, attempts, concurrency of a "
+    "server; batch_tokens of a model in this process."
 )
 SAMPLES_HELP = "How often a judge is asked each question; 1."
 SCORES_HELP = "File of scores made elsewhere, instead of MODEL; for one --bench."

@@ -49,7 +49,7 @@ def world(
 @lab.command()
 def backbone(
     out: Path = typer.Argument(metavar="OUT", help="Target folder."),
-    family: str = typer.Option("qwen2_5_vl", help="qwen2_vl, qwen2_5_vl, qwen3_vl, internvl or qwen3."),
+    family: str = typer.Option("qwen2_5_vl", help="qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, qwen2 or qwen3."),
     size: str = typer.Option("demo", help="demo or test."),
     seed: int = typer.Option(0, help="Seed of the weights."),
 ) -> None:
@@ -131,6 +131,39 @@ def table1(
     from basereward.lab.table1 import ParadigmSizes, plan_table
 
     _make_table(plan_table(ParadigmSizes(seeing_steps, steps, longcot_steps, rl_steps)), out, seeds, as_json)
+
+
+@lab.command()
+def table7(
+    out: Path = typer.Option(Path("runs/lab/table7"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 8 minutes each on one core."),
+    steps: int = typer.Option(500, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Combine reward models of two backbones and a text model: the paper's Table 7 in miniature.
+
+    Example: `basereward lab table7 --seeds 1`
+    """
+    from basereward.lab.table7 import ArmSizes, plan_table
+
+    _make_table(plan_table(ArmSizes(steps)), out, seeds, as_json)
+
+
+@lab.command()
+def figure2(
+    out: Path = typer.Option(Path("runs/lab/figure2"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 6 minutes each on one core."),
+    steps: int = typer.Option(500, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train vision-language and text backbones for questions without images: Figure 2 and Table 14 in miniature.
+
+    Example: `basereward lab figure2 --seeds 1`
+    """
+    from basereward.lab.figure2 import plan_figure
+    from basereward.lab.table7 import ArmSizes
+
+    _make_table(plan_figure(ArmSizes(steps)), out, seeds, as_json)
 
 
 @lab.command()

@@ -85,9 +85,14 @@ class About:
         identity: everything that decides what it says, weights first; None if it does not tell. Scores of equal
             identities may stand for each other.
         data_record: what its model was trained on, if that is known.
+        compares: whether a score depends on the other responses of its group, copies included; then it stands for no
+            other group's.
+        writes: whether the scores of a scorer hold texts, such as critiques.
     """
 
     name: str
     sees_images: bool
     identity: Mapping[str, JsonValue] | None = None
     data_record: DataRecord | None = None
+    compares: bool = False
+    writes: bool = False

@@ -24,7 +24,7 @@ from basereward.errors import RowError
 
 BATCH = 256
 # Part of the name of a cached file; grows whenever the same data and template give other lengths.
-LENGTHS_VERSION = 3
+LENGTHS_VERSION = 4
 _log = logging.getLogger(__name__)
 
 

@@ -17,6 +17,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
@@ -42,7 +44,7 @@ from basereward.lab.world import world_texts
 from basereward.models.hub import quiet_loading
 from basereward.registry import Registry
 
-Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen3"]
+Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen2", "qwen3"]
 Size = Literal["demo", "test"]
 
 PIXELS_PER_TOKEN = 28 * 28
@@ -121,8 +123,8 @@ def write_backbone(
 
     Args:
         folder: where to write; made if missing.
-        family: those with ``vl`` read images and videos, ``qwen3`` text only, with a template that takes string
-            content only.
+        family: those with ``vl`` read images and videos, ``qwen2`` and ``qwen3`` text only, with a template that takes
+            string content only.
         size: ``demo`` learns the world in minutes on a CPU; ``test`` is built in a fraction of a second.
         seed: of the weights; equal seeds give equal weights, and the global random state is left as it was.
         texts: what the tokenizer learns its merges from; the texts of the world by default.
@@ -255,18 +257,27 @@ def _qwen_processor(kind: Any, tokenizer: PreTrainedTokenizerFast, chat_template
     )
 
 
+def _write_qwen2(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    _write_text(folder, plan, texts, Qwen2Config, Qwen2ForCausalLM)
+
+
 def _write_qwen3(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    width = plan.text["hidden_size"] // plan.text["num_attention_heads"]
+    _write_text(folder, plan, texts, Qwen3Config, Qwen3ForCausalLM, head_dim=width)
+
+
+def _write_text(folder: Path, plan: _Plan, texts: Iterable[str], config: Any, model: Any, **more: Any) -> None:
     tokenizer = train_tokenizer(texts, TEXT_TEMPLATE)
-    config = Qwen3Config(
+    settings = config(
         **plan.text,
-        head_dim=plan.text["hidden_size"] // plan.text["num_attention_heads"],
+        **more,
         vocab_size=len(tokenizer),
         rope_parameters={"rope_type": "default", "rope_theta": 1e4},
         bos_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=False,
     )
-    _save(Qwen3ForCausalLM(config), folder)
+    _save(model(settings), folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -284,6 +295,7 @@ _WRITERS: Registry[_Writer] = Registry(
         "qwen2_5_vl": _write_qwen2_5_vl,
         "qwen3_vl": _write_qwen3_vl,
         "internvl": _write_internvl,
+        "qwen2": _write_qwen2,
         "qwen3": _write_qwen3,
     },
 )

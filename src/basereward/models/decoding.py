@@ -34,12 +34,14 @@ class Written(NamedTuple):
     """The tokens of an answer, without the one that ended it.
 
     ``watched`` are log probabilities (nats) of the watched tokens at every place, that of the end included, as the
-    model gives them, whatever the temperature.
+    model gives them, whatever the temperature. Of an answer that is not finite some logits were NaN or infinite, so
+    that its tokens mean nothing.
     """
 
     ids: list[int]
     is_cut_off: bool
     watched: Float[np.ndarray, "place watched"]
+    is_finite: bool = True
 
 
 @dataclass(slots=True)
@@ -210,7 +212,10 @@ class Decoder:
         seen = torch.zeros(count, max_tokens, len(watched), device=self.device)
         ends, tokens = self._integers(self.ends), self._integers(watched)
         is_done = torch.zeros(count, dtype=torch.bool, device=self.device)
+        is_finite = torch.ones(count, dtype=torch.bool, device=self.device)
         for place in range(max_tokens):
+            # NaN is the largest of anything; minus infinity is a word that is ruled out.
+            is_finite[rows.places] &= is_done | logits.amax(-1).isfinite()
             chosen = choose(logits, sampling, None if uniform is None else uniform[rows.places, place])
             ids[rows.places, place] = chosen
             if watched:
@@ -224,7 +229,8 @@ class Decoder:
                 rows.keep(kept)
                 chosen, is_done = chosen[kept], is_done[kept]
             logits = self._step(rows, chosen[:, None], (rows.following + place)[:, None])
-        return [self._cut(own, values) for own, values in zip(ids.tolist(), seen.cpu().numpy(), strict=True)]
+        told = zip(ids.tolist(), seen.cpu().numpy(), is_finite.tolist(), strict=True)
+        return [self._cut(own, values)._replace(is_finite=finite) for own, values, finite in told]
 
     def _step(
         self, rows: _Rows, ids: Int[Tensor, "row token"], positions: Int[Tensor, "row token"]

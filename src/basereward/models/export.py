@@ -21,10 +21,6 @@ from basereward.models.hub import CONFIG, open_folder
 from basereward.models.parts import has_head, stored_parts
 from basereward.models.reward_model import RewardModel
 
-# What transformers and vLLM call the head; of a model with a vision tower, vLLM makes its text model the classifier.
-SCORE = "score.weight"
-VISION_SCORE = "language_model.score.weight"
-
 
 def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write a reward model as ``<Backbone>ForSequenceClassification``: reward = score weight times last hidden state.
@@ -38,7 +34,7 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
             dtype of the model as it loads it.
 
     Raises:
-        CheckpointError: no reward model, a head that is not one linear layer without bias, or adapters.
+        CheckpointError: no reward model, a critic, a head that is not one linear layer without bias, or adapters.
         DataError: ``out`` holds something else.
         WorkError: another process writes ``out``.
     """
@@ -48,6 +44,11 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
     if not has_head(folder):
         raise CheckpointError(f"{place} has no reward head; there is nothing to export.")
     model = RewardModel.from_parts(stored_parts(folder, dtype))
+    if model.role is not None:
+        raise CheckpointError(
+            f"{place} is a critic, whose reward stands behind a critique that it writes; a classifier writes none. "
+            "Serve it with basereward serve."
+        )
     head = _linear_head(model)
     target = Path(out)
     check_free(target)
@@ -55,8 +56,7 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
         shutil.rmtree(work.folder, ignore_errors=True)
         work.folder.mkdir()
         body = {model.family.to_hub(name): tensor for name, tensor in model.backbone.state_dict().items()}
-        name = VISION_SCORE if model.family.vision_module else SCORE
-        save_torch_state_dict({**body, name: head}, work.folder)
+        save_torch_state_dict({**body, model.family.classifier_head: head}, work.folder)
         model.template.processor.save_pretrained(work.folder)
         _write_config(model, work.folder)
         if model.data_record is not None:

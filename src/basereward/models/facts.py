@@ -16,17 +16,22 @@ SECTION, JUDGE_SECTION = "reward", "judge"
 
 
 class CriticRole(Section):
-    """How a critic is asked for its critiques: the name of the request, and the longest answer in tokens."""
+    """How a critic is asked for its critiques: the name of the request, and the longest answer in tokens.
+
+    ``words`` is the SHA-256 of what the name stood for in training, None where nobody says.
+    """
 
     request: str = DEFAULT_REQUEST
     max_tokens: int = Field(default=CRITIQUE_TOKENS, ge=1)
+    words: str | None = None
 
 
 class JudgeRole(Section):
-    """How a judge is asked: the name of its prompt, and the longest answer in tokens."""
+    """How a judge is asked: the name of its prompt, and the longest answer in tokens; ``words`` as for a critic."""
 
     prompt: str
     max_tokens: int = Field(ge=1)
+    words: str | None = None
 
 
 WritingRole = CriticRole | JudgeRole

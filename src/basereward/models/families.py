@@ -17,6 +17,10 @@ from basereward.models.towers import Tower, internvl_tower, qwen2_5_tower, qwen2
 LINEARS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 
 
+# Where vLLM makes a classifier of the text model, not of the whole.
+TEXT_CLASSIFIER = "language_model.score.weight"
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """How a backbone is stored and fed.
@@ -32,6 +36,8 @@ class Family:
         limit_pixels: options of an image processor for (image processor, least pixels, most pixels).
         tower: the cost of the vision tower, from the configuration.
         lm_head: the vocabulary head in the hub layout.
+        classifier_head: the head of a one-label classifier where transformers, or without such a class vLLM, looks for
+            it.
     """
 
     architecture: str
@@ -44,6 +50,7 @@ class Family:
     limit_pixels: Callable[[Any, int | None, int | None], dict[str, Any]] = limit_edges
     tower: Callable[[Any], Tower] | None = None
     lm_head: str = "lm_head."
+    classifier_head: str = "score.weight"
 
     @property
     def generator(self) -> str:
@@ -77,6 +84,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "qwen2_vl": Family(
+        classifier_head=TEXT_CLASSIFIER,
         architecture="Qwen2VL",
         hub_prefixes=(("language_model.", "model."), ("visual.", "visual.")),
         axes=3,
@@ -86,6 +94,7 @@ FAMILIES: dict[str, Family] = {
         tower=qwen2_tower,
     ),
     "qwen2_5_vl": Family(
+        classifier_head=TEXT_CLASSIFIER,
         architecture="Qwen2_5_VL",
         hub_prefixes=(("language_model.", "model."), ("visual.", "visual.")),
         axes=3,
@@ -104,6 +113,7 @@ FAMILIES: dict[str, Family] = {
         tower=qwen3_tower,
     ),
     "internvl": Family(
+        classifier_head=TEXT_CLASSIFIER,
         architecture="InternVL",
         hub_prefixes=(
             ("language_model.", "language_model.model."),

@@ -30,6 +30,11 @@ class Generated(NamedTuple):
     is_cut_off: bool
     written: Written | None = None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the model's logits were numbers throughout."""
+        return self.written is None or self.written.is_finite
+
 
 class TreeShape(NamedTuple):
     """What a tree takes of a batch: tokens of its prefix and of its longest suffix, and the number of its answers."""

@@ -70,10 +70,11 @@ def new_parts(
     writer = load_writer(folder, dtype) if role else WritingBackbone(load_backbone(folder, dtype), None, None)
     width = writer.backbone.config.get_text_config().hidden_size
     new_head = None if isinstance(role, JudgeRole) else RewardHead(width, **(head or HeadSettings()).model_dump())
-    # A judge that is trained on has been trained on something before.
-    record = read_record(folder.path) if role else None
+    # A judge that is trained on, or that becomes a reward model, has been trained on something before.
+    record = read_record(folder.path)
     inputs = _template(folder, template)
-    return Parts(writer.backbone, new_head, inputs, record, None, writer.lm_head, writer.generation, role)
+    generation = _ending(writer.generation, inputs)
+    return Parts(writer.backbone, new_head, inputs, record, None, writer.lm_head, generation, role)
 
 
 def stored_parts(
@@ -127,6 +128,22 @@ def read_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
         with safe_open(file, "pt") as opened:
             found.update({name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefix)})  # noqa: SIM118
     return found
+
+
+def _ending(generation: GenerationConfig | None, template: Template) -> GenerationConfig | None:
+    """Return how answers are generated, ended by the token that training teaches to end them, too.
+
+    A base model's own configuration may know its end of text alone; whatever generates with the trained model, here or
+    elsewhere, would go on behind the end of the turn.
+    """
+    end = template.tokenizer.eos_token_id
+    if generation is None or end is None:
+        return generation
+    known = generation.eos_token_id
+    ends = [] if known is None else [known] if isinstance(known, int) else list(known)
+    if end not in ends:
+        generation = GenerationConfig.from_dict({**generation.to_dict(), "eos_token_id": [*ends, end]})
+    return generation
 
 
 def _template(folder: ModelFolder, template: TemplateSettings | Template | None) -> Template:

@@ -17,7 +17,7 @@ from basereward.data.schema import ResponseGroup
 from basereward.encoding.collate import GroupBatch, collate, move_batch
 from basereward.encoding.packing import fill_rows
 from basereward.encoding.template import Template
-from basereward.errors import BackendError, TemplateError
+from basereward.errors import BackendError, ScoringError, TemplateError
 from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, HiddenStates, choose_backend, read_hidden
 from basereward.models.facts import WritingRole
 from basereward.models.families import Family, family_of
@@ -195,6 +195,7 @@ class RewardModel(nn.Module):
             responses: the texts to score.
 
         Raises:
+            ScoringError: the model is a critic, which writes before it scores.
             DataError: a value of the wrong kind; the message shows the right one.
             RowError: an image cannot be read, or a sequence is longer than ``max_length`` or the model's positions.
             TemplateError: no responses, or the backbone cannot read the prompt.
@@ -203,19 +204,29 @@ class RewardModel(nn.Module):
 
     @torch.inference_mode()
     def score_groups(
-        self, groups: Sequence[ResponseGroup | Mapping[str, Any]], row_tokens: int = ROW_TOKENS
+        self,
+        groups: Sequence[ResponseGroup | Mapping[str, Any]],
+        row_tokens: int = ROW_TOKENS,
+        has_critiques: bool = False,
     ) -> list[list[float]]:
         """Return the rewards of the responses of many prompts, each prompt computed once, in order.
 
         Args:
             groups: ``{"prompt", "responses", "images"}`` as ``score`` takes them, or response groups.
             row_tokens: tokens that are computed together; a larger group is computed alone.
+            has_critiques: the responses end with critiques, which the head of a critic reads.
 
         Raises:
+            ScoringError: as ``score``, unless there are critiques.
             DataError: as ``score``; the message names the group.
             RowError: as ``score``. One bad group fails the call; ``basereward score`` reports row by row.
             TemplateError: as ``score``.
         """
+        if self.role is not None and not has_critiques:
+            raise ScoringError(
+                "This model is a critic, whose reward stands behind a critique that it writes first: score with "
+                "basereward.scoring.spec.open_scorer(FOLDER), basereward score or basereward serve."
+            )
         asked = [read_group(group, f"group {number}") for number, group in enumerate(groups)]
         encoded = [self.template.encode(group) for group in asked]
         if removed := sum(group.removed.total for group in encoded):

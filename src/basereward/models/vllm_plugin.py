@@ -87,12 +87,17 @@ def head_settings(config: Any) -> Mapping[str, Any]:
     """Return the shape of the head of a checkpoint.
 
     Raises:
-        ValueError: no checkpoint of this library, one that reads another token than the last, or one whose scores vLLM
-            would put through a sigmoid.
+        ValueError: no checkpoint of this library, a critic, one that reads another token than the last, or one whose
+            scores vLLM would put through a sigmoid.
     """
     section = getattr(config, "reward", None)
     if not isinstance(section, Mapping) or "head" not in section:
         raise ValueError("config.json has no section 'reward' with a 'head'; expected a checkpoint of basereward.")
+    if "critic" in section:
+        raise ValueError(
+            "This checkpoint is a critic, whose reward stands behind a critique that it writes first; pooling writes "
+            "none. Serve it with basereward serve."
+        )
     if section.get("pooling", "last_token") != "last_token":
         raise ValueError(f"Found pooling {section['pooling']!r}, expected 'last_token'.")
     if getattr(config, "problem_type", None) != "regression":

@@ -1,6 +1,5 @@
 """How good a judge's greedy verdicts on held-out pairs are, each pair asked about in both orders."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,24 +41,26 @@ def summarize_verdicts(answers: Sequence[Answer]) -> HeldOut:
     """Return how good a judge's answers to the questions about pairs are.
 
     The interval is over pairs, because the two orders of one say much the same.
+
+    Args:
+        answers: both of a pair side by side, as ``answer_pairs`` gives them; ids need not tell pairs apart.
     """
     clear = [answer for answer in answers if answer.extracted in _OTHER]
-    preferred = defaultdict(list)
-    for answer in answers:
-        # The response that is meant: the chosen one if the verdict is the right one.
-        preferred[answer.id].append(answer.matched if answer.extracted in _OTHER else None)
+    # The response that is meant: the chosen one if the verdict is the right one.
+    meant = [answer.matched if answer.extracted in _OTHER else None for answer in answers]
+    preferred = list(zip(meant[::2], meant[1::2], strict=True))
     n = len(answers)
     matched = [float(answer.matched) for answer in answers]
     return HeldOut(
         prompts=n,
         matched=sum(matched) / n,
-        interval=stratified_interval([Stratum(matched, [answer.id for answer in answers])]),
+        interval=stratified_interval([Stratum(matched, [place // 2 for place in range(n)])]),
         strict=sum(answer.strict for answer in answers) / n,
         truncated=sum(answer.truncated for answer in answers) / n,
         sources=match_shares(answers),
         orders=OrderRates(
             pairs=len(preferred),
-            consistent=sum(None not in own and len(set(own)) == 1 for own in preferred.values()) / len(preferred),
+            consistent=sum(None not in own and len(set(own)) == 1 for own in preferred) / len(preferred),
             first=sum(answer.extracted == "1" for answer in clear) / len(clear) if clear else 0.0,
             unparsable=1 - len(clear) / n,
         ),

@@ -1,7 +1,9 @@
 """Preference pairs as what a judge is asked in reinforcement learning: a question, its images, the right verdict."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import datasets
@@ -10,9 +12,11 @@ from basereward.data.images import load_image
 from basereward.data.judging.examples import question_of
 from basereward.data.judging.prompts import JudgePrompt, make_prompt
 from basereward.data.outcomes import JudgeQuestion
-from basereward.data.pairs import PairDataset, load_pairs
-from basereward.data.schema import PreferencePair
+from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
+from basereward.data.schema import Comparison, PreferencePair, Response, ResponseGroup, messages_from_text
 from basereward.data.validation import DropLedger
+from basereward.encoding.lengths import Trees, measure_lengths
+from basereward.encoding.template import Template
 from basereward.errors import DataError
 from basereward.rl.prompts import have_images
 from basereward.rl.recipe import PairRecipe
@@ -70,22 +74,28 @@ class JudgePrompts(NamedTuple):
         return map(self.find, self.rows)
 
 
-def is_chosen_first(name: str) -> bool:
+def is_chosen_first(name: str, before: int = 0) -> bool:
     """Return whether the chosen response is shown first in the order that the id decides: as if drawn, always the same.
 
     Args:
         name: id of the pair.
+        before: how many pairs in front of it have the same id; with one order for all of a set whose ids are alike, the
+            place would tell the verdict.
     """
-    return hashlib.sha256(name.encode()).digest()[0] % 2 == 0
+    drawn = f"{name} {before}" if before else name
+    return hashlib.sha256(drawn.encode("utf-8", "surrogatepass")).digest()[0] % 2 == 0
 
 
-def load_judge_prompts(recipe: PairRecipe, max_tokens: int, paths: list[str] | None = None) -> JudgePrompts:
+def load_judge_prompts(
+    recipe: PairRecipe, max_tokens: int, paths: list[str] | None = None, template: Template | None = None
+) -> JudgePrompts:
     """Read pairs and return the questions about them; what cannot be used is dropped and counted.
 
     Args:
         recipe: which pairs, in which orders, asked how.
         max_tokens: the longest answer.
         paths: these pairs instead, all of them and in both orders, to evaluate on.
+        template: of the judge; pairs whose question and longest answer are longer than it can place are dropped.
 
     Raises:
         MissingFileError: there is nothing at a path.
@@ -98,14 +108,60 @@ def load_judge_prompts(recipe: PairRecipe, max_tokens: int, paths: list[str] | N
         raise DataError(
             f"The pairs hold {videos} videos, which TRL's GRPO does not show; give pairs with images alone."
         )
+    prompt = make_prompt(recipe.prompt, max_tokens)
+    pairs = _fitting(loaded, prompt, template, recipe.strict) if template else loaded.pairs
     has_both = paths is not None or recipe.order == "both"
     # Ids alone: a row would bring its images.
-    names = zip(loaded.pairs.stored.select_columns("id")["id"], loaded.pairs.rows, strict=True)
+    ids = zip(pairs.stored.select_columns("id")["id"], pairs.rows, strict=True)
+    names = [name or str(row) for name, row in ids]
     orders = [
         {"pair": place, "is_chosen_first": first}
-        for place, (name, row) in enumerate(names)
-        for first in ((True, False) if has_both else (is_chosen_first(name or str(row)),))
+        for place, (name, before) in enumerate(zip(names, _counts_before(names), strict=True))
+        for first in ((True, False) if has_both else (is_chosen_first(name, before),))
     ]
-    shown = have_images(loaded.pairs.stored)
-    prompt = make_prompt(recipe.prompt, max_tokens)
-    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, loaded.pairs, prompt, shown)
+    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, pairs, prompt, have_images(pairs.stored))
+
+
+def _fitting(loaded: LoadedPairs, prompt: JudgePrompt, template: Template, strict: bool) -> PairDataset:
+    """Return the pairs that fit with their longest answer; others are counted in the ledger.
+
+    Raises:
+        DataError: none is left, or with ``strict`` one does not fit.
+    """
+    name = json.dumps({"asked": prompt.identity}, sort_keys=True)
+    lengths = measure_lengths(loaded, template, trees=Trees(lambda pair: _asked(pair, prompt), name))
+    any_turn = messages_from_text("?")
+    opening = len(template.conversation_ids(any_turn, prompt=True)) - len(template.conversation_ids(any_turn))
+    fitting = []
+    for place, row in enumerate(lengths.rows):
+        problem, tokens = row.problem, max((group.longest for group in row.groups), default=0) + opening
+        if problem is None and template.positions and tokens + prompt.max_tokens > template.positions:
+            told = f"A question of {tokens} tokens and {prompt.max_tokens} of the answer are more than"
+            problem = "too_long", f"{told} the judge's {template.positions} positions."
+        if problem is None:
+            fitting.append(place)
+            continue
+        if strict:
+            raise DataError(f"{problem[0]}: {problem[1]}")
+        loaded.ledger.add(*problem)
+    if not fitting:
+        raise DataError(f"No pair can be asked about ({loaded.ledger.tell()}).")
+    return loaded.pairs.select(fitting)
+
+
+def _asked(pair: PreferencePair, prompt: JudgePrompt) -> Comparison:
+    """Return the question about a pair in both orders, each as the whole conversation of a group."""
+    groups = []
+    for first in (True, False):
+        question = question_of(pair, first)
+        whole = Response(f"{pair.id}/{first}", prompt.ask(question))
+        groups.append(ResponseGroup(pair.id, (), (whole,), question.images, question.videos))
+    return Comparison(tuple(groups), 0, 1)
+
+
+def _counts_before(names: Sequence[str]) -> Iterator[int]:
+    """Yield for each name how often it stands before."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        yield seen[name]
+        seen[name] += 1

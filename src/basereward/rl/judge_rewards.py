@@ -9,7 +9,8 @@ from basereward.data.outcomes import Choice
 from basereward.rl.rewards import Reward
 
 # Of two responses; what the thought holds is free, but no other tag of the form.
-_FORM = re.compile(r"<think>(?P<thought>.*?)</think><answer>(?P<answer>.*?)</answer>", re.DOTALL)
+# Between them stands what the template of the policy writes there: Qwen3's two line breaks.
+_FORM = re.compile(r"<think>(?P<thought>.*?)</think>\s*<answer>(?P<answer>.*?)</answer>", re.DOTALL)
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _TWO = 2
 
@@ -24,7 +25,8 @@ class ThoughtVerdict(NamedTuple):
 def split_answer(text: str) -> ThoughtVerdict | None:
     """Return thought and verdict of ``<think>...</think><answer>...</answer>``; None for any other form.
 
-    Every tag stands there exactly once, and nothing but white space is in front of the first or behind the last.
+    Every tag stands there exactly once, and nothing but white space is in front of the first, between thought and
+    answer, or behind the last.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None or any(text.count(tag) != 1 for tag in _TAGS):

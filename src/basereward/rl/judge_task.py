@@ -2,18 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from basereward import __version__
 from basereward.curation.seen import pack, pair_fingerprints
 from basereward.data.io import read_json, write_json
-from basereward.data.judging.prompts import make_prompt
+from basereward.data.judging.prompts import JudgePrompt, make_prompt
 from basereward.data.progress import Progress
 from basereward.data.record import DataRecord, continued_record, read_record, record_data, write_record
 from basereward.encoding.template import Template
 from basereward.models.facts import JUDGE_SECTION, JudgeFacts, JudgeRole
 from basereward.models.hub import CONFIG, open_folder
+from basereward.models.inputs import load_template
 from basereward.rl.held_out import Answer
 from basereward.rl.judge_function import JudgeReward
 from basereward.rl.judge_held_out import answer_pairs, summarize_verdicts
@@ -42,18 +44,17 @@ class JudgeTask:
         settings: dict[str, Any] = self.recipe.model_dump(mode="json")
         del settings["data"]["pairs"], settings["policy"]["model"], settings["reward"]["reader"]
         # The name of a prompt says nothing of its words.
-        prompt = make_prompt(self.recipe.data.prompt, self._max_tokens)
-        return {**settings, "prompt": prompt.identity}
+        return {**settings, "prompt": self._prompt.identity}
 
     def load(self) -> JudgePrompts:
         """Return the questions about the pairs of training."""
-        self._asked = load_judge_prompts(self.recipe.data, self._max_tokens)
+        self._asked = load_judge_prompts(self.recipe.data, self._max_tokens, template=self._template)
         return self._asked
 
     def load_held_out(self) -> JudgePrompts | None:
         """Return the questions about the held-out pairs, in both orders."""
         held_out = self.recipe.data.held_out
-        return load_judge_prompts(self.recipe.data, self._max_tokens, held_out) if held_out else None
+        return load_judge_prompts(self.recipe.data, self._max_tokens, held_out, self._template) if held_out else None
 
     def answer(self, policy: str, held_out: JudgePrompts, on_progress: Progress) -> list[Answer]:
         """Return greedy answers."""
@@ -67,7 +68,7 @@ class JudgeTask:
         """Say how the judge is asked, so that ``judge:FOLDER`` asks it as in training, and what it was trained on."""
         record = self._record()
         facts = JudgeFacts(
-            role=JudgeRole(prompt=self.recipe.data.prompt, max_tokens=self._max_tokens),
+            role=JudgeRole(prompt=self.recipe.data.prompt, max_tokens=self._max_tokens, words=self._prompt.sha256),
             inputs=template.facts,
             max_length=template.max_length,
             image_backend=template.vision.backend if template.vision else None,
@@ -86,6 +87,14 @@ class JudgeTask:
         before = read_record(start.path)
         is_trained = before is not None or JUDGE_SECTION in start.content
         return continued_record(self.recipe.policy.model, before, record) if is_trained else record
+
+    @cached_property
+    def _template(self) -> Template:
+        return load_template(self.recipe.policy.model, image_limits(self.recipe))
+
+    @property
+    def _prompt(self) -> JudgePrompt:
+        return make_prompt(self.recipe.data.prompt, self._max_tokens)
 
     @property
     def _max_tokens(self) -> int:

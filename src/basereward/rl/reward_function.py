@@ -100,8 +100,8 @@ class RewardFunction:
 
     def _groups(self, rollouts: Sequence[Rollouts]) -> list[ResponseGroup]:
         """Return what is asked: each different response once, but all of them where copies count."""
-        # A tournament asks about each different response once by itself, and counts its copies as ties.
-        return [own.group for own in rollouts] if isinstance(self.scorer, Tournament) else distinct_groups(rollouts)
+        compares = self.scorer is not None and self.scorer.about.compares
+        return [own.group for own in rollouts] if compares else distinct_groups(rollouts)
 
     def _reward(
         self, rollouts: Sequence[Rollouts], asked: Sequence[ResponseGroup], scored: Sequence[Sequence[Scored]]

@@ -177,6 +177,7 @@ def _train(task: RlTask, folder: Path, checkpoint: Path | None, callbacks: Seque
         steps=trainer.state.global_step,
         prompts=len(prompts.rows),
         drops=prompts.ledger.to_dict(),
+        held_out_drops=held_out.ledger.to_dict() if held_out else None,
         scheme=task.scheme,
         reward=_told(function),
         start=start,

@@ -47,6 +47,8 @@ class RlFacts(Section):
     """Prompts that could be used."""
     drops: dict[str, Any]
     """Those that could not, by reason."""
+    held_out_drops: dict[str, Any] | None = None
+    """The same of the held-out prompts."""
     scheme: str
     reward: str | None
     """What rewarded: name and identity of the model, or of the judge."""

@@ -84,8 +84,10 @@ class CachedJudge:
 
 
 def cached(scorer: Scorer, store: KeyValueStore | None = None) -> Scorer:
-    """Return the scorer behind the cache, or as it is if it does not say what decides its scores."""
-    return scorer if scorer.about.identity is None else CachedScorer(scorer, store or KeyValueStore())
+    """Return the scorer behind the cache, or as it is if it does not say what alone decides a score."""
+    if scorer.about.identity is None or scorer.about.compares:
+        return scorer
+    return CachedScorer(scorer, store or KeyValueStore())
 
 
 def cached_judge(judge: Judge, store: KeyValueStore | None = None) -> Judge:

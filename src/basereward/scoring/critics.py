@@ -1,6 +1,5 @@
 """A critic as a scorer: it writes critiques of all responses, then its reward head reads each response with its own."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -23,10 +22,11 @@ from basereward.scoring.interface import finite
 from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.local import REMOVED, LocalScorer
 from basereward.scoring.model_spec import CriticOptions
-from basereward.scoring.openings import open_each
+from basereward.scoring.openings import NOT_FINITE, open_each
 
-# Parts of a score: the standard deviation over critiques, and how many of these reached the limit of tokens.
-SPREAD, CUT_OFF = "spread", "cut_off_critiques"
+# Parts of a score: the standard deviation over critiques, how many of these reached the limit of tokens, and how many
+# have no words, which no critic was trained on.
+SPREAD, CUT_OFF, EMPTY = "spread", "cut_off_critiques", "empty_critiques"
 # Batches' worth of encoded groups, pixels included, that are held in memory to fill batches from.
 BATCHES_AT_ONCE = 8
 
@@ -43,16 +43,17 @@ class CriticScorer:
     """Critic-RM: ``r(y | x) = mean over critiques c ~ p(. | x, y) of head(x, y, c)``.
 
     Prompt and images are computed once for the critiques of all responses, and once more for their rewards. A critique
-    that reached the limit of tokens is scored as it stands, and counted under ``cut_off_critiques``; ``spread`` is the
-    standard deviation over several critiques. ``Score.text`` holds all critiques. A score does not depend on the other
-    responses of its group, nor on what else is scored.
+    that reached the limit of tokens is scored as it stands, and counted under ``cut_off_critiques``, one without words
+    under ``empty_critiques``; ``spread`` is the standard deviation over several critiques. ``Score.text`` holds all
+    critiques. A score does not depend on the other responses of its group, nor on what else is scored.
 
     Args:
         scorer: the critic with its reward head.
         options: how it writes; one greedy critique by default.
 
     Raises:
-        ScoringError: the model has no vocabulary head or says not how it is asked, or several greedy critiques.
+        ScoringError: the model has no vocabulary head or says not how it is asked, its request has other words than in
+            its training, or several greedy critiques.
         UnknownNameError: no such request.
 
     Source: paper section 3.1; MM-RLHF, section 4.
@@ -63,6 +64,7 @@ class CriticScorer:
         if model.lm_head is None or not isinstance(model.role, CriticRole):
             raise ScoringError(f"{scorer.name} is no critic: it has no vocabulary head, or no request to ask it with.")
         self._scorer = scorer
+        _check_words(scorer.name, model.role, chosen)
         self.request = REQUESTS.get(chosen.request or model.role.request)
         self.sampling = _sampling(chosen)
         self.generator = TreeGenerator(
@@ -91,12 +93,12 @@ class CriticScorer:
         Raises:
             ScoringError: a file of the model has changed since it was loaded.
         """
-        about, drawn = self._scorer.about, self.sampling
+        about, drawn = replace(self._scorer.about, writes=True), self.sampling
         if about.identity is None:
             return about
         asked: dict[str, JsonValue] = {
             "request": self.request.name,
-            "request_sha256": hashlib.sha256(self.request.text.encode()).hexdigest(),
+            "request_sha256": self.request.sha256,
             "max_tokens": self.generator.max_tokens,
             "critiques": drawn.samples,
             "temperature": drawn.temperature,
@@ -151,17 +153,30 @@ class CriticScorer:
 
 
 def mean_score(scores: Sequence[Scored], critiques: Sequence[Generated]) -> Scored:
-    """Return the mean of a response's scores over its critiques; a failure if one of them has none."""
+    """Return the mean of a response's scores over its critiques; a failure if one of them has none or means nothing."""
+    if not all(one.is_finite for one in critiques):
+        return NOT_FINITE
     known = [score for score in scores if isinstance(score, Score)]
     if len(known) < len(scores):
         return next(score for score in scores if isinstance(score, Failure))
     values = [score.value for score in known]
     parts = {CUT_OFF: float(sum(one.is_cut_off for one in critiques))}
+    if empty := sum(not one.text.strip() for one in critiques):
+        parts[EMPTY] = float(empty)
     if len(values) > 1:
         parts[SPREAD] = stdev(values)
     if removed := fmean((score.parts or {}).get(REMOVED, 0.0) for score in known):
         parts[REMOVED] = removed
     return finite(Score(fmean(values), SEPARATOR.join(one.text for one in critiques), parts))
+
+
+def _check_words(name: str, role: CriticRole, options: CriticOptions) -> None:
+    words = REQUESTS.get(role.request).sha256
+    if options.request is None and role.words not in (None, words):
+        raise ScoringError(
+            f"{name} was trained with other words under the request {role.request!r} than this version has. Score it "
+            f"with the version that trained it, or say critic: {{request: {role.request}}} in a YAML file."
+        )
 
 
 def _sampling(options: CriticOptions) -> Sampling:

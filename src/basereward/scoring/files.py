@@ -5,8 +5,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from basereward.data.arrangement import ReadOptions
 from basereward.data.identity import Identity
 from basereward.data.io import count_records, read_records, replacing, write_lines
@@ -18,7 +16,7 @@ from basereward.data.work import Work, open_work
 from basereward.errors import DataError
 from basereward.scoring.interface import Scorer
 from basereward.scoring.rows import check_suffix, table_schema, write_parquet
-from basereward.scoring.tasks import BATCH_ROWS, SCORE_TYPES, RecordTasks, error_text, score_rows
+from basereward.scoring.tasks import BATCH_ROWS, RecordTasks, error_text, score_rows
 
 
 class ScoredFile(NamedTuple):
@@ -41,9 +39,9 @@ def score_file(
 
     A row is a pair in any format that the reader knows, which gains ``chosen_score`` and ``rejected_score`` (and
     ``scores`` where records give several pairs), or has ``prompt``, ``responses`` (texts or message lists) and
-    ``images``, and gains ``scores``. A row that cannot be scored keeps its place, with
-    the reason in ``error``. The target appears when all rows have their scores, which until then are kept by row in
-    ``TARGET.partial``; the same call goes on from them.
+    ``images``, and gains ``scores``. Of a scorer that writes, critiques stand beside the scores. A row that cannot be
+    scored keeps its place, with the reason in ``error``. The target appears when all rows have their scores, which
+    until then are kept by row in ``TARGET.partial``; the same call goes on from them.
 
     Args:
         on_progress: called with the number of rows done, those of an earlier call included, and of all rows.
@@ -57,7 +55,7 @@ def score_file(
         WorkError: another process writes the target, or scores of another model, settings or file stand beside it.
     """
     with open_work(target) as work:
-        tasks = _open_tasks(source, options, on_recognised)
+        tasks = _open_tasks(source, options, on_recognised, scorer.about.writes)
         _check_files(source, target, tasks)
         settings = {**(settings or {}), "read": options.model_dump(mode="json")} if options else settings
         identity = _identity(scorer, source, settings)
@@ -74,12 +72,14 @@ def score_file(
         return _finish(source, work, records, tasks)
 
 
-def _open_tasks(source: Path, options: ReadOptions | None, on_recognised: Callable[[Recognised], None]) -> RecordTasks:
+def _open_tasks(
+    source: Path, options: ReadOptions | None, on_recognised: Callable[[Recognised], None], writes: bool
+) -> RecordTasks:
     if not count_records(source):
-        return RecordTasks(None, source.parent)
+        return RecordTasks(None, source.parent, writes)
     reader = open_reader(read_records(source), str(source), options, groups=True)
     on_recognised(reader.recognised)
-    return RecordTasks(reader, source.parent)
+    return RecordTasks(reader, source.parent, writes)
 
 
 def _check_files(source: Path, target: Path, tasks: RecordTasks) -> None:
@@ -120,8 +120,7 @@ def _finish(source: Path, work: Work, records: PartialRecords, tasks: RecordTask
 
     with replacing(work.target) as temporary:
         if work.target.suffix == ".parquet":
-            names = tasks.gained(table_schema(source).names)
-            write_parquet(source, added(), pa.schema([SCORE_TYPES.field(name) for name in names]), temporary)
+            write_parquet(source, added(), tasks.types(table_schema(source).names), temporary)
         else:
             joined = zip(read_records(source), added(), strict=True)
             write_lines(temporary, (row | scored for row, scored in joined))

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+
 from basereward.data.outcomes import About, Judged, JudgeQuestion, Scored
 from basereward.data.schema import Messages, ResponseGroup
 from basereward.scoring.interface import Judge, checked_verdicts
@@ -30,8 +32,11 @@ class Tournament:
     def __init__(self, judge: Judge, options: TournamentOptions | None = None, name: str | None = None) -> None:
         self.judge = judge
         self.options = options or TournamentOptions()
-        # Without an identity: a score depends on the other responses, so it can stand for no other group's.
-        self.about = About(name or PREFIX + judge.about.name, judge.about.sees_images)
+        identity: dict[str, JsonValue] | None = None
+        if judge.about.identity is not None:
+            identity = {"tournament": self.options.model_dump(), "judge": dict(judge.about.identity)}
+        sees_images, record = judge.about.sees_images, judge.about.data_record
+        self.about = About(name or PREFIX + judge.about.name, sees_images, identity, record, compares=True)
 
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return R of each response of each group, in order; a failure where the judge gave too few verdicts."""

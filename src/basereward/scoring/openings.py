@@ -10,6 +10,8 @@ from basereward.errors import RowError, TemplateError
 from basereward.models.generation import TreeGenerator
 from basereward.scoring.interface import failure_of
 
+NOT_FINITE = Failure("not_finite", "The logits of an answer are not finite; the weights or the precision are broken.")
+
 
 def open_each(
     generator: TreeGenerator, group: ResponseGroup, conversations: Sequence[Messages]

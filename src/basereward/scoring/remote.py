@@ -151,6 +151,8 @@ def read_card(client: JsonClient, name: str) -> ServedModel:
             bool(card["sees_images"]),
             card["identity"],
             None if record is None else DataRecord.model_validate(record),
+            compares=bool(card["compares"]),
+            writes=bool(card["writes"]),
         )
         return ServedModel(about, card["fingerprint"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:

@@ -20,17 +20,10 @@ from basereward.data.slices import Slice, read_slice
 from basereward.errors import DataError, ScoringError
 from basereward.scoring.interface import Scorer
 from basereward.scoring.model_spec import ModelSpec
-from basereward.scoring.tasks import BATCH_ROWS, SCORE_TYPES, RecordTasks, score_rows
+from basereward.scoring.tasks import BATCH_ROWS, RecordTasks, added_types, score_rows
 
 ERROR_TYPE = pa.struct({"reason": pa.string(), "message": pa.string()})
-SHARD_SCHEMA = pa.schema(
-    [
-        pa.field("record_id", pa.string(), nullable=False),
-        pa.field("id", pa.string()),
-        *(field for field in SCORE_TYPES if field.name != "error"),
-        pa.field("error", ERROR_TYPE),
-    ]
-)
+NAME_TYPES = pa.schema([pa.field("record_id", pa.string(), nullable=False), pa.field("id", pa.string())])
 OpenScorer = Callable[[ModelSpec], Scorer]
 
 
@@ -71,15 +64,32 @@ class ScoringJob(NamedTuple):
             torch.set_num_threads(self.threads)
         return scorer
 
-    def tasks(self, place: Place, on_recognised: Callable[[Recognised], None] = lambda _: None) -> RecordTasks:
+    def tasks(
+        self, place: Place, on_recognised: Callable[[Recognised], None] = lambda _: None, writes: bool = False
+    ) -> RecordTasks:
         """Return what turns the records of the job into tasks; its reader has seen no more than the first of them.
+
+        Args:
+            place: where they lie.
+            on_recognised: called with what they were recognised as.
+            writes: the scores hold texts.
 
         Raises:
             DataError: as ``open_reader``.
         """
         reader = open_reader(place.records(), place.name, self.options, groups=True)
         on_recognised(reader.recognised)
-        return RecordTasks(reader, place.folder)
+        return RecordTasks(reader, place.folder, writes)
+
+
+def shard_schema(writes: bool) -> pa.Schema:
+    """Return the columns of every shard of a job.
+
+    Args:
+        writes: the scores hold texts.
+    """
+    scores = (field for field in added_types(writes) if field.name != "error")
+    return pa.schema([*NAME_TYPES, *scores, pa.field("error", ERROR_TYPE)])
 
 
 def scorer_facts(scorer: Scorer, threads: int) -> dict[str, Any]:
@@ -119,7 +129,8 @@ class ShardScorer:
             DataError: the input has changed, or has a column that looks like a misspelt one.
         """
         # A reader remembers the columns that it has seen: a fresh one, so that no shard depends on others before it.
-        tasks = self.job.tasks(self._place)
+        writes = self.scorer.about.writes
+        tasks = self.job.tasks(self._place, writes=writes)
         rows = enumerate(read_slice(task.piece), task.piece.first)
         scored: list[dict[str, Any]] = []
         seen: set[frozenset[str]] = set()
@@ -133,7 +144,7 @@ class ShardScorer:
                 name = None if row.get("id") is None else str(row["id"])
                 scored.append({"record_id": f"{task.name}:{number}", "id": name, **own, "error": _error(own["error"])})
             on_rows(len(scored), task.piece.rows)
-        _write_once(pa.Table.from_pylist(scored, SHARD_SCHEMA), task.path)
+        _write_once(pa.Table.from_pylist(scored, shard_schema(writes)), task.path)
 
 
 def check_first_records(plan: Sequence[ShardTask], tasks: RecordTasks) -> None:

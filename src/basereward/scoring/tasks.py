@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from basereward.data.formats.group import parse_group
 from basereward.data.media import locate_image
-from basereward.data.outcomes import Failure, Scored
+from basereward.data.outcomes import Failure, Score, Scored
 from basereward.data.parsing import check_columns
 from basereward.data.reader import Reader
 from basereward.data.rows import pack_row
@@ -26,9 +26,26 @@ SCORE_TYPES = pa.schema(
         "chosen_score": pa.float64(),
         "rejected_score": pa.float64(),
         "scores": pa.list_(pa.float64()),
-        "error": pa.string(),
     }
 )
+# What stands beside them where a scorer writes. The column ``critiques`` is taken: from it critics learn.
+TEXT_TYPES = pa.schema(
+    {
+        "chosen_critique": pa.string(),
+        "rejected_critique": pa.string(),
+        "response_critiques": pa.list_(pa.string()),
+    }
+)
+ERROR_TYPES = pa.schema({"error": pa.string()})
+
+
+def added_types(writes: bool) -> pa.Schema:
+    """Return every column that records may gain, in order, with its type.
+
+    Args:
+        writes: the scores hold texts.
+    """
+    return pa.schema([*SCORE_TYPES, *(TEXT_TYPES if writes else ()), *ERROR_TYPES])
 
 
 class ScoreTask(NamedTuple):
@@ -48,11 +65,13 @@ class RecordTasks:
     Args:
         reader: of the file; None for one without records.
         folder: of its images.
+        writes: the scores hold texts, which are kept beside them.
     """
 
-    def __init__(self, reader: Reader | None, folder: Path) -> None:
+    def __init__(self, reader: Reader | None, folder: Path, writes: bool = False) -> None:
         self._reader = reader
         self._folder = folder
+        self._writes = writes
         self._several = reader is not None and reader.several
 
     def check_names(self, record: Mapping[str, Any], place: str) -> None:
@@ -81,9 +100,19 @@ class RecordTasks:
 
     def gained(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the columns that a record with these columns gains."""
-        if "responses" not in names:
-            return tuple(SCORE_TYPES.names) if self._several else ("chosen_score", "rejected_score", "error")
-        return tuple(SCORE_TYPES.names) if {"chosen", "rejected"} & set(names) else ("scores", "error")
+        is_group = "responses" in names
+        is_pair = not is_group or bool({"chosen", "rejected"} & set(names))
+        is_list = is_group or self._several
+        return tuple(
+            name
+            for name in added_types(self._writes).names
+            if name == "error" or (is_pair if name.startswith(("chosen_", "rejected_")) else is_list)
+        )
+
+    def types(self, names: Sequence[str]) -> pa.Schema:
+        """Return the types of the columns that a record with these columns gains."""
+        known = added_types(self._writes)
+        return pa.schema([known.field(name) for name in self.gained(names)])
 
     def task(self, record: Mapping[str, Any], number: int) -> ScoreTask | RowError:
         """Return what is to be scored of a record, or why nothing is.
@@ -109,15 +138,24 @@ class RecordTasks:
         """Return the new columns of a record from the scores of all responses of its groups.
 
         Of several chosen and rejected ones ``chosen_score`` is the lowest and ``rejected_score`` the highest, and
-        ``scores`` are all, chosen ones first. Under ``error`` stand its failures, each once, in order.
+        ``scores`` are all, chosen ones first. Texts are those of the same responses. Under ``error`` stand its
+        failures, each once, in order.
         """
-        values = [None if isinstance(score, Failure) else score.value for score in scores]
         error = tuple(dict.fromkeys(score for score in scores if isinstance(score, Failure)))
         if not task.chosen:
-            return {"scores": values, "error": error}
-        chosen, rejected = ([values[place] for place in side] for side in (task.chosen, task.rejected))
-        extremes = {"chosen_score": _extreme(min, chosen), "rejected_score": _extreme(max, rejected)}
-        return {**extremes, **({"scores": [*chosen, *rejected]} if self._several else {}), "error": error}
+            return {**self._list(scores), "error": error}
+        chosen, rejected = ([scores[place] for place in side] for side in (task.chosen, task.rejected))
+        columns = {**self._side("chosen", _extreme(min, chosen)), **self._side("rejected", _extreme(max, rejected))}
+        return {**columns, **(self._list([*chosen, *rejected]) if self._several else {}), "error": error}
+
+    def _side(self, name: str, score: Score | None) -> dict[str, Any]:
+        texts = {f"{name}_critique": score and score.text} if self._writes else {}
+        return {f"{name}_score": score and score.value, **texts}
+
+    def _list(self, scores: Sequence[Scored]) -> dict[str, Any]:
+        known = [score if isinstance(score, Score) else None for score in scores]
+        texts = {"response_critiques": [score and score.text for score in known]} if self._writes else {}
+        return {"scores": [score and score.value for score in known], **texts}
 
     def _parse(self, pair: Mapping[str, Any], number: int) -> PreferencePair:
         images = [locate_image(image, self._folder) for image in pair["images"]]
@@ -159,5 +197,7 @@ def error_text(failures: Sequence[Failure]) -> str | None:
     return "; ".join(f"{failure.reason}: {failure.message}" for failure in failures) or None
 
 
-def _extreme(choose: Any, values: Sequence[float | None]) -> float | None:
-    return None if None in values else choose(values)
+def _extreme(choose: Any, scores: Sequence[Scored]) -> Score | None:
+    """Return the lowest or highest score, None if one has failed."""
+    known = [score for score in scores if isinstance(score, Score)]
+    return choose(known, key=lambda score: score.value) if len(known) == len(scores) else None

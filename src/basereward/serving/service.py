@@ -130,9 +130,11 @@ def _card(about: About, name: str, is_judge: bool) -> ModelCard:
         id=name,
         kind="judge" if is_judge else "scorer",
         sees_images=about.sees_images,
+        writes=about.writes,
         fingerprint=fingerprint(about),
         identity=None if about.identity is None else dict(about.identity),
         data_record=None if record is None else record.model_dump(mode="json"),
+        compares=about.compares,
     )
 
 

@@ -141,10 +141,14 @@ class ModelCard(BaseModel):
     owned_by: str = "basereward"
     kind: Literal["scorer", "judge"]
     sees_images: bool
+    writes: bool
+    """Whether scores hold texts: ``text`` of their details."""
     fingerprint: str | None
     """A hash of ``identity``; also in every answer."""
     identity: dict[str, JsonValue] | None
     data_record: dict[str, Any] | None
+    compares: bool
+    """Whether a reward depends on the other responses of its group."""
 
 
 class ModelList(BaseModel):

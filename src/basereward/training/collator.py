@@ -36,7 +36,8 @@ class PreferenceCollator:
             others = iter(self.objective.others(pair))
             for group in comparison.groups:
                 if self.objective.writes:
-                    own = [other for other, _ in zip(others, group.responses, strict=False)]
+                    # Responses first: the one that ends takes nothing from the other, of which the next group goes on.
+                    own = [other for _, other in zip(group.responses, others, strict=False)]
                     encoded.append(encode_targets(self.template, group, own))
                 else:
                     encoded.append(TargetGroup(self.template.encode(group), ()))

@@ -48,7 +48,7 @@ class Critic(Section):
     @property
     def role(self) -> CriticRole:
         """How the trained model is asked."""
-        return CriticRole(request=self.request, max_tokens=self.max_tokens)
+        return CriticRole(request=self.request, max_tokens=self.max_tokens, words=REQUESTS.get(self.request).sha256)
 
     def compare(self, pair: PreferencePair) -> Comparison:
         """Return the groups of a pair with a critique behind every response.
@@ -124,7 +124,8 @@ class JudgeObjective(Section):
     @property
     def role(self) -> JudgeRole:
         """How the trained model is asked."""
-        return JudgeRole(prompt=self.prompt, max_tokens=self.judge_prompt.max_tokens)
+        asked = self.judge_prompt
+        return JudgeRole(prompt=self.prompt, max_tokens=asked.max_tokens, words=asked.sha256)
 
     def compare(self, pair: PreferencePair) -> Comparison:
         """Return the conversations of a pair, one for each order; a tree unless responses show images of their own.
@@ -189,7 +190,14 @@ class LongCot(JudgeObjective):
     kind: Literal["longcot"] = "longcot"
     """Which objective this is."""
     prompt: str = "think"
-    """How it is asked and answers: a name in ``data.judging.formats``, kept in the checkpoint."""
+    """How it is asked and answers: a name in ``data.judging.formats``, kept in the checkpoint; not digit."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_room_for_thoughts(cls, name: str) -> str:
+        if name == "digit":
+            raise ValueError("the prompt digit has no place for thoughts; give think, or objective grm")
+        return name
 
 
 def _tree(name: str, examples: list[JudgeExample]) -> ResponseGroup:

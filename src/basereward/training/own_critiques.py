@@ -7,7 +7,7 @@ import torch
 from basereward.data.judging.critiques import REQUESTS, ask_for_critiques, with_critiques
 from basereward.data.schema import PreferencePair, ResponseGroup
 from basereward.encoding.openings import encode_openings
-from basereward.errors import RowError
+from basereward.errors import RowError, TemplateError
 from basereward.models.facts import CriticRole
 from basereward.models.generation import TreeGenerator
 from basereward.models.reward_model import RewardModel
@@ -21,7 +21,8 @@ _BATCH_TOKENS = 16384
 def own_accuracy(model: RewardModel, role: CriticRole, pairs: Sequence[PreferencePair]) -> float:
     """Return the share of the first 64 pairs whose chosen response gets the higher reward, behind greedy critiques.
 
-    A pair with a critique that makes a sequence too long has no rewards, and is not right.
+    A pair with a critique that makes a sequence too long, or that the chat template cannot hold, has no rewards, and is
+    not right.
 
     Args:
         model: with all its weights on one device.
@@ -56,8 +57,8 @@ def own_accuracy(model: RewardModel, role: CriticRole, pairs: Sequence[Preferenc
 
 
 def _rewards(model: RewardModel, groups: Sequence[ResponseGroup]) -> list[float] | None:
-    """Return the rewards of all responses; None where a critique became too long, which must not end a run."""
+    """Return the rewards of all responses; None where a critique cannot be read, which must not end a run."""
     try:
-        return [reward for own in model.score_groups(groups) for reward in own]
-    except RowError:
+        return [reward for own in model.score_groups(groups, has_critiques=True) for reward in own]
+    except (RowError, TemplateError):
         return None

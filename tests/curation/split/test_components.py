@@ -64,8 +64,8 @@ def test_the_closest_sum_is_that_of_trying_all():
         assert all(count <= available[size] for size, count in found.items())
 
 
-def ordered(sizes) -> Ordered:
-    return Ordered(np.arange(len(sizes)), np.array(sizes))
+def ordered(sizes, sets=None) -> Ordered:
+    return Ordered(np.arange(len(sizes)), np.array(sizes), np.array(sets or [0] * len(sizes)))
 
 
 def test_parts_are_as_close_as_sizes_allow_and_apart():
@@ -73,6 +73,15 @@ def test_parts_are_as_close_as_sizes_allow_and_apart():
     assert drawn["test"].tolist() == [1, 2]
     assert drawn["validation"].tolist() == [0]
     assert draw_parts(ordered([50, 60]), {"test": 8})["test"].tolist() == []
+
+
+def test_an_even_part_takes_as_many_rows_of_each_set_as_it_has():
+    # 2 rows of set 1, 40 of set 0, 30 of set 2.
+    sets = [0] * 40 + [1] * 2 + [2] * 30
+    drawn = draw_parts(ordered([1] * 72, sets), {"test": 5, "sample": 20}, even=["sample"])
+    assert np.bincount(np.array(sets)[drawn["test"]], minlength=3).tolist() == [5, 0, 0]
+    assert np.bincount(np.array(sets)[drawn["sample"]], minlength=3).tolist() == [9, 2, 9]
+    assert not set(drawn["test"]) & set(drawn["sample"])
 
 
 def test_one_draw_in_many_takes_what_comes_first():

@@ -47,6 +47,22 @@ def test_an_order_without_a_thought_is_no_example():
         judge_examples(pair_of(), make_prompt("think"), needs_thoughts=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "thought"),
+    [
+        ("think", "<think>Blue is wrong.</think>"),
+        ("think", "Blue is wrong.</think><answer>2</answer>"),
+        ("answer_tag", "Blue is wrong, so <answer>2</answer>."),
+        ("verdict_line", "Blue is wrong.\nVerdict: 1"),
+    ],
+)
+def test_a_thought_with_tags_or_a_verdict_of_its_own_is_refused(name, thought):
+    """It would teach answers that are unparsable, or two thoughts."""
+    with pytest.raises(RowError, match="a verdict of its own") as error:
+        judge_examples(pair_of(thoughts={"chosen_first": thought}), make_prompt(name), needs_thoughts=True)
+    assert error.value.reason == "malformed"
+
+
 def test_images_of_responses_follow_the_order_in_which_these_are_shown():
     said = [{"role": "assistant", "content": [{"type": "image"}, {"type": "text", "text": text}]} for text in "ab"]
     prompt = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]

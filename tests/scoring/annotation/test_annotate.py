@@ -15,50 +15,18 @@ from basereward.data.annotations import critiques_of, thoughts_of
 from basereward.data.io import read_records
 from basereward.data.judging.prompts import make_prompt
 from basereward.data.judging.ratings import make_critic_prompt
-from basereward.data.manifest import read_manifest
-from basereward.data.outcomes import About, Failure, Verdict
+from basereward.data.outcomes import Verdict
 from basereward.data.pairs import load_pairs
-from basereward.data.work import RECORDS
-from basereward.errors import DataError, RecipeError, ScoringError, WorkError
+from basereward.errors import DataError, RecipeError, ScoringError
 from basereward.scoring.annotation.asking import Price
 from basereward.scoring.annotation.critiques import CritiqueTask
 from basereward.scoring.annotation.run import DROPPED, AnnotationOptions, annotate, explain
 from basereward.scoring.annotation.thoughts import ThoughtTask
 from basereward.scoring.judges.options import JudgeOptions
 from basereward.scoring.spec import open_judge
+from tests.scoring.annotation.planted import THOUGHTS, Stopping, completion, number_of, serve, think_right, write_pairs
 
-THOUGHTS = ThoughtTask(make_prompt("think"))
 CRITIQUES = CritiqueTask(make_critic_prompt("score"))
-
-
-def completion(text, tokens=None, reason="stop"):
-    usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}}
-    return (200, {"choices": [{"message": {"content": text}, "finish_reason": reason}], **usage}, {})
-
-
-def serve(chat_server, answer):
-    """A server that answers questions; asked for its models it names one."""
-    return chat_server(lambda request: answer(request) if request.body else (200, {"data": [{"id": "m"}]}, {}))
-
-
-def write_pairs(path, count=6, **extra):
-    """Pairs whose chosen response is right, in words that only the test knows."""
-    rows = [
-        {"id": f"secret-{n}", "prompt": f"Q{n}?", "chosen": f"apple {n}", "rejected": f"pear {n}", "axis": [n], **extra}
-        for n in range(count)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-def number_of(text):
-    return int(re.search(r"Q(\d+)\?", text)[1])
-
-
-def think_right(text):
-    """The answer of a judge that likes apples."""
-    place = 1 + (text.index("apple") > text.index("pear"))
-    return f"<think>The apple of {number_of(text)} is response {place}.</think><answer>{place}</answer>"
 
 
 def dropped(out):
@@ -174,90 +142,6 @@ def test_tokens_and_cost_are_counted_and_who_told_none(chat_server, tmp_path):
     # The same data for another price are the same data.
     again = annotate(judge, THOUGHTS, source, tmp_path / "free")
     assert (again.judges[0].cost, again.model_copy(update={"name": "out"}).sha256) == (None, manifest.sha256)
-
-
-class Stopping:
-    """A judge that stops for good after some questions, and tells what it was asked."""
-
-    def __init__(self, after=None, name="stopping"):
-        self.after, self.asked = after, []
-        self.about = About(name, sees_images=False, identity={"prompt": "think", "name": name})
-
-    def compare(self, questions):
-        if self.after is not None and len(self.asked) >= self.after:
-            raise ScoringError("gone")
-        self.asked += [(own.prompt[0].text, own.responses[0][0].text) for own in questions]
-        return [self.answer(own) for own in questions]
-
-    def answer(self, question):
-        place = 1 + (not question.responses[0][0].text.startswith("apple"))
-        text = f"<think>Apple.</think><answer>{place}</answer>"
-        return Verdict(place - 1, text)
-
-
-def test_interrupted_work_goes_on_and_asks_nothing_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr("basereward.scoring.judges.answers.BATCH_QUESTIONS", 3)
-    source, out = write_pairs(tmp_path / "pairs.jsonl", 10), tmp_path / "out"
-    whole = annotate(Stopping(), THOUGHTS, source, tmp_path / "whole")
-    first, second, done = Stopping(after=8), Stopping(), []
-    with pytest.raises(ScoringError):
-        annotate(first, THOUGHTS, source, out)
-    assert not out.exists()
-    with pytest.raises(WorkError, match="name 'stopping', not 'another'"):
-        annotate(Stopping(name="another"), THOUGHTS, source, out)
-    # A kill in the middle of a line.
-    records = tmp_path / "out.partial" / RECORDS
-    records.write_bytes(records.read_bytes()[:-5])
-    manifest = annotate(second, THOUGHTS, source, out, on_progress=lambda own, total: done.append((own, total)))
-    assert (len(first.asked), len(second.asked)) == (9, 20 - 8)
-    assert len({*first.asked[:8], *second.asked}) == 20
-    assert (done[0], done[-1]) == ((8, 20), (20, 20))
-    assert manifest.model_copy(update={"name": "whole"}).sha256 == whole.sha256
-    # Complete work is left as it is, other work is refused.
-    assert annotate(second, THOUGHTS, source, out) == read_manifest(out)
-    assert len(second.asked) == 12
-    with pytest.raises(WorkError, match="holds other work"):
-        annotate(second, THOUGHTS, source, out, AnnotationOptions(limit=3))
-
-
-def test_what_failed_is_asked_again_by_the_next_call_and_counted_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("basereward.scoring.judges.answers.BATCH_QUESTIONS", 1)
-
-    class Failing(Stopping):
-        def answer(self, question):
-            if "Q1" in question.prompt[0].text:
-                return Failure("refused", "no")
-            return super().answer(question)
-
-    source, out = write_pairs(tmp_path / "pairs.jsonl", 3), tmp_path / "out"
-    with pytest.raises(ScoringError):
-        annotate(Failing(after=5), THOUGHTS, source, out)
-    last = Failing()
-    manifest = annotate(last, THOUGHTS, source, out)
-    assert [prompt for prompt, _ in last.asked] == ["Q1?", "Q1?", "Q2?"]
-    assert manifest.steps[0]["dropped"] == {"refused": 1}
-    assert (manifest.judges[0].requests, manifest.judges[0].failed) == (6, 2)
-
-
-def test_answers_in_flight_are_kept_when_the_endpoint_refuses(chat_server, tmp_path):
-    asked = []
-
-    def answer(request):
-        asked.append(request.text)
-        if len(asked) == 9:
-            return (401, {}, {})
-        time.sleep(0.02)
-        return think_right(request.text)
-
-    server = serve(chat_server, answer)
-    source, out = write_pairs(tmp_path / "pairs.jsonl", 20), tmp_path / "out"
-    with pytest.raises(ScoringError, match="refuses access"):
-        annotate(open_judge(f"judge:{server.url}#m", "think"), THOUGHTS, source, out)
-    first = len(asked)
-    annotate(open_judge(f"judge:{server.url}#m", "think"), THOUGHTS, source, out)
-    # Only the refused question is asked again.
-    assert (len(asked), len(set(asked))) == (41, 40)
-    assert first < 40
 
 
 def test_a_pair_file_where_nothing_is_left_is_an_error_with_the_reasons(tmp_path):

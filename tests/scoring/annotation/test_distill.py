@@ -95,6 +95,18 @@ def test_probabilities_of_both_orders_are_averaged(first, second, chosen, weight
     assert (pair.chosen[0].text, weight_of(pair)) == (chosen, pytest.approx(weight))
 
 
+def test_what_names_neither_response_is_no_preference(tmp_path):
+    """A judge that would say something else altogether prefers nothing, whatever is left of the two digits."""
+
+    def answer(number, shown):
+        share = 0.9 if shown[0] == "good" else 0.1
+        return Verdict("unparsable", "said", probabilities=(share, 1 - share), mass=(1.0, 0.5, 0.0)[number])
+
+    manifest, pairs = distilled(Planted(answer), tmp_path, 3)
+    assert [weight_of(pair) for pair in pairs] == pytest.approx([0.8, 0.4])
+    assert manifest.steps[0]["dropped"] == {"undecided": 1}
+
+
 def test_the_label_plays_no_part(tmp_path):
     """Labels turned round give the same preferences with the same weights."""
 

@@ -18,8 +18,10 @@ from basereward.scoring.judges.chat import data_uri
 from basereward.scoring.judges.client import JsonClient, Reply, wait_seconds
 from basereward.scoring.judges.endpoint import FIRST_ANSWERS, KEY_VARIABLE, EndpointJudge
 from basereward.scoring.judges.options import JudgeOptions, parse_options
+from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.spec import open_judge, open_scorer
 
+USAGE = {"prompt_tokens": 100, "completion_tokens": 5}
 PROMPT = JudgePrompt(FORMATS.get("verdict_line"), 64)
 
 
@@ -227,6 +229,40 @@ def test_what_is_too_long_says_nothing_of_the_others(chat_server, ask):
     server = chat_server(lambda request: (413, {}, {}))
     answers = judge_at(server)[0].compare([ask(str(number)) for number in range(2 * FIRST_ANSWERS)])
     assert {answer.reason for answer in answers} == {"too_long"}
+
+
+def test_samples_of_a_question_vote_and_each_is_a_request_with_a_seed_of_its_own(chat_server, ask):
+    answers = {7: "Verdict: 1", 8: "Verdict: 2", 9: "Verdict: 1", 10: "none", 11: "Verdict: tie"}
+    server = chat_server(lambda request: answers[request.body["seed"]] if request.body else (200, {"data": []}, {}))
+    options = JudgeOptions(samples=5, temperature=0.7, seed=7)
+    judge = open_judge(f"judge:{server.url}#m", options=options)
+    [verdict] = judge.compare([ask()])
+    assert (verdict.choice, verdict.probabilities, verdict.mass) == (0, (2.5 / 4, 1.5 / 4), 4 / 5)
+    assert verdict.text.split(SEPARATOR) == list(answers.values())
+    sent = [request.body for request in server.requests if request.body]
+    assert [(body["seed"], body["temperature"]) for body in sent] == [(seed, 0.7) for seed in answers]
+    assert judge.about.identity["samples"] == 5
+    alone = open_judge(f"judge:{server.url}#m", options=JudgeOptions(temperature=0.7, seed=7))
+    assert "samples" not in alone.about.identity
+    with pytest.raises(ScoringError, match="5 greedy samples are all the same"):
+        open_judge(f"judge:{server.url}#m", options=JudgeOptions(samples=5))
+
+
+def test_a_vote_is_of_all_samples_and_counts_the_tokens_of_each(chat_server, ask):
+    def reply(request):
+        if "bad" in request.text and request.body["seed"] == 2:
+            return (400, {"error": "policy"}, {})
+        said = {"choices": [{"message": {"content": "Verdict: 1"}, "finish_reason": "stop"}]}
+        told = {} if "untold" in request.text and request.body["seed"] == 1 else {"usage": USAGE}
+        return (200, {**said, **told}, {})
+
+    server = chat_server(lambda request: reply(request) if request.body else (200, {"data": []}, {}))
+    judge = open_judge(f"judge:{server.url}#m", options=JudgeOptions(samples=3, temperature=1.0))
+    asked = enumerate([ask("good"), ask("bad"), ask("untold")])
+    good, bad, untold = sorted(judge.answers(asked), key=lambda own: own.number)
+    assert (good.judged.choice, good.judged.mass, good.usage) == (0, 1.0, (300, 15))
+    assert (bad.judged.reason, bad.usage) == ("refused", (200, 10))
+    assert (untold.judged.choice, untold.usage) == (0, None)
 
 
 def test_several_responses_are_asked_about_at_once(chat_server, say):

@@ -69,6 +69,23 @@ def test_the_verdict_hangs_on_the_token_that_names_a_response(name, responses, g
         assert place_of("no verdict of 1 and 2")[1] is None
 
 
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        # What a template like Qwen3's writes into every answer, and so teaches.
+        ("<think>\n\n</think>\n\n2", "2"),
+        ("<think>\n\n</think>\n\nred", "red"),
+        ("red 2", "red"),
+        ("<think>\n2", None),
+    ],
+)
+def test_a_thought_in_front_of_a_digit_is_passed_over(said, word, text_template):
+    form = FORMATS.get("digit")
+    ids = text_template.tokenizer.encode(said, add_special_tokens=False)
+    place = verdict_place(form, verdict_tokens(text_template, form, 2), ids, text_template.tokenizer.decode)
+    assert (None if place is None else text_template.tokenizer.decode([ids[place]])) == word
+
+
 def test_responses_that_no_single_token_names_are_not_graded(grm):
     assert verdict_tokens(grm.generator.template, FORMATS.get("digit"), 12) == ()
 
@@ -174,3 +191,22 @@ def test_a_trained_judge_says_how_it_is_asked(text_backbone, tmp_path):
     assert asked() == asked("think") == ("think", 33)
     assert asked(None, 5) == ("think", 5)
     assert asked("digit") == ("digit", 16)
+
+
+@pytest.mark.parametrize("options", [JudgeOptions(), JudgeOptions(samples=2, temperature=1.0)])
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_are_no_verdict(options, broken, text_backbone, say):
+    judge = LocalJudge(text_backbone, make_prompt("digit"), options, torch.float32, "cpu")
+    head, asked = judge.generator.decoder.lm_head, [ask(say, "red", "blue"), ask(say, "green", "gray")]
+    calls = []
+
+    def breaking(hidden):
+        # One row of the two, from its second token on.
+        calls.append(hidden)
+        logits = head(hidden)
+        logits[-1, 0] += broken if len(calls) > 1 else 0.0
+        return logits
+
+    judge.generator.decoder.lm_head = breaking
+    found = judge.compare(asked)
+    assert [getattr(one, "reason", None) for one in found] == [None, "not_finite"]

@@ -1,19 +1,23 @@
 """A judge in this process: the tokens of the model's own processor, greedy, each question alone."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from basereward.data.judging.formats import FORMATS
-from basereward.data.judging.prompts import JudgePrompt
+from basereward.data.judging.prompts import JudgePrompt, make_prompt
 from basereward.data.outcomes import JudgeQuestion
 from basereward.data.schema import Message, Part, Video
 from basereward.errors import CheckpointError, MissingFileError, ScoringError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
+from basereward.models.facts import CriticRole, JudgeRole
 from basereward.models.generation import Generated
 from basereward.scoring.judges.local import LocalJudge
 from basereward.scoring.judges.options import JudgeOptions
-from basereward.scoring.spec import open_judge
+from basereward.scoring.spec import open_judge, open_scorer
 
 PROMPT = JudgePrompt(FORMATS.get("verdict_line"), 12)
 
@@ -81,8 +85,8 @@ def test_progress_counts_questions_and_failures_with_them(judge, mixed, say):
 def test_options_of_servers_are_refused(vl_backbone):
     with pytest.raises(ScoringError, match=r"timeout is of servers.*batch_tokens"):
         open_judge(f"judge:{vl_backbone}", options=JudgeOptions(timeout=1.0))
-    with pytest.raises(ScoringError, match=r"samples is of models in this process"):
-        open_judge("judge:http://127.0.0.1:9/v1#m", options=JudgeOptions(samples=3))
+    with pytest.raises(ScoringError, match=r"batch_tokens is of models in this process"):
+        open_judge("judge:http://127.0.0.1:9/v1#m", options=JudgeOptions(batch_tokens=3))
     for wrong in (JudgeOptions(samples=2), JudgeOptions(seed=None)):
         with pytest.raises(ScoringError, match=r"greedy|numbers"):
             open_judge(f"judge:{vl_backbone}", options=wrong)
@@ -153,3 +157,30 @@ def test_a_spec_opens_a_folder_and_refuses_what_cannot_generate(vl_backbone, tmp
         open_judge(f"judge:{rewarding}")
     with pytest.raises(MissingFileError):
         open_judge("judge:nowhere")
+
+
+def test_a_trained_judge_is_not_asked_in_other_words_unawares(vl_backbone, tmp_path):
+    folders = []
+    for place, words in enumerate((make_prompt("digit").sha256, "0" * 64, None)):
+        role = JudgeRole(prompt="digit", max_tokens=3, words=words)
+        folders.append(save_reward_model(new_reward_model(vl_backbone, role=role), tmp_path / str(place)))
+    same, changed, untold = (f"judge:{folder}" for folder in folders)
+    for spec, name in ((same, None), (untold, None), (changed, "digit"), (changed, "verdict_line")):
+        assert open_judge(spec, name, device="cpu").prompt.format.name == (name or "digit")
+    with pytest.raises(ScoringError, match="other words under the prompt 'digit'"):
+        open_judge(changed, device="cpu")
+
+
+@pytest.mark.parametrize("role", [CriticRole(request="short", max_tokens=4), JudgeRole(prompt="digit", max_tokens=4)])
+def test_what_was_trained_ends_where_training_taught_it_to(role, vl_backbone, tmp_path):
+    """The backbone's own configuration knows another end alone, as that of a base model does."""
+    folder = Path(shutil.copytree(vl_backbone, tmp_path / "base"))
+    tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
+    other = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert other != tokenizer.eos_token_id
+    GenerationConfig(eos_token_id=other).save_pretrained(folder)
+    saved = save_reward_model(new_reward_model(folder, role=role), tmp_path / "model")
+    is_judge = isinstance(role, JudgeRole)
+    opened = open_judge(f"judge:{saved}", device="cpu") if is_judge else open_scorer(str(saved), device="cpu")
+    assert set(opened.generator.decoder.ends) == {other, tokenizer.eos_token_id}
+    assert GenerationConfig.from_pretrained(saved).eos_token_id == [other, tokenizer.eos_token_id]

@@ -17,7 +17,8 @@ def split_pairs(
     out: Path | None = typer.Option(None, help="Folder that gets a folder for each part; needed unless --plan."),
     test: float = typer.Option(0, help="Test set: a share below 1, or a number of pairs."),
     validation: float = typer.Option(0, help="Validation set, likewise."),
-    sample: int = typer.Option(0, help="Pairs of a further small set that training can be watched on."),
+    sample: int = typer.Option(0, help="Pairs of a small set, to watch training or to weigh members of ensembles by."),
+    sample_over: Literal["pairs", "sets"] = typer.Option("pairs", help="Draw it from all pairs, or evenly by source."),
     seed: int = typer.Option(0, help="Of the draw."),
     like_images: Literal["hash", "copies", "pixels"] = typer.Option(
         "hash", help="Images are one if their perceptual hashes are near; if they are copies too; by pixels alone."
@@ -49,7 +50,7 @@ def split_pairs(
     if not out and not plan:
         raise typer.BadParameter("--out is missing; --plan alone writes nothing.")
     asked: dict[str, Any] = {"test": test, "validation": validation, "sample": sample, "seed": seed}
-    asked |= {"like_images": like_images, "prompts": prompts, "tolerance": tolerance}
+    asked |= {"sample_over": sample_over, "like_images": like_images, "prompts": prompts, "tolerance": tolerance}
     if group:
         asked["groups"] = [] if group == ["none"] else group
     settings = parse_configuration(SplitSettings, asked)

@@ -1,7 +1,7 @@
 """Which components are held out: a seeded draw that ends as close to the wanted size as their sizes allow."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +12,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Ordered(NamedTuple):
-    """Components in the order of the draw: their names and sizes, shape (components,)."""
+    """Components in the order of the draw: their names, sizes, and the numbers of their sets, shape (components,)."""
 
     names: np.ndarray
     sizes: np.ndarray
+    sets: np.ndarray
 
 
-def order_components(labels: np.ndarray, content: np.ndarray, seed: int) -> Ordered:
+def order_components(labels: np.ndarray, content: np.ndarray, seed: int, sets: np.ndarray | None = None) -> Ordered:
     """Return the components in an order that the seed and the content of their rows decide, and nothing else.
 
     Each is known by the smallest content hash among its rows. It is mixed with the seed only then: a component of many
@@ -27,27 +28,51 @@ def order_components(labels: np.ndarray, content: np.ndarray, seed: int) -> Orde
     Args:
         labels: the component of each row, shape (n,).
         content: hash of each row's content, equal in no two components, shape (n,).
+        sets: the number of each row's set, shape (n,); a component belongs to that of its row with the smallest hash.
     """
     names, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
     known = np.full(len(names), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(known, group.reshape(-1), content)
+    np.minimum.at(known, group, content)
+    owners = np.zeros(len(names), np.int64)
+    if sets is not None:
+        is_smallest = content == known[group]
+        owners[group[is_smallest]] = sets[is_smallest]
     keys = mix(known + mix(np.array([seed], np.uint64) + _GOLDEN))
     order = np.argsort(keys, kind="stable")
-    return Ordered(names[order], sizes[order])
+    return Ordered(names[order], sizes[order], owners[order])
 
 
-def draw_parts(ordered: Ordered, wanted: Mapping[str, int]) -> dict[str, np.ndarray]:
+def draw_parts(ordered: Ordered, wanted: Mapping[str, int], even: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Return the places in ``ordered`` of the components of each part, one part after the other from what is left.
 
     So the first part does not depend on whether others are asked for.
+
+    Args:
+        even: parts that take as many rows from each set, as far as a set has them.
     """
     left = np.arange(len(ordered.sizes))
     drawn = {}
     for part, count in wanted.items():
-        taken = left[_draw(ordered.sizes[left], count)]
+        sets = ordered.sets[left] if part in even else np.zeros(len(left), np.int64)
+        taken = left[_draw_evenly(ordered.sizes[left], sets, count)]
         left = np.setdiff1d(left, taken)
         drawn[part] = taken
     return drawn
+
+
+def _draw_evenly(sizes: np.ndarray, sets: np.ndarray, wanted: int) -> np.ndarray:
+    """Return the places of the components to take, from each set its share."""
+    names, group = np.unique(sets, return_inverse=True)
+    places = [np.flatnonzero(group.reshape(-1) == number) for number in range(len(names))]
+    taken = []
+    # The smallest sets first: what they lack is shared by those that have more.
+    for left, own in zip(range(len(names), 0, -1), sorted(places, key=lambda one: int(sizes[one].sum())), strict=True):
+        share = min(round(wanted / left), int(sizes[own].sum()))
+        chosen = own[_draw(sizes[own], share)] if share else own[:0]
+        taken.append(chosen)
+        wanted -= int(sizes[chosen].sum())
+    return np.sort(np.concatenate(taken))
 
 
 def _draw(sizes: np.ndarray, wanted: int) -> np.ndarray:

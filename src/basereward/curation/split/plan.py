@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 
 from basereward.curation.fingerprints.features import REASONS, Features, compute_features
 from basereward.curation.split.components import Components
@@ -73,8 +74,8 @@ def plan_split(
         raise DataError(f"None of {len(rows):,} rows is a pair ({told}); see what they are with: basereward data show")
     wanted = settings.wanted(len(kept))
     tied = _tie(features, rows, kept, settings, on_progress)
-    ordered = order_components(tied.components.labels, features.content[kept], settings.seed)
-    drawn = draw_parts(ordered, wanted)
+    ordered = order_components(tied.components.labels, features.content[kept], settings.seed, _set_numbers(rows)[kept])
+    drawn = draw_parts(ordered, wanted, ("sample",) if settings.sample_over == "sets" else ())
     rest = np.setdiff1d(np.arange(len(ordered.sizes)), np.concatenate(list(drawn.values())))
     _check_sizes(ordered, drawn, wanted, settings, tied)
     parts, facts = {}, {}
@@ -90,6 +91,12 @@ def plan_split(
         "warnings": _warnings(ordered, drawn, wanted, tied),
     }
     return SplitPlan(parts, unusable, multimodal, described)
+
+
+def _set_numbers(rows: datasets.Dataset) -> np.ndarray:
+    """Return, for each row, the place of its source among the sorted names of all, shape (rows,)."""
+    column = pc.fill_null(rows.select_columns("source").with_format("arrow")[:]["source"], "")
+    return np.unique(column.to_numpy(), return_inverse=True)[1].reshape(-1)
 
 
 def _tie(

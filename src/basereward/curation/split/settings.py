@@ -14,6 +14,7 @@ GROUP_COLUMNS = ("id", "group", "group_id", "prompt_id", "question_id")
 
 LikeImages = Literal["hash", "copies", "pixels"]
 Prompts = Literal["text", "shown"]
+SampleOver = Literal["pairs", "sets"]
 
 
 class SplitSettings(Section):
@@ -27,7 +28,9 @@ class SplitSettings(Section):
     validation: float = Field(default=0, ge=0, allow_inf_nan=False)
     """The validation set."""
     sample: int = Field(default=0, ge=0)
-    """Pairs of a further small set, to be looked at while training."""
+    """Pairs of a further small set, to be looked at while training, or to weigh the members of an ensemble by."""
+    sample_over: SampleOver = "pairs"
+    """Pairs of the sample are drawn from all pairs alike, or as many from each set (``source``) as it has."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the draw."""
     like_images: LikeImages = "hash"

@@ -1,5 +1,6 @@
 """How a critic is asked for its critique of one response: a turn of the user behind that response."""
 
+import hashlib
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,6 +16,11 @@ class CritiqueRequest(NamedTuple):
 
     name: str
     text: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 REQUESTS: Registry[CritiqueRequest] = Registry(

@@ -35,7 +35,8 @@ def judge_examples(pair: PreferencePair, prompt: JudgePrompt, needs_thoughts: bo
     """Return what a judge learns from a pair: both orders, or with thoughts those orders that have one.
 
     Raises:
-        RowError: ``no_thoughts``: thoughts are needed, and the pair has none. ``malformed``: as ``thoughts_of``.
+        RowError: ``no_thoughts``: thoughts are needed, and the pair has none. ``malformed``: as ``thoughts_of``, or a
+            thought that the form of the prompt cannot hold.
     """
     thoughts = thoughts_of(pair) if needs_thoughts else Thoughts("", "")
     if thoughts is None:
@@ -45,6 +46,12 @@ def judge_examples(pair: PreferencePair, prompt: JudgePrompt, needs_thoughts: bo
 
 
 def _example(pair: PreferencePair, prompt: JudgePrompt, is_chosen_first: bool, thought: str) -> JudgeExample:
+    if not prompt.format.holds(thought):
+        raise RowError(
+            "malformed",
+            f"The thought {thought[:100]!r} brings tags or a verdict of its own, behind which the answer would not be "
+            f"read as {prompt.format.name}; expected the words between the tags alone.",
+        )
     question = question_of(pair, is_chosen_first)
     places = (0, 1) if is_chosen_first else (1, 0)
     right, wrong = (messages_from_text(prompt.format.write(thought, place), "assistant") for place in places)

@@ -20,6 +20,7 @@ _PLACES = {
 # What brackets say of two responses alone: of three, C is one of them.
 _OF_TWO: dict[str, Choice] = {"a>b": 0, "a>>b": 0, "b>a": 1, "b>>a": 1, "a=b": "tie", "c": "tie"}
 MARKUP = re.compile(r"[*_`#>$]")
+THOUGHT_TAGS = ("<think>", "</think>")
 _QUOTES = re.compile("[\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d]")
 # Quotation marks and not apostrophes: they stand outside of words, on both sides.
 _SINGLE_QUOTES = re.compile(r"(?<!\w)['\u2018]([^'\u2018\u2019]*)['\u2019](?!\w)")
@@ -90,6 +91,15 @@ class VerdictFormat:
         starts = [match.end() for match in _VERDICT_START.finditer(rest)]
         places = [place for place in reversed(starts) if self.read(rest[place:], responses).choice == choice]
         return rest[: places[0]].strip() if places else ""
+
+    def holds(self, thought: str) -> bool:
+        """Return whether a thought can be written in front of each verdict, and is then read as it was written.
+
+        One that brings tags of thoughts along, or a verdict of its own, cannot.
+        """
+        if any(tag in thought for tag in THOUGHT_TAGS):
+            return False
+        return all(self.read(self.write(thought, place)).choice == place for place in range(2))
 
 
 def after_thoughts(text: str) -> str:

@@ -106,6 +106,11 @@ class JudgePrompt:
         digest = hashlib.sha256(whole.encode()).hexdigest()
         return {**facts, "prompt_sha256": digest, "max_tokens": self.max_tokens}
 
+    @property
+    def sha256(self) -> str:
+        """The digest of the words."""
+        return str(self.identity["prompt_sha256"])
+
     def ask(self, question: JudgeQuestion) -> Messages:
         """Return one user message; images and videos stay where they are in the request.
 

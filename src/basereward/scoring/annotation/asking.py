@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 from basereward.data.manifest import JudgeUse
 from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion
 from basereward.data.pairs import PairDataset
-from basereward.data.partial import PartialRecords
 from basereward.data.progress import Progress
 from basereward.data.work import Work
+from basereward.errors import WorkError
 from basereward.scoring.annotation.task import AnnotationTask
 from basereward.scoring.interface import Judge
-from basereward.scoring.judges.answers import Answered, answers_of
+from basereward.scoring.judges.answers import Answered, Usage, answers_of
 
 # Questions on one pair, numbered side by side.
 OF_A_PAIR = 2
@@ -46,23 +46,32 @@ def ask_missing(judge: Judge, task: AnnotationTask, pairs: PairDataset, work: Wo
     Raises:
         ScoringError: the judge cannot be asked; what it answered is kept.
     """
+    records = work.records(key=_KEY, is_done=lambda record: "reason" not in record["judged"])
+    # Listed first: a failure that is added behind the one being asked about would be asked about twice.
+    missing = [number for number in _numbers(pairs.rows) if number not in records]
+    spent = _spent(work)
     total = OF_A_PAIR * len(pairs)
-    records = work.records(total, _KEY, lambda record: "reason" not in record["judged"])
-    failed = 0
-    on_progress(len(records), total)
-    for own in answers_of(judge, _questions(task, pairs, records)):
-        records.add([_dump(own)])
-        failed += isinstance(own.judged, Failure)
-        on_progress(len(records) + failed, total)
+    done = total - len(missing)
+    on_progress(done, total)
+    questions = _questions(task, pairs, missing)
+    for number, own in enumerate(answers_of(judge, questions, has_answered=len(records) > 0), 1):
+        records.add([_dump(_with_spent(own, spent.get(own.number)))])
+        on_progress(done + number, total)
 
 
-def read_answers(work: Work, pairs: int) -> Iterator[Kept]:
-    """Yield the answers on each pair, in order, failures included.
+def read_answers(work: Work, rows: Sequence[int]) -> Iterator[Kept]:
+    """Yield the answers on the pair of each row, in order, failures included.
+
+    Args:
+        rows: ascending; others may have answers too, such as those whose image was there in an earlier call.
 
     Raises:
         WorkError: some are missing.
     """
-    stored = work.records(OF_A_PAIR * pairs, _KEY).complete()
+    records, wanted = work.records(key=_KEY), set(rows)
+    if lost := [number for number in _numbers(rows) if number not in records]:
+        raise WorkError(f"{records.path} has no answer to question {lost[0]} and {len(lost) - 1} others; ask again.")
+    stored = (own for own in records if own[_KEY] // OF_A_PAIR in wanted)
     for first, second in zip(stored, stored, strict=True):
         answers = (_JUDGED.validate_python(first["judged"]), _JUDGED.validate_python(second["judged"]))
         usage = tuple(None if own["usage"] is None else (own["usage"][0], own["usage"][1]) for own in (first, second))
@@ -105,16 +114,36 @@ class UseCounter:
         )
 
 
-def _questions(
-    task: AnnotationTask, pairs: PairDataset, records: PartialRecords
-) -> Iterator[tuple[int, JudgeQuestion]]:
-    """Yield the questions without an answer, both of a pair side by side; a pair is read when its turn comes."""
-    # Listed first: a failure that is added behind the one being asked about would be asked about twice.
-    missing: Sequence[int] = list(records.missing())
-    of_pair: Callable[[int], int] = lambda number: number // OF_A_PAIR  # noqa: E731
-    for row, numbers in groupby(missing, of_pair):
-        asked = task.questions(pairs[row])
+def _numbers(rows: Sequence[int]) -> Iterator[int]:
+    """Yield the numbers of the questions on rows.
+
+    They are numbered by the row of the file and not by the place among usable pairs: an image that comes or goes
+    between two calls moves all places behind its own, and answers would be on other pairs.
+    """
+    return (OF_A_PAIR * row + place for row in rows for place in range(OF_A_PAIR))
+
+
+def _questions(task: AnnotationTask, pairs: PairDataset, missing: Sequence[int]) -> Iterator[tuple[int, JudgeQuestion]]:
+    """Yield questions with their numbers, both of a pair side by side; a pair is read when its turn comes."""
+    places = {row: place for place, row in enumerate(pairs.rows)}
+    of_row: Callable[[int], int] = lambda number: number // OF_A_PAIR  # noqa: E731
+    for row, numbers in groupby(missing, of_row):
+        asked = task.questions(pairs[places[row]])
         yield from ((number, asked[number % OF_A_PAIR]) for number in numbers)
+
+
+def _spent(work: Work) -> dict[int, Usage]:
+    """Return the tokens of questions that an earlier call asked in vain; they cost as much as those of answers."""
+    failed = (own for own in work.records(key=_KEY) if "reason" in own["judged"] and own["usage"])
+    return {own[_KEY]: Usage(*own["usage"]) for own in failed}
+
+
+def _with_spent(own: Answered, spent: Usage | None) -> Answered:
+    """Return an answer with what its question took before; a verdict whose own tokens nobody told stays without."""
+    if spent is None or (own.usage is None and not isinstance(own.judged, Failure)):
+        return own
+    prompt, completion = own.usage or (0, 0)
+    return own._replace(usage=Usage(prompt + spent.prompt_tokens, completion + spent.completion_tokens))
 
 
 def _dump(own: Answered) -> dict[str, Any]:

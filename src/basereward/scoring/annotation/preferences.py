@@ -1,8 +1,9 @@
 """Distillation: what a judge says of a pair in both orders becomes its preference, and how sure it is a weight.
 
 With q, the mean over both orders of the judge's probability that one response is better (1, 1/2 or 0 where it names one
-or calls a tie), the response with q > 1/2 is chosen and the pair weighs 2 q - 1: 1 where both orders agree for certain,
-less where they do not. A pair with q = 1/2 is dropped. The label of the pair plays no part in it.
+or calls a tie, and 1/2 for what of its probability names neither), the response with q > 1/2 is chosen and the pair
+weighs 2 q - 1: 1 where both orders agree for certain, less where they do not. A pair with q = 1/2 is dropped. The label
+of the pair plays no part in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,12 +77,15 @@ class PreferenceTask:
 def first_share(judged: Judged) -> float | None:
     """Return how likely a judge calls the response shown first the better one, None if it does not say.
 
-    Probabilities are the better witness: an answer without a clear verdict may have them.
+    Probabilities are the better witness: an answer without a clear verdict may have them. What of the probability names
+    neither response (``mass`` below 1) is as good as a tie: two improbable answers of which one is less improbable are
+    no preference.
     """
     if not isinstance(judged, Verdict):
         return None
     if judged.probabilities is not None and sum(judged.probabilities) > 0:
-        return judged.probabilities[0] / sum(judged.probabilities)
+        mass = 1.0 if judged.mass is None else judged.mass
+        return 0.5 + mass * (judged.probabilities[0] / sum(judged.probabilities) - 0.5)
     return _SHARES.get(judged.choice)
 
 

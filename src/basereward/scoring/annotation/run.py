@@ -78,8 +78,7 @@ def annotate(
         described = place.describe()
         asked: dict[str, Any] = {"step": task.step, "wrote": task.wrote}
         asked |= {"limit": options.limit, "images": options.images}
-        if options.read:
-            asked["read"] = options.read.model_dump(mode="json")
+        asked["read"] = options.read and options.read.model_dump(mode="json")
         if done := read_manifest(out):
             _check_same(done, described, judge, asked, out)
             return done
@@ -155,7 +154,7 @@ def _write(
         def stored() -> Iterator[list[Row]]:
             store = image_store(options.images, work.folder)
             for row, pair, kept in zip(
-                loaded.pairs.rows, loaded.pairs, read_answers(work, len(loaded.pairs)), strict=True
+                loaded.pairs.rows, loaded.pairs, read_answers(work, loaded.pairs.rows), strict=True
             ):
                 read = task.read(pair, kept.answers)
                 counter.add(kept)

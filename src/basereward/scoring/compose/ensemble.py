@@ -12,7 +12,9 @@ from basereward.scoring.compose.rules import lower_bound, middle, vote_shares, w
 from basereward.scoring.compose.specs import EnsembleOptions, EnsembleSpec
 from basereward.scoring.compose.weights import member_weights
 from basereward.scoring.interface import finite
+from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.model_spec import OpenSpec
+from basereward.scoring.tournament import ALONE
 
 # The part of a score that is the standard deviation over members; the others are the members' rewards by name.
 SPREAD = "spread"
@@ -23,7 +25,8 @@ class Ensemble:
     """Scores with several members: ``r = rule(r_1, .., r_K)``.
 
     A member that fails on a response fails it; one that a group does not concern is left out, and the weights of the
-    others count. ``Score.parts`` holds the reward of each member by name, and their spread.
+    others count. ``Score.parts`` holds the reward of each member by name, and their spread; ``Score.text`` what they
+    wrote.
 
     Args:
         members: the members.
@@ -44,12 +47,14 @@ class Ensemble:
     @cached_property
     def about(self) -> About:
         """The members, the rule and the weights."""
-        return About(self.name, self.members.sees_images(), self._identity(), self.members.data_record())
+        members = self.members
+        compares = members.compares or self.options.rule == "vote"
+        record = members.data_record()
+        return About(self.name, members.sees_images, self._identity(), record, compares, members.writes)
 
     def _identity(self) -> dict[str, JsonValue] | None:
         members = self.members.identities()
-        # A vote depends on the other responses of the group, so it can stand for no other group's.
-        if members is None or self.options.rule == "vote":
+        if members is None:
             return None
         rule = self.options.model_dump(exclude={"memory_gib", "validation", "weights"})
         weights: dict[str, JsonValue] = dict(sorted(self.weights.items()))
@@ -73,13 +78,15 @@ class Ensemble:
             return [missing for _ in places]
         failed = {place: _failure(scores, place) for place in places}
         usable = [place for place in places if failed[place] is None]
+        if len(usable) == 1 and self.options.rule == "vote":
+            failed[usable.pop()] = Failure(ALONE, "A vote needs two or more responses to a prompt that have scores.")
         rewards = [[own[place].value for place in usable] for own in scores.values()]  # type: ignore[union-attr]
         values = self._values(rewards, weights) if usable else []
         combined: dict[int, Scored] = {}
         for number, place in enumerate(usable):
             own = [of_member[number] for of_member in rewards]
             parts = {**dict(zip(scores, own, strict=True)), SPREAD: weighted_spread(own, weights)}
-            combined[place] = finite(Score(values[number], parts=parts))
+            combined[place] = finite(Score(values[number], _texts(scores, place), parts))
         return [failed[place] or combined[place] for place in places]
 
     def _values(self, rewards: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
@@ -105,6 +112,12 @@ def open_ensemble(spec: EnsembleSpec, open_spec: OpenSpec) -> Ensemble:
     """
     members = Members(spec.members, open_spec, spec.ensemble.memory_gib)
     return Ensemble(members, spec.ensemble, spec.label)
+
+
+def _texts(scores: dict[str, list[Scored]], place: int) -> str | None:
+    """Return what members wrote of a response, each behind its name; None if nobody did."""
+    written = {label: getattr(own[place], "text", None) for label, own in scores.items()}
+    return SEPARATOR.join(f"{label}: {text}" for label, text in written.items() if text is not None) or None
 
 
 def _failure(scores: dict[str, list[Scored]], place: int) -> Failure | None:

@@ -101,9 +101,20 @@ class Members:
             if label not in kept:
                 del self._loaded[label]
 
+    @property
     def sees_images(self) -> bool:
-        """Return whether images can change what any of them says."""
+        """Whether images can change what any of them says."""
         return any(member.about.sees_images and member.spec.only != "text" for member in self.all)
+
+    @property
+    def compares(self) -> bool:
+        """Whether a score of any of them depends on the other responses of its group."""
+        return any(member.about.compares for member in self.all)
+
+    @property
+    def writes(self) -> bool:
+        """Whether any of them writes texts, such as critiques."""
+        return any(member.about.writes for member in self.all)
 
     def identities(self) -> dict[str, JsonValue] | None:
         """Return what decides the scores of the members, by name; None if one does not tell."""

@@ -45,8 +45,9 @@ class Router:
     @cached_property
     def about(self) -> About:
         """The members and what decides."""
-        sees_images = self.members.sees_images() or self.decider.sees_images
-        return About(self.name, sees_images, self._identity(), self.members.data_record())
+        members = self.members
+        sees_images = members.sees_images or self.decider.sees_images
+        return About(self.name, sees_images, self._identity(), members.data_record(), members.compares)
 
     def _identity(self) -> dict[str, JsonValue] | None:
         members, decider = self.members.identities(), self.decider.identity

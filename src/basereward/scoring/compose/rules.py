@@ -49,10 +49,11 @@ def vote_shares(rewards: Sequence[Sequence[float]], weights: Sequence[float], ti
         rewards: for each member its reward of each response.
         weights: of the members' votes.
         ties: ``mean`` decides between two responses with as many votes by their mean rewards; ``tie`` leaves 0.5.
+
+    Raises:
+        ZeroDivisionError: there is one response, and nothing to vote on.
     """
     places = range(len(rewards[0]))
-    if len(places) == 1:
-        return [0.5]
     means = [weighted_mean([own[place] for own in rewards], weights) for place in places]
     shares = []
     for one in places:

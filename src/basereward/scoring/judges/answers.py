@@ -30,19 +30,28 @@ class Answered(NamedTuple):
 class AnsweringJudge(Protocol):
     """A judge that gives each answer when it has it."""
 
-    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
-        """Yield the answers in the order in which they come; questions are taken as they can be asked."""
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False) -> Iterator[Answered]:
+        """Yield the answers in the order in which they come; questions are taken as they can be asked.
+
+        Args:
+            has_answered: the judge is known to answer, so that failures of the first questions are their own.
+        """
         ...
 
 
-def answers_of(judge: Judge, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
+def answers_of(
+    judge: Judge, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False
+) -> Iterator[Answered]:
     """Yield the answers of any judge to numbered questions, each once, in any order.
+
+    Args:
+        has_answered: as for ``AnsweringJudge.answers``.
 
     Raises:
         ScoringError: the judge cannot be asked, or did not answer each question; what it answered was yielded before.
     """
     if isinstance(judge, AnsweringJudge):
-        yield from judge.answers(questions)
+        yield from judge.answers(questions, has_answered)
         return
     remaining = iter(questions)
     while batch := list(islice(remaining, BATCH_QUESTIONS)):

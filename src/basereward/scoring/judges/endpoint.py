@@ -15,6 +15,7 @@ from basereward.scoring.judges.answers import Answered, Usage
 from basereward.scoring.judges.chat import chat_message
 from basereward.scoring.judges.client import JsonClient, Reply, open_client
 from basereward.scoring.judges.options import JudgeOptions
+from basereward.scoring.judges.votes import vote
 
 KEY_VARIABLE = "BASEREWARD_JUDGE_KEY"
 # If so many answers come first and none is a verdict, none of the others will be one.
@@ -25,11 +26,17 @@ _TOO_LONG = ("context length", "context_length", "maximum context", "too long", 
 class EndpointJudge:
     """Asks a server, several questions at a time; greedily and with a fixed seed, unless the options say otherwise.
 
+    Several samples are as many requests, because not every server knows ``n``; each has a seed of its own, counted from
+    that of the options. A question whose samples are not all answered is a failure: a vote of fewer is another judge.
+
     Args:
         client: the server; its address ends in ``/v1`` as a rule.
         model: the name under which the server knows the model.
         prompt: how it is asked.
         options: sampling, and how many questions at once.
+
+    Raises:
+        ScoringError: several samples without a temperature.
     """
 
     def __init__(
@@ -39,6 +46,11 @@ class EndpointJudge:
         self.model = model
         self.prompt = prompt
         self.options = options or JudgeOptions()
+        if self.options.samples > 1 and self.options.temperature == 0:
+            raise ScoringError(
+                f"Judge options: {self.options.samples} greedy samples are all the same; give a temperature, or one "
+                "sample."
+            )
         self._root: str | None = None
         self._unanswered: list[str] = []
         self._has_answered = False
@@ -47,12 +59,14 @@ class EndpointJudge:
     def about(self) -> About:
         """The judge, with what is known of what decides a verdict; servers tell no weights, some where they lie."""
         place = {"endpoint": self.client.url, "model": self.model, **({"root": self._root} if self._root else {})}
-        facts = {**place, **self._sampling, **self.prompt.identity}
+        votes = {"samples": self.options.samples} if self.options.samples > 1 else {}
+        facts = {**place, **self._sampling(), **votes, **self.prompt.identity}
         return About(f"judge:{self.client.url}#{self.model}", sees_images=True, identity=facts)
 
-    @property
-    def _sampling(self) -> dict[str, float]:
-        chosen = {"temperature": self.options.temperature, "seed": self.options.seed}
+    def _sampling(self, sample: int = 0) -> dict[str, float]:
+        """Return what is sent for a sample."""
+        seed = None if self.options.seed is None else self.options.seed + sample
+        chosen = {"temperature": self.options.temperature, "seed": seed}
         return {name: value for name, value in chosen.items() if value is not None}
 
     def check(self) -> None:
@@ -78,12 +92,16 @@ class EndpointJudge:
         judged = {own.number: own.judged for own in self.answers(enumerate(questions))}
         return [judged[place] for place in range(len(questions))]
 
-    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False) -> Iterator[Answered]:
         """Yield the answers in the order in which they come, with the tokens that the server counted.
+
+        Args:
+            has_answered: the server is known to answer, so that the first answers may all be failures.
 
         Raises:
             ScoringError: as ``compare``; what was in flight is waited for and yielded before.
         """
+        self._has_answered |= has_answered
         remaining = iter(questions)
         waiting: dict[Future[_Told], int] = {}
         stopped: BaseException | None = None
@@ -103,12 +121,22 @@ class EndpointJudge:
             raise stopped
 
     def _ask(self, question: JudgeQuestion) -> "_Told":
+        """Return the verdict on a question, a vote of all samples; all tokens count, also those before a failure."""
+        told: list[_Told] = []
+        while len(told) < self.options.samples:
+            told.append(self._ask_once(question, len(told)))
+            if isinstance(told[-1].judged, Failure):
+                return _Told(told[-1].judged, _total(told[:-1] if told[-1].usage is None else told))
+        verdicts = [own.judged for own in told if isinstance(own.judged, Verdict)]
+        return _Told(vote(verdicts, len(question.responses)), _total(told))
+
+    def _ask_once(self, question: JudgeQuestion, sample: int) -> "_Told":
         try:
             messages = [chat_message(message, question) for message in self.prompt.ask(question)]
         except RowError as error:
             return _Told(failure_of(error), None)
         limit = "max_completion_tokens" if self.options.max_completion_tokens else "max_tokens"
-        body = {"model": self.model, "messages": messages, limit: self.prompt.max_tokens, **self._sampling}
+        body = {"model": self.model, "messages": messages, limit: self.prompt.max_tokens, **self._sampling(sample)}
         reply = self.client.send("/chat/completions", body)
         judged = self._read(question, reply.text) if reply.status == 200 else self._failure(reply)
         self._count(judged)
@@ -196,6 +224,14 @@ class _Told(NamedTuple):
 
     judged: Judged
     usage: Usage | None
+
+
+def _total(told: Sequence[_Told]) -> Usage | None:
+    """Return the tokens of several answers; None if those of any of them are not known."""
+    known = [own.usage for own in told if own.usage is not None]
+    if not known or len(known) < len(told):
+        return None
+    return Usage(sum(own.prompt_tokens for own in known), sum(own.completion_tokens for own in known))
 
 
 def _said(message: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from basereward.data.judging.formats import VerdictFormat
+from basereward.data.judging.formats import VerdictFormat, after_thoughts
 from basereward.data.outcomes import Verdict
 from basereward.data.schema import messages_from_text
 from basereward.encoding.template import Template, common_length
@@ -32,20 +32,25 @@ def verdict_place(
     """Return the place of the token on which an answer's verdict hangs: another one there names another response.
 
     A digit is asked for at once, so there its place is the first whatever the answer says, also of a judge that was
-    never trained to answer so.
+    never trained to answer so; a thought in front, such as the empty one that some templates teach, is passed over.
 
     Args:
         tokens: name the responses, in order.
         ids: of the answer.
     """
-    if form.name == "digit":
-        return 0
     for place in reversed(range(len(ids))):
         if ids[place] in tokens:
             told = [form.read(decode([*ids[:place], token, *ids[place + 1 :]]), len(tokens)).choice for token in tokens]
             if told == list(range(len(tokens))):
                 return place
-    return None
+    return _first_said(ids, decode) if form.name == "digit" else None
+
+
+def _first_said(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int | None:
+    """Return the place of the first token, or if that begins a thought, of the first word behind it."""
+    if "<think>" not in decode(ids[:1]):
+        return 0
+    return next((place for place in range(len(ids)) if after_thoughts(decode(ids[: place + 1])).strip()), None)
 
 
 def grade(verdict: Verdict, chances: Float[np.ndarray, " response"]) -> Verdict:

@@ -25,7 +25,7 @@ from basereward.scoring.interface import failure_of
 from basereward.scoring.judges.grades import grade, verdict_place, verdict_tokens
 from basereward.scoring.judges.options import LOCAL_OPTIONS, JudgeOptions
 from basereward.scoring.judges.votes import vote
-from basereward.scoring.openings import open_each
+from basereward.scoring.openings import NOT_FINITE, open_each
 from basereward.scoring.weights import Weights, run_facts
 
 # Batches' worth of encoded questions, pixels included, that are held in memory to fill batches from.
@@ -153,10 +153,15 @@ class LocalJudge:
             lambda own, _: on_progress(done + own, len(questions)),
         )
         return {
-            place: vote([self._read(questions[place], one, watched) for one in own], len(questions[place].responses))
+            place: self._vote(questions[place], own, watched)
             for asked, tree in zip(waiting, answers, strict=True)
             for place, own in zip(asked.places, tree, strict=True)
         }
+
+    def _vote(self, question: JudgeQuestion, answers: Sequence[Generated], watched: Sequence[int]) -> Judged:
+        if not all(answer.is_finite for answer in answers):
+            return NOT_FINITE
+        return vote([self._read(question, answer, watched) for answer in answers], len(question.responses))
 
     def _read(self, question: JudgeQuestion, answer: Generated, watched: Sequence[int]) -> Verdict:
         verdict = self.prompt.read(question, answer.text, answer.is_cut_off)

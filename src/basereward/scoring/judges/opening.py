@@ -106,8 +106,8 @@ def open_judge(
         UnknownNameError: no such prompt.
         MissingFileError: neither an address, a folder nor a hub id that can be downloaded; no such prompt file.
         CheckpointError: the folder holds no complete generative model of a known family.
-        ScoringError: no judge, the endpoint does not answer or take the key, an option of another kind of judge, or no
-            such dtype or device.
+        ScoringError: no judge, the endpoint does not answer or take the key, an option of another kind of judge, no
+            such dtype or device, or the prompt of a trained judge has other words than in its training.
     """
     member = _judge_member(spec)
     chosen = _options(member, options)
@@ -133,4 +133,9 @@ def open_judge(
     facts = read_judge_facts(folder)
     if facts and isinstance(given, AskedPrompt) and given.name in (None, facts.role.prompt):
         asked = make_prompt(facts.role.prompt, given.max_tokens or facts.role.max_tokens)
+        if given.name is None and facts.role.words not in (None, asked.sha256):
+            raise ScoringError(
+                f"{folder.name} was trained with other words under the prompt {facts.role.prompt!r} than stand there "
+                "now. Ask it with the version, or the prompt file, that trained it, or say --judge-prompt."
+            )
     return LocalJudge(folder, asked, chosen, parse_dtype(dtype or member.dtype), parse_device(device or member.device))

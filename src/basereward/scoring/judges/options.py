@@ -6,7 +6,9 @@ from basereward.configuration import Section, parse_overrides
 
 # What a model in this process takes, and what a server does.
 LOCAL_OPTIONS = frozenset({"max_completion_tokens", "temperature", "seed", "samples", "batch_tokens"})
-SERVER_OPTIONS = frozenset({"max_completion_tokens", "temperature", "seed", "timeout", "attempts", "concurrency"})
+SERVER_OPTIONS = frozenset(
+    {"max_completion_tokens", "temperature", "seed", "samples", "timeout", "attempts", "concurrency"}
+)
 
 
 class JudgeOptions(Section):
@@ -19,7 +21,7 @@ class JudgeOptions(Section):
     seed: int | None = 0
     """Of the draws."""
     samples: PositiveInt = 1
-    """Of a model in this process: how many answers to a question vote."""
+    """How many answers to a question vote; each is a request of its own to a server."""
     timeout: PositiveFloat = 600.0
     """Seconds of a server's silence after which an attempt is given up."""
     attempts: PositiveInt = 5
