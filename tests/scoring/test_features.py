@@ -18,9 +18,10 @@ from basereward.errors import DataError, ScoringError
 from basereward.lab.world import WorldConfig, draw_pairs, draw_rows
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.reward_model import RewardModel
-from basereward.scoring.features import draw_projection, write_features
+from basereward.scoring.features import write_features
 from basereward.scoring.folders import open_encoder
 from basereward.scoring.local import LocalScorer
+from basereward.scoring.projection import draw_projection
 from basereward.training.recipe import parse_recipe
 from basereward.training.run import train
 

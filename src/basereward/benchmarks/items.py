@@ -127,7 +127,9 @@ def _build_item(group_id: str, block: Sequence[tuple[int, BenchmarkRow]]) -> Ben
     places = {answer: place for place, answer in enumerate(ordered)}
     first = block[0][1]
     responses = tuple(Response(answers[answer], answer) for answer in ordered)
-    group = ResponseGroup(group_id, first.prompt, responses, first.images, first.videos)
+    subsets = {row.subset for _, row in block}
+    task = first.subset if len(subsets) == 1 else None
+    group = ResponseGroup(group_id, first.prompt, responses, first.images, first.videos, task)
     rows = tuple(
         ItemRow(
             number,

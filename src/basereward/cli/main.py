@@ -18,6 +18,7 @@ from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.report import report
 from basereward.cli.rl import rl
+from basereward.cli.route import route
 from basereward.cli.score import score
 from basereward.cli.serve import serve
 from basereward.cli.soup import graft, soup
@@ -38,6 +39,7 @@ app.command()(train)
 app.command()(score)
 app.command()(serve)
 app.command("eval")(evaluate)
+app.command()(route)
 app.command()(forecast)
 app.command()(merge)
 app.command()(soup)

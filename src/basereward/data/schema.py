@@ -71,13 +71,27 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponseGroup:
-    """One prompt with its images and videos, and the responses that share it: the unit of all computation."""
+    """One prompt with its images and videos, and the responses that share it: the unit of all computation.
+
+    ``task`` is what kind of prompt the record says it is; no model sees it, a router may go by it.
+    """
 
     id: str
     prompt: Messages
     responses: tuple[Response, ...]
     images: tuple[Any, ...] = ()
     videos: tuple[Video, ...] = ()
+    task: str | None = None
+
+    @property
+    def prompt_images(self) -> tuple[Any, ...]:
+        """The images of the prompt, without those that a response shows."""
+        return self.images[: count_parts(self.prompt, "image")]
+
+    @property
+    def prompt_videos(self) -> tuple[Video, ...]:
+        """The videos of the prompt, without those that a response shows."""
+        return self.videos[: count_parts(self.prompt, "video")]
 
 
 class Comparison(NamedTuple):
@@ -121,19 +135,25 @@ class PreferencePair:
         """
         answers = (self.chosen, self.rejected)
         named = [Response(response_id(self.id, messages), messages) for messages in answers]
+        task = task_of(self.extra)
         shared_images, *own_images = self.dealt_images
         shared_videos, *own_videos = self.dealt_videos
         if any(own_images) or any(own_videos):
             groups = [
                 ResponseGroup(
-                    f"{self.id}/{answer.id}", self.prompt, (answer,), shared_images + images, shared_videos + videos
+                    f"{self.id}/{answer.id}",
+                    self.prompt,
+                    (answer,),
+                    shared_images + images,
+                    shared_videos + videos,
+                    task,
                 )
                 for answer, images, videos in zip(named, own_images, own_videos, strict=True)
             ]
             return Comparison(tuple(groups), 0, 1)
         order = sorted((0, 1), key=lambda index: named[index].id)
         responses = tuple(named[index] for index in order)
-        group = ResponseGroup(self.id, self.prompt, responses, shared_images, shared_videos)
+        group = ResponseGroup(self.id, self.prompt, responses, shared_images, shared_videos, task)
         return Comparison((group,), order.index(0), order.index(1))
 
     @property
@@ -153,6 +173,12 @@ class PreferencePair:
             return [items, (), ()]
         first, second = own[0], own[0] + own[1]
         return [items[:first], items[first:second], items[second:]]
+
+
+def task_of(record: Mapping[str, Any]) -> str | None:
+    """Return the text in the column ``task`` of a record; None without one."""
+    task = record.get("task")
+    return task if isinstance(task, str) and task else None
 
 
 def response_id(group_id: str, messages: Messages) -> str:

@@ -25,6 +25,7 @@ from basereward.errors import DataError, RowError
 from basereward.scoring.files import BATCH_ROWS
 from basereward.scoring.interface import failure_of
 from basereward.scoring.local import LocalScorer
+from basereward.scoring.projection import draw_projection
 from basereward.scoring.rows import batched
 
 DIMENSIONS = 256
@@ -87,17 +88,6 @@ def write_features(
                 done += len(batch)
                 on_progress(done, len(rows))
         return _finish(work, records, states, size)
-
-
-def draw_projection(width: int, dimensions: int, seed: int) -> np.ndarray:
-    """Return a random matrix ``P`` of shape (width, dimensions), its entries normal with variance 1 / dimensions.
-
-    ``|x P|`` is ``|x|`` to a relative error of about ``sqrt(1 / (2 dimensions))``, for states and their differences.
-
-    Source: Johnson and Lindenstrauss, Extensions of Lipschitz mappings into a Hilbert space, 1984.
-    """
-    normal = np.random.default_rng(seed).standard_normal((width, dimensions), dtype=np.float32)
-    return normal / np.float32(np.sqrt(dimensions))
 
 
 def _pair_states(

@@ -212,6 +212,8 @@ def _body(group: ResponseGroup) -> dict[str, Any] | Failure:
                         {"frames": [_encode(frame) for frame in video.frames], "fps": video.fps}
                         for video in group.videos
                     ],
+                    # Unsaid where there is none: an older server refuses a key that it does not know.
+                    **({} if group.task is None else {"task": group.task}),
                 }
             ]
         }

@@ -13,7 +13,7 @@ from basereward.data.outcomes import Failure, Score, Scored
 from basereward.data.parsing import check_columns
 from basereward.data.reader import Reader
 from basereward.data.rows import pack_row
-from basereward.data.schema import PreferencePair, Response, ResponseGroup, response_id
+from basereward.data.schema import PreferencePair, Response, ResponseGroup, response_id, task_of
 from basereward.data.validation import parse_row
 from basereward.errors import DataError, RowError
 from basereward.scoring.interface import Scorer, checked_scores
@@ -169,7 +169,7 @@ class RecordTasks:
         answers = list(dict.fromkeys([*sides[0], *sides[1]]))
         responses = tuple(Response(response_id(name, answer), answer) for answer in answers)
         first = pairs[0]
-        group = ResponseGroup(name, first.prompt, responses, first.images, first.videos)
+        group = ResponseGroup(name, first.prompt, responses, first.images, first.videos, task_of(first.extra))
         return ScoreTask((group,), *(tuple(answers.index(answer) for answer in side) for side in sides))
 
 

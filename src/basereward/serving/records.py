@@ -92,6 +92,7 @@ class RequestReader:
             "videos": [
                 {"frames": [images.read(frame) for frame in video.frames], "fps": video.fps} for video in sent.videos
             ],
+            "task": sent.task,
         }
         # No folder is ever looked into: whatever may be an image is bytes by now.
         return parse_group(record, name, Path())

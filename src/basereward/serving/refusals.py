@@ -23,6 +23,8 @@ REASONS: dict[str, str] = {
     "too_long": "The prompt with this response is longer than this server or its model takes.",
     "template": "The model's chat template cannot render this conversation, or the model reads no images.",
     "text_only": "This model reads no images.",
+    "no_route": "The model sends each prompt to one of several others, and none is there for this one; a prompt may "
+    "name its task.",
     "not_finite": "The model gave no finite number; its weights or its precision are broken.",
     INTERNAL: "Something went wrong on the server; its log says what.",
 }

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from basereward.data.outcomes import About, Failure
 from basereward.data.schema import Response, ResponseGroup, messages_from_text
 from basereward.errors import ScoringError, TemplateError
+from basereward.scoring.compose.specs import NO_ROUTE
 from basereward.scoring.interface import Judge, Scorer
 from basereward.serving.admission import Admission
 from basereward.serving.batcher import Batcher
@@ -72,7 +73,8 @@ class Service:
             "warm-up", messages_from_text("What is this?", images=len(images)), (Response("warm-up", answer),), images
         )
         [outcome] = self.batcher.submit(group).result()
-        if isinstance(outcome, Failure):
+        # A router may have a member for the prompts of its clients and none for this one.
+        if isinstance(outcome, Failure) and outcome.reason != NO_ROUTE:
             raise ScoringError(f"The model cannot score even a short text: {outcome.reason}: {outcome.message}")
 
     async def answer(self, form: Form, body: bytes) -> BaseModel:

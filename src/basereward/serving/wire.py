@@ -69,6 +69,8 @@ class WireGroup(_Sent):
     images: list[str] = []
     """Base64 or data URIs, in the order of the parts that are their places."""
     videos: list[WireVideo] = []
+    task: str | None = None
+    """What kind of prompt it is, for a model that routes by it."""
 
 
 class ScoreRequest(_Sent):

@@ -50,8 +50,8 @@ def annotate_pairs(
     from basereward.scoring.annotation.critiques import CritiqueTask
     from basereward.scoring.annotation.task import AnnotationTask
     from basereward.scoring.annotation.thoughts import ThoughtTask
+    from basereward.scoring.judges.opening import asked_prompt, open_judge
     from basereward.scoring.judges.options import parse_options
-    from basereward.scoring.spec import asked_prompt, open_judge
 
     read = read_options(format, map, choice, a, b)
     options = parse_options(judge_option)

@@ -10,14 +10,14 @@ from basereward.data.images import pack_images, pack_videos
 from basereward.data.media import locate_image
 from basereward.data.messages import parse_messages
 from basereward.data.parsing import check_placeholders, parse_response, parse_videos
-from basereward.data.schema import PartType, Response, ResponseGroup, count_parts, response_id
+from basereward.data.schema import PartType, Response, ResponseGroup, count_parts, response_id, task_of
 from basereward.errors import RowError
 
 _KINDS: tuple[PartType, ...] = ("image", "video")
 
 
 def parse_group(record: Mapping[str, Any], name: str, folder: Path) -> ResponseGroup:
-    """Return the group of a record with ``prompt``, ``responses`` and, where the prompt shows any, ``images``.
+    """Return the group of a record with ``prompt``, ``responses`` and, where there are any, ``images`` and ``task``.
 
     Args:
         record: responses are texts or lists of messages.
@@ -47,4 +47,5 @@ def parse_group(record: Mapping[str, Any], name: str, folder: Path) -> ResponseG
         tuple(Response(response_id(name, answer), answer) for answer in answers),
         tuple(pack_images(images, folder)),
         videos,
+        task_of(record),
     )

@@ -1,6 +1,7 @@
 """How a critic is asked for its critique of one response: a turn of the user behind that response."""
 
 import hashlib
+from dataclasses import replace
 from typing import NamedTuple
 
 from basereward.data.schema import Messages, Response, ResponseGroup, messages_from_text
@@ -55,4 +56,4 @@ def _continued(group: ResponseGroup, turns: list[Messages]) -> ResponseGroup:
     responses = tuple(
         Response(response.id, response.messages + more) for response, more in zip(group.responses, turns, strict=True)
     )
-    return ResponseGroup(group.id, group.prompt, responses, group.images, group.videos)
+    return replace(group, responses=responses)

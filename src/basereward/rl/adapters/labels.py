@@ -12,7 +12,7 @@ from basereward.data.io import read_records
 from basereward.errors import RewardError
 from basereward.rl.adapters.rollout import Rollout, as_list
 
-_FIELDS = ("prompt", "question", "problem", "images", "image", "answer", "options")
+_FIELDS = ("prompt", "question", "problem", "images", "image", "answer", "options", "task")
 
 
 class PromptTable:
@@ -50,7 +50,8 @@ class PromptTable:
         known = {**self._known.get(str(name), {}), **{key: said[key] for key in _FIELDS if said.get(key) is not None}}
         prompt = next((known[key] for key in _FIELDS[:3] if key in known), "")
         images = [self._place(image) for image in as_list(known.get("images", known.get("image")))]
-        return Rollout(prompt, response, images, known.get("answer"), known.get("options"), is_truncated)
+        more = (known.get("answer"), known.get("options"), is_truncated, known.get("task"))
+        return Rollout(prompt, response, images, *more)
 
     def _read(self, label: Any) -> Mapping[str, Any]:
         if isinstance(label, str) and label.lstrip().startswith("{"):

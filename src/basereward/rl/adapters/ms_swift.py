@@ -132,6 +132,7 @@ def _read(
             own.get(column) if column else None,
             None,
             own.get("is_truncated"),
+            own.get("task"),
         )
         for own, completion in zip(given, completions, strict=True)
     ]

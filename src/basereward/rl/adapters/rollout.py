@@ -28,6 +28,7 @@ class Rollout:
         answer: the right answer, or a list of right ones; None if there is none.
         options: the texts of the options A, B, ...
         is_truncated: whether the limit of tokens cut the response off; None if that is not known.
+        task: what kind of prompt it is, for a model that routes by it.
     """
 
     prompt: Any
@@ -36,6 +37,7 @@ class Rollout:
     answer: Any = None
     options: Any = None
     is_truncated: bool | None = None
+    task: str | None = None
 
 
 class ShownPrompt(NamedTuple):
@@ -67,13 +69,13 @@ def shown_images(row: Rollout) -> ShownPrompt:
 
 
 def rollout_key(row: Rollout) -> str:
-    """Return what rollouts of one group have in common: a hash of prompt, images, right answer and options.
+    """Return what rollouts of one group have in common: a hash of prompt, images, right answer, options and task.
 
     Raises:
         RewardError: as ``shown_images``.
     """
     prompt, images = shown_images(row)
-    content = [prompt, list(map(image_key, images)), _plain(row.answer), _plain(row.options)]
+    content = [prompt, list(map(image_key, images)), _plain(row.answer), _plain(row.options), row.task]
     return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -100,7 +102,8 @@ def make_rollouts(rows: Sequence[Rollout], name: str) -> Rollouts:
     places = [{"bytes": None, "path": str(place)} for place in range(len(images))]
     responses = [row.response if isinstance(row.response, str) else list(row.response) for row in rows]
     try:
-        group = parse_group({"prompt": prompt, "responses": responses, "images": places}, name, Path())
+        record = {"prompt": prompt, "responses": responses, "images": places, "task": rows[0].task}
+        group = parse_group(record, name, Path())
     except RowError as error:
         raise RewardError(f"Rollouts of {name} cannot be read ({error.reason}): {error}") from error
     return Rollouts(

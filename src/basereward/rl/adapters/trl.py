@@ -18,8 +18,8 @@ from basereward.rl.adapters.sight import check_sight
 from basereward.rl.options import RewardOptions
 from basereward.rl.reward_function import RULE_SCHEMES, RewardFunction
 from basereward.rl.rewards import Reward, Scheme
+from basereward.scoring.judges.opening import JUDGE, kind_of
 from basereward.scoring.model_spec import ModelSpec
-from basereward.scoring.spec import JUDGE, kind_of
 
 # What TRL passes beside the columns of the data.
 _PASSED = ("trainer_state", "log_extra", "log_metric", "environments")
@@ -78,7 +78,8 @@ class _TrlBase:
         images = self._column(columns, next((name for name in _IMAGE_COLUMNS if name in columns), None), len(prompts))
         answers = self._column(columns, self._answer_column(columns), len(prompts))
         choices = self._column(columns, self._choices, len(prompts))
-        fields = zip(prompts, completions, images, answers, choices, truncated, strict=True)
+        tasks = self._column(columns, "task" if "task" in columns else None, len(prompts))
+        fields = zip(prompts, completions, images, answers, choices, truncated, tasks, strict=True)
         rows = [Rollout(*own) for own in fields]
         check_sight(rows, columns, self._expects_images)
         return _Call(rows, self._group_size or _generations(trainer), passed)

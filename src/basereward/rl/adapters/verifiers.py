@@ -125,13 +125,14 @@ def neutral(rewards: Sequence[float | None]) -> list[float]:
 
 def _read(table: PromptTable, prompt: Any, completion: Any, answer: Any, info: Any) -> Rollout:
     known = dict(info) if isinstance(info, Mapping) else {}
-    label = {key: known[key] for key in ("id", "images", "image", "options") if known.get(key) is not None}
+    label = {key: known[key] for key in ("id", "images", "image", "options", "task") if known.get(key) is not None}
     # A rubric gives "" where a prompt has no answer.
     found = table.rollout(
         {**label, "answer": answer or None} if label else {"prompt": prompt, "answer": answer or None}, ""
     )
     response = completion if isinstance(completion, str) else [dict(message) for message in completion]
-    return Rollout(found.prompt or prompt, response, found.images or None, found.answer, found.options)
+    shown = (found.prompt or prompt, response, found.images or None)
+    return Rollout(*shown, found.answer, found.options, task=found.task)
 
 
 def _plain_message(message: Any) -> dict[str, Any]:

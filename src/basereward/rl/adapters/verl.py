@@ -113,6 +113,7 @@ class ImageRewards:
             (beside.get("reward_model") or {}).get("ground_truth"),
             None,
             self._is_truncated(own),
+            (beside.get("extra_info") or {}).get("task"),
         )
 
     def _is_truncated(self, ids: Any) -> bool | None:

@@ -79,13 +79,14 @@ class Members:
         found: dict[str, dict[int, list[Scored]]] = {member.label: {} for member in self.all}
         for member in sorted(self.all, key=lambda member: member.label not in self._loaded):
             if places := asked.get(member.label):
-                scorer = self._scorer(member)
+                scorer = self.opened(member)
                 own = [groups[place] for place in places]
                 scores = cached(scorer).score(own) if remember else checked_scores(scorer, own)
                 found[member.label] = dict(zip(places, scores, strict=True))
         return found
 
-    def _scorer(self, member: OpenMember) -> Scorer:
+    def opened(self, member: OpenMember) -> Scorer:
+        """Return the scorer of a member, loaded again if it made room for others."""
         if member.label not in self._loaded:
             self._make_room((), member.size)
             self._loaded[member.label] = self._open_spec(member.spec)

@@ -8,6 +8,8 @@ from basereward.configuration import Section
 from basereward.scoring.model_spec import ModelSpec, Spec
 
 MEMBERS, ROUTER = "members", "router"
+# Why a prompt fails that a router sends nowhere.
+NO_ROUTE = "no_route"
 
 
 class EnsembleOptions(Section):
@@ -43,15 +45,44 @@ class EnsembleOptions(Section):
 class RouterOptions(Section):
     """Which member scores a prompt; one decision for all of its responses."""
 
-    by: Literal["images", "column", "trained"] = "images"
-    """Whether the prompt shows images or videos, what a column of the record says, or a trained router."""
+    by: Literal["images", "task", "classifier", "trained"] = "images"
+    """Whether the prompt shows images or videos; what its record says under ``task``; which of ``tasks`` a judge says
+    that it is; or a trained router."""
     routes: dict[str, str] | None = None
-    """The member of each value, by name: ``images`` and ``text``, or values of the column. By default values are
-    the names of members."""
-    column: str | None = None
-    """Of column."""
+    """The member of each value, by name: of ``images`` and ``text``, or of tasks. By default values are the names of
+    members."""
+    otherwise: str | None = None
+    """The member of prompts without a route; without it such prompts fail."""
+    tasks: dict[str, str] | None = Field(default=None, min_length=2)
+    """Of classifier: each task by name, described in words."""
+    classifier: ModelSpec | None = None
+    """Of classifier: the judge that is asked, with the device and the length of answer that it says itself."""
     file: str | None = None
     """Of trained: what ``basereward route`` wrote."""
+    choose: Literal["select", "soft"] = "select"
+    """Of trained: the member that is worth most at its cost, or the mean of all by the log odds of their being right,
+    which needs members whose scores have one scale."""
+    least: float | None = Field(default=None, ge=0, le=1)
+    """Of trained: where no member is expected to rank so large a share of pairs right, ``otherwise`` is asked."""
+    memory_gib: PositiveFloat | None = None
+    """As for ensembles."""
+
+    @model_validator(mode="after")
+    def _asked_for(self) -> "RouterOptions":
+        owners = {"classifier": ("tasks", "classifier"), "trained": ("file", "choose", "least")}
+        needed = {"classifier": ("tasks", "classifier"), "trained": ("file",)}
+        for by, names in owners.items():
+            if by != self.by and (foreign := [name for name in names if name in self.model_fields_set]):
+                raise ValueError(f"{', '.join(foreign)} go with by: {by}, not with by: {self.by}")
+        if missing := [name for name in needed.get(self.by, ()) if getattr(self, name) is None]:
+            raise ValueError(f"by: {self.by} needs {' and '.join(missing)}")
+        if self.classifier and self.classifier.prompt:
+            raise ValueError("a classifier is asked for the kind of task; leave its prompt out")
+        if self.routes is not None and self.by == "trained":
+            raise ValueError("a trained router knows its members by name; leave routes out")
+        if self.by == "images" and (unknown := sorted((self.routes or {}).keys() - {"images", "text"})):
+            raise ValueError(f"routes by images are images and text, found {', '.join(unknown)}")
+        return self
 
 
 class EnsembleSpec(Spec):
@@ -99,6 +130,14 @@ class RouterSpec(Spec):
     @classmethod
     def _apart(cls, members: list[Spec]) -> list[Spec]:
         return _told_apart(members)
+
+    @model_validator(mode="after")
+    def _leads_to_members(self) -> "RouterSpec":
+        known = [member.label for member in self.members]
+        named = [*(self.router.routes or {}).values(), *([self.router.otherwise] if self.router.otherwise else [])]
+        if unknown := sorted(set(named) - set(known)):
+            raise ValueError(f"routes lead to {', '.join(unknown)}; the members are {', '.join(known)}")
+        return self
 
 
 def _told_apart(members: list[Spec]) -> list[Spec]:
