@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 
 from basereward import __version__
+from basereward.cli.calibrate import calibrate
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ app.command()(score)
 app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(forecast)
+app.command()(calibrate)
 app.command()(merge)
 app.command()(export)
 app.command()(report)

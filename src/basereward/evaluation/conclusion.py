@@ -10,6 +10,7 @@ from basereward.benchmarks.items import ItemFacts
 from basereward.benchmarks.records import RowRecord
 from basereward.benchmarks.summary import Summary, subset_metrics, summarize
 from basereward.data.outcomes import About
+from basereward.evaluation.calibration import row_reliability
 from basereward.evaluation.contamination import find_overlap, trained_notes
 from basereward.evaluation.judge_rates import RATE_DEFINITIONS, describe_judgements, judge_rates
 from basereward.evaluation.opened import Opened
@@ -77,6 +78,7 @@ def conclude(
         ),
         protocols=protocols,
         judgements=judgements,
+        reliability=None if asked.is_judge else row_reliability(records),
         failures=dict(Counter(record.failure for record in records if record.failure is not None)),
         notes=[*notes, *trained_notes(known.overlap, len(records)), *_notes(opened, facts, records, judgements)],
         contamination=known.overlap,

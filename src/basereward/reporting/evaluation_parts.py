@@ -21,6 +21,7 @@ from basereward.reporting.benchmark_tables import (
 )
 from basereward.reporting.documents import Chapter, Headline
 from basereward.reporting.items import Card, CardList, ShownAnswer
+from basereward.reporting.reliability_parts import reliability_chapter
 
 ROW_NOTE = "A row is correct if every correct response scores above every rejected one."
 MARGIN = "margin: lowest score of a correct response - highest of a rejected one"
@@ -74,6 +75,8 @@ def chapters(run: EvaluationRun) -> Iterator[Chapter]:
     margins = [record.margin for record in run.records if record.margin is not None]
     if margins:
         yield Chapter("Margins", ROW_NOTE, plots.margin_histogram(margins, below=MARGIN).decode())
+    if result.reliability is not None:
+        yield reliability_chapter({result.scorer: result.reliability})
 
 
 def _published(own: ProtocolResult, run: EvaluationRun, title: str) -> Iterator[Chapter]:

@@ -102,7 +102,13 @@ def open_spec(spec: Spec) -> Scorer:
             raise ScoringError(f"{spec.model} is no judge; prompt, max_tokens and judge are of judge:... alone.")
         if spec.tournament and kind not in (TOURNAMENT, "file"):
             raise ScoringError(f"{spec.model} is no judge; a tournament is between verdicts of judge:...")
-    return OPENERS.get(kind)(spec, open_spec)
+    scorer = OPENERS.get(kind)(spec, open_spec)
+    # A file hands on to what it describes that its scores are changed.
+    if spec.calibrated is None or kind == "file":
+        return scorer
+    from basereward.scoring.compose.calibrated import open_calibrated
+
+    return open_calibrated(scorer, Path(spec.calibrated))
 
 
 def _kind_of_spec(spec: Spec) -> str:
@@ -134,6 +140,8 @@ def _judge_member(spec: str) -> ModelSpec:
     member = read_spec(ModelSpec(model=spec)) if kind_of(spec) == "file" else member
     if not isinstance(member, ModelSpec) or kind_of(member.model) != JUDGE:
         raise ScoringError(f"Found {spec}; expected judge:http://HOST:PORT/v1#MODEL or judge:FOLDER.")
+    if member.calibrated:
+        raise ScoringError(f"{spec} says calibrated: {member.calibrated}; a judge has no scores to change.")
     return member
 
 

@@ -73,9 +73,7 @@ def choose_maps(reference: ReferenceSet, asked: Sequence[MapName] = (), sees_ima
 
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10 (one standard error).
     """
-    scales = [name for name in asked if name != "bias"]
-    if len(scales) > 1:
-        raise ScoringError(f"{' and '.join(scales)} are scales; ask for one of them.")
+    scale = check_asked(asked)
     plan, candidates = Plan(), []
     if not asked or "bias" in asked:
         found = _choose_biases(reference)
@@ -84,8 +82,8 @@ def choose_maps(reference: ReferenceSet, asked: Sequence[MapName] = (), sees_ima
         if sees_images and (offset := _choose_visual(reference, plan)):
             plan = plan._replace(visual=offset[-1].is_chosen)
             candidates += offset
-    if not asked or scales:
-        found = _choose_scale(reference, plan, scales[0] if scales else None)
+    if not asked or scale:
+        found = _choose_scale(reference, plan, scale)
         plan = plan._replace(scale=cast(ScaleName, _name(found)))
         candidates += found
     if plan == Plan():
@@ -93,21 +91,40 @@ def choose_maps(reference: ReferenceSet, asked: Sequence[MapName] = (), sees_ima
     return Chosen(fit_maps(reference, plan), tuple(candidates))
 
 
+def check_asked(asked: Sequence[MapName]) -> MapName | None:
+    """Return the scale that is asked for, if any.
+
+    Raises:
+        ScoringError: there are two.
+    """
+    scales = [name for name in asked if name != "bias"]
+    if len(scales) > 1:
+        raise ScoringError(f"{' and '.join(scales)} are scales; ask for one of them.")
+    return scales[0] if scales else None
+
+
 def _choose_biases(reference: ReferenceSet) -> list[Candidate]:
-    plans = {name: Plan(features, scale="temperature") for name, features in BIASES.items()}
-    usable = {name: plan for name, plan in plans.items() if fit_maps(reference, plan).biases}
-    return _compare_margins(reference, "bias", {NONE: Plan(scale="temperature"), **usable})
+    plans = {NONE: Plan(scale="temperature")}
+    seen: set[tuple[Feature, ...]] = {()}
+    for name, features in BIASES.items():
+        plan = Plan(features, scale="temperature")
+        # Where more features give no more biases the simpler candidate says it all.
+        if (own := tuple(bias.feature for bias in fit_maps(reference, plan).biases)) not in seen:
+            plans[name] = plan
+            seen.add(own)
+    return _compare_margins(reference, "bias", plans)
 
 
 def _features(candidates: Sequence[Candidate]) -> tuple[Feature, ...]:
     return BIASES.get(_name(candidates), ())
 
 
-def _choose_scale(reference: ReferenceSet, plan: Plan, asked: str | None) -> list[Candidate]:
-    names = SCALES[asked or NONE]
+def _choose_scale(reference: ReferenceSet, plan: Plan, asked: MapName | None) -> list[Candidate]:
     by_domain = [len(np.unique(reference.prompts[own])) for own in (reference.shows, ~reference.shows)]
-    plans = {
-        name: plan._replace(scale=name) for name in names if name != "temperature by domain" or min(by_domain) >= LEAST
+    plans: dict[str, Plan] = {
+        name: plan._replace(scale=name)
+        for name in SCALES[asked or NONE]
+        if name != "temperature by domain" or min(by_domain) >= LEAST
     }
     return _compare_margins(reference, "scale", plans, forced=asked is not None)
 

@@ -1,6 +1,7 @@
 """What a reward may follow instead of quality: length, markup and images, none of which depends on a tokenizer."""
 
 import re
+from collections.abc import Sequence
 from math import log1p
 from typing import Literal, NamedTuple
 
@@ -12,7 +13,6 @@ from basereward.data.outcomes import Failure
 from basereward.data.schema import ResponseGroup, count_parts
 from basereward.errors import RowError
 
-Domain = Literal["text", "images"]
 Feature = Literal["length", "lists", "headings", "bold", "code"]
 FEATURES: tuple[Feature, ...] = ("length", "lists", "headings", "bold", "code")
 FORMAT: tuple[Feature, ...] = FEATURES[1:]
@@ -34,6 +34,10 @@ class GroupForm(NamedTuple):
     features: Float[np.ndarray, "responses features"]
     visual: float
     shows: bool
+
+    def take(self, places: Sequence[int]) -> "GroupForm":
+        """Return the form of some of the responses."""
+        return self._replace(features=self.features[list(places)])
 
 
 def text_features(text: str) -> tuple[float, ...]:

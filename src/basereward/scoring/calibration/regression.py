@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 _STEPS, _SWEEPS, _HALVINGS = 50, 500, 30
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-8
 
 
 def softplus(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -20,7 +20,10 @@ def sigmoid(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 def quadratic_minimum(
     hessian: Float[np.ndarray, "d d"], gradient: Float[np.ndarray, " d"], start: Float[np.ndarray, " d"]
 ) -> Float[np.ndarray, " d"]:
-    """Return the ``b >= 0`` of least ``b' H b / 2 - g' b``, coordinate by coordinate."""
+    """Return the ``b >= 0`` of least ``b' H b / 2 - g' b``: the free minimum if it is one, else by coordinates."""
+    free = np.linalg.solve(hessian, gradient)
+    if (free >= 0).all():
+        return free
     found = start.copy()
     for _ in range(_SWEEPS):
         before = found.copy()
