@@ -92,7 +92,7 @@ def _scale_line(scale: Temperature | ZScore | Isotonic) -> str:
         return f"temperature: {scale.text:.4g}" + ("" if is_one else f" (text), {scale.images:.4g} (images)")
     if isinstance(scale, ZScore):
         return f"z-score: mean {scale.mean:.4g}, standard deviation {scale.sd:.4g}"
-    return "isotonic: rewards are log odds of winning against a response of the reference set"
+    return f"isotonic: log odds of winning against a response of the reference set, by {scale.temperature:.4g}"
 
 
 def _headlines(calibration: Calibration) -> Iterator[Headline]:

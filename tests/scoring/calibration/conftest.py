@@ -8,7 +8,7 @@ import pytest
 
 from basereward.data.outcomes import About, Failure, Score
 
-WORDS = np.array("one two three four five six seven eight nine ten".split())
+WORDS = np.array(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
 
 
 class Known:

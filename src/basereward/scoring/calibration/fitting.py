@@ -131,7 +131,9 @@ def _fit_scale(
             raise ScoringError("All rewards are equal; expected some that differ.")
         return ZScore(mean=float(left.mean()), sd=float(left.std()))
     if name == "isotonic":
-        return Isotonic(curve=win_curve(left.reshape(-1), np.tile([1.0, 0.0], len(left))))
+        curve = win_curve(left.reshape(-1), np.tile([1.0, 0.0], len(left)))
+        odds = curve.at(left.reshape(-1)).reshape(-1, 2)
+        return Isotonic(curve=curve, temperature=fit_temperature(odds[:, 0] - odds[:, 1]))
     both = fit_temperature(margins)
     if name == "temperature":
         return Temperature(text=both, images=both)

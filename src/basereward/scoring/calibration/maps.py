@@ -44,10 +44,15 @@ class ZScore(Section):
 
 
 class Isotonic(Section):
-    """The log odds that a response with this reward wins against one of the reference set."""
+    """``h(r) / T``, with ``h`` the log odds that a response wins against one of the reference set.
+
+    ``h`` averages over opponents, so that its differences are smaller than the log odds of a pair; ``T`` makes them so.
+    """
 
     kind: Literal["isotonic"] = "isotonic"
     curve: Curve
+    """``h``: a response wins with ``sigmoid(h(r))``."""
+    temperature: PositiveFloat
 
     @field_validator("curve")
     @classmethod
@@ -94,4 +99,4 @@ def rescale(
         return rewards / np.where(shows, scale.images, scale.text)
     if isinstance(scale, ZScore):
         return (rewards - scale.mean) / scale.sd
-    return rewards if scale is None else scale.curve.at(rewards)
+    return rewards if scale is None else scale.curve.at(rewards) / scale.temperature

@@ -16,7 +16,7 @@ from basereward.errors import DataError
 from basereward.scoring.calibration.regression import sigmoid, softplus
 
 BINS, _LEAST_IN_BIN = 10, 10
-_DRAWS, _SEED = 400, 0
+_DRAWS, _SEED = 200, 0
 
 
 class ReliabilityBin(Section):
