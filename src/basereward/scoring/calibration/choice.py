@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt64
 
 from basereward.configuration import Section
 from basereward.errors import ScoringError
-from basereward.scoring.calibration.fitting import LEAST, Plan, ScaleName, fit_maps
+from basereward.scoring.calibration.fitting import LEAST, MapPlan, ScaleName, fit_maps
 from basereward.scoring.calibration.forms import FORMAT, Feature
 from basereward.scoring.calibration.maps import Maps
 from basereward.scoring.calibration.reference import FOLDS, ReferenceSet
@@ -74,7 +74,7 @@ def choose_maps(reference: ReferenceSet, asked: Sequence[MapName] = (), sees_ima
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10 (one standard error).
     """
     scale = check_asked(asked)
-    plan, candidates = Plan(), []
+    plan, candidates = MapPlan(), []
     if not asked or "bias" in asked:
         found = _choose_biases(reference)
         plan = plan._replace(features=_features(found))
@@ -86,7 +86,7 @@ def choose_maps(reference: ReferenceSet, asked: Sequence[MapName] = (), sees_ima
         found = _choose_scale(reference, plan, scale)
         plan = plan._replace(scale=cast(ScaleName, _name(found)))
         candidates += found
-    if plan == Plan():
+    if plan == MapPlan():
         raise ScoringError(_refusal(candidates))
     return Chosen(fit_maps(reference, plan), tuple(candidates))
 
@@ -104,10 +104,10 @@ def check_asked(asked: Sequence[MapName]) -> MapName | None:
 
 
 def _choose_biases(reference: ReferenceSet) -> list[Candidate]:
-    plans = {NONE: Plan(scale="temperature")}
+    plans = {NONE: MapPlan(scale="temperature")}
     seen: set[tuple[Feature, ...]] = {()}
     for name, features in BIASES.items():
-        plan = Plan(features, scale="temperature")
+        plan = MapPlan(features, scale="temperature")
         # Where more features give no more biases the simpler candidate says it all.
         if (own := tuple(bias.feature for bias in fit_maps(reference, plan).biases)) not in seen:
             plans[name] = plan
@@ -119,9 +119,9 @@ def _features(candidates: Sequence[Candidate]) -> tuple[Feature, ...]:
     return BIASES.get(_name(candidates), ())
 
 
-def _choose_scale(reference: ReferenceSet, plan: Plan, asked: MapName | None) -> list[Candidate]:
+def _choose_scale(reference: ReferenceSet, plan: MapPlan, asked: MapName | None) -> list[Candidate]:
     by_domain = [len(np.unique(reference.prompts[own])) for own in (reference.shows, ~reference.shows)]
-    plans: dict[str, Plan] = {
+    plans: dict[str, MapPlan] = {
         name: plan._replace(scale=name)
         for name in SCALES[asked or NONE]
         if name != "temperature by domain" or min(by_domain) >= LEAST
@@ -130,7 +130,7 @@ def _choose_scale(reference: ReferenceSet, plan: Plan, asked: MapName | None) ->
 
 
 def _compare_margins(
-    reference: ReferenceSet, stage: Stage, plans: Mapping[str, Plan], forced: bool = False
+    reference: ReferenceSet, stage: Stage, plans: Mapping[str, MapPlan], forced: bool = False
 ) -> list[Candidate]:
     """Compare plans by the log loss of their margins.
 
@@ -145,7 +145,7 @@ def _compare_margins(
     return _choose(stage, losses, accuracies, reference.prompts, forced)
 
 
-def _choose_visual(reference: ReferenceSet, plan: Plan) -> list[Candidate]:
+def _choose_visual(reference: ReferenceSet, plan: MapPlan) -> list[Candidate]:
     """Compare the offset by images with none; nothing to compare where all prompts show the same."""
     with_offset = plan._replace(visual=True)
     if fit_maps(reference, with_offset).visual is None:
@@ -161,7 +161,7 @@ def _choose_visual(reference: ReferenceSet, plan: Plan) -> list[Candidate]:
 
 
 def _cross_fitted(
-    reference: ReferenceSet, read: Callable[[ReferenceSet, Maps], Float[np.ndarray, " n"]], plan: Plan
+    reference: ReferenceSet, read: Callable[[ReferenceSet, Maps], Float[np.ndarray, " n"]], plan: MapPlan
 ) -> Float[np.ndarray, " pairs"]:
     """Return what is read of each pair under maps that were fitted without its fold."""
     found = np.zeros(len(reference.prompts))

@@ -22,7 +22,7 @@ _PENALTY = 0.1
 LEAST = 100
 
 
-class Plan(NamedTuple):
+class MapPlan(NamedTuple):
     """Which maps are fitted: biases of these features, an offset by images, and a scale."""
 
     features: tuple[Feature, ...] = ()
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     scale: ScaleName = "none"
 
 
-def fit_maps(reference: ReferenceSet, plan: Plan) -> Maps:
+def fit_maps(reference: ReferenceSet, plan: MapPlan) -> Maps:
     """Fit biases, then the visual offset, then the scale of what is left.
 
     Raises:

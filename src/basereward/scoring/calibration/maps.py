@@ -11,7 +11,7 @@ from basereward.scoring.calibration.curves import Curve
 from basereward.scoring.calibration.forms import FEATURES, Feature
 
 
-class Responses(NamedTuple):
+class RawResponses(NamedTuple):
     """Responses as maps see them: raw rewards, features, and of their prompts the pixels and whether they show any."""
 
     rewards: Float[np.ndarray, " n"]
@@ -79,11 +79,11 @@ class Maps(Section):
         scale = [self.scale.kind] if self.scale else []
         return (*(bias.feature for bias in self.biases), *(["visual"] if self.visual else []), *scale)
 
-    def apply(self, responses: Responses) -> Float[np.ndarray, " n"]:
+    def apply(self, responses: RawResponses) -> Float[np.ndarray, " n"]:
         """Return the mapped reward of each response; it depends on no other response."""
         return rescale(self.scale, self.unbiased(responses), responses.shows)
 
-    def unbiased(self, responses: Responses) -> Float[np.ndarray, " n"]:
+    def unbiased(self, responses: RawResponses) -> Float[np.ndarray, " n"]:
         """Return rewards without biases, in the raw unit."""
         left = responses.rewards
         for bias in self.biases:

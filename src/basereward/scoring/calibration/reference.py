@@ -14,7 +14,7 @@ from basereward.data.outcomes import Failure, Score, Scored
 from basereward.data.progress import Progress, no_progress
 from basereward.data.schema import PreferencePair
 from basereward.scoring.calibration.forms import GroupForm, read_form
-from basereward.scoring.calibration.maps import Maps, Responses
+from basereward.scoring.calibration.maps import Maps, RawResponses
 from basereward.scoring.interface import Scorer, checked_scores
 
 # Pairs that are scored together.
@@ -36,10 +36,10 @@ class ReferenceSet(NamedTuple):
         return ReferenceSet(*(part[which] for part in self))
 
     @property
-    def responses(self) -> Responses:
+    def responses(self) -> RawResponses:
         """Both responses of each pair, one pair after the other."""
         features = self.features.reshape(-1, self.features.shape[2])
-        return Responses(self.rewards.reshape(-1), features, np.repeat(self.visual, 2), np.repeat(self.shows, 2))
+        return RawResponses(self.rewards.reshape(-1), features, np.repeat(self.visual, 2), np.repeat(self.shows, 2))
 
     def mapped(self, maps: Maps) -> Float[np.ndarray, "pairs 2"]:
         """Return the rewards under maps."""

@@ -12,7 +12,7 @@ from basereward.data.outcomes import About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.scoring.calibration.artifact import Calibration, check_model, read_calibration
 from basereward.scoring.calibration.forms import GroupForm, read_form
-from basereward.scoring.calibration.maps import Responses
+from basereward.scoring.calibration.maps import RawResponses
 from basereward.scoring.interface import Scorer, checked_scores, finite
 
 # Parts of a score: the reward before the maps, and the interval that it is told apart by.
@@ -71,7 +71,7 @@ class Calibrated:
         count = len(scores)
         raw = np.array([np.nan if isinstance(score, Failure) else score.value for score in scores], dtype=np.float64)
         shows = np.full(count, form.shows)
-        responses = Responses(raw, form.features, np.full(count, form.visual), shows)
+        responses = RawResponses(raw, form.features, np.full(count, form.visual), shows)
         mapped, reach = self.calibration.maps.apply(responses), self.calibration.bounds.half_widths(shows)
         return [
             score if isinstance(score, Failure) else _changed(score, value, half)
