@@ -56,7 +56,7 @@ def test_the_page_says_what_is_changed(scale, line):
     assert "bias of lists: 1.5 from few to many" in lines
     assert "visual offset: -2 from few pixels to many" in lines
     assert "3 x too_long: no score, left out" in lines
-    assert any("at least 90%" in one and "up to 0.5 (text) or 0.9 (images)" in one for one in lines)
+    assert any("at least 90 %" in one and "up to 0.5 (text) or 0.9 (images)" in one for one in lines)
     page = render(build_calibration_page(own))
     for text in ("Bias of lists", "Bias of images", "75.0 %", "bias: format", "+0.0500 to +0.1500"):
         assert text in page

@@ -78,8 +78,8 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     if bounds.text != bounds.images:
         reach += f" (text) or {bounds.images:.4g} (images)"
     lines.append(
-        f"of new pairs at least {1 - bounds.alpha:.0%} are called rightly or not called, as those with margins up to "
-        f"{reach}, by {bounds.pairs:,} held-out prompts"
+        f"of new pairs at least {100 * (1 - bounds.alpha):.4g} % are called rightly or not called, as those with "
+        f"margins up to {reach}, by {bounds.pairs:,} held-out prompts"
     )
     lines.append(f"{data.pairs:,} pairs of {data.prompts:,} prompts of {data.name}")
     lines += [f"{number} x {reason}: no score, left out" for reason, number in data.failed.items()]

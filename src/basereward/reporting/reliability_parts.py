@@ -9,8 +9,8 @@ from basereward.scoring.calibration.reliability import Reliability
 
 NOTE = (
     "Margins read as log odds: the response with the higher score is named with the confidence sigmoid(|margin|). "
-    "Each dot is a tenth of the comparisons; on the broken line they are right as often as they are sure. Raw rewards "
-    "need not lie there: basereward calibrate changes them so that they do."
+    "Each dot is an equal part of the comparisons, by confidence; on the broken line they are right as often as they "
+    "are sure. Raw rewards need not lie there: basereward calibrate changes them so that they do."
 )
 
 

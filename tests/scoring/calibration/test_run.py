@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from math import log1p
 
 import numpy as np
 import pytest
 
-from basereward.data.outcomes import Failure
+from basereward.data.images import image_size
+from basereward.data.outcomes import About, Failure, Score
 from basereward.errors import MissingFileError, RecipeError, ScoringError, WorkError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
@@ -145,6 +147,37 @@ def test_a_map_that_would_change_orders_is_no_calibration(file, biased, tmp_path
     (tmp_path / "bad.json").write_text(json.dumps(content))
     with pytest.raises(ScoringError, match="the curve must rise"):
         open_calibrated(biased, tmp_path / "bad.json")
+
+
+class Larger:
+    """Rewards the number that a response begins with, and the pixels of the prompt beside."""
+
+    about = About("larger", sees_images=True, identity={"weights": "larger"})
+
+    def score(self, groups):
+        """One number for each response."""
+        offsets = [sum(log1p(size.width * size.height) for size in map(image_size, own.images)) for own in groups]
+        return [
+            [Score(float(one.text.partition(" ")[0]) + offset) for one in own.responses]
+            for own, offset in zip(groups, offsets, strict=True)
+        ]
+
+
+def test_an_offset_by_images_is_removed_from_real_images(pairs_file, tmp_path, make_group, picture):
+    for side in range(8, 64, 8):
+        picture(side, side, side).save(tmp_path / f"{side}.png")
+    lines = [json.loads(line) for line in pairs_file.read_text().splitlines()]
+    shown = [{**one, "images": [f"{8 + 8 * (n % 7)}.png"] if n % 2 else []} for n, one in enumerate(lines)]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("\n".join(map(json.dumps, shown)) + "\n")
+    found = calibrate(Larger(), str(pairs), tmp_path / "out.json")
+    assert found.maps.names == ("visual",)
+    scorer = open_calibrated(Larger(), tmp_path / "out.json")
+    groups = [make_group("Which?", ["1.0 a", "2.0 a"], [picture(side, side)]) for side in (12, 30, 50)]
+    values = [[one.value for one in own] for own in scorer.score([*groups, make_group("Which?", ["1.0 a", "2.0 a"])])]
+    # The raw offsets are 5 to 8 with images, and 0 without.
+    assert np.ptp([first for first, _ in values]) < 0.6
+    assert [second - first for first, second in values] == pytest.approx([1.0] * 4)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def check_model(calibration: Calibration, about: About, path: Path) -> None:
     if before is None and own is None:
         _log.warning("%s does not tell what decides its scores; %s may be of another model.", about.name, path)
         return
-    unlike = differences(_bound_facts(before or {}), _bound_facts(own or {}))
+    unlike = differences(_without_free(before or {}), _without_free(own or {}))
     if unlike:
         raise ScoringError(
             f"{path} calibrates {calibration.model.name}, and {about.name} is another model: {'; '.join(unlike)}. "
@@ -112,8 +112,8 @@ def check_model(calibration: Calibration, about: About, path: Path) -> None:
         )
 
 
-def _bound_facts(value: Any) -> Any:
+def _without_free(value: Any) -> Any:
     """Return an identity without the facts that may differ, also those of members."""
     if not isinstance(value, Mapping):
         return value
-    return {name: _bound_facts(own) for name, own in value.items() if name not in _FREE}
+    return {name: _without_free(own) for name, own in value.items() if name not in _FREE}

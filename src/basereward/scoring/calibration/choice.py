@@ -137,9 +137,7 @@ def _compare_margins(
     Args:
         forced: ``none`` cannot be chosen.
     """
-    margins = {
-        name: _cross_fitted(reference, lambda own, maps: own.margins(maps), plan) for name, plan in plans.items()
-    }
+    margins = {name: _cross_fitted(reference, ReferenceSet.margins, plan) for name, plan in plans.items()}
     losses = {name: softplus(-own) for name, own in margins.items()}
     accuracies = {name: float(np.mean((own > 0) + 0.5 * (own == 0))) for name, own in margins.items()}
     return _choose(stage, losses, accuracies, reference.prompts, forced)
@@ -151,12 +149,12 @@ def _choose_visual(reference: ReferenceSet, plan: MapPlan) -> list[Candidate]:
     if fit_maps(reference, with_offset).visual is None:
         return []
 
-    def errors(own: ReferenceSet, maps: Maps) -> Float[np.ndarray, " n"]:
+    def level(own: ReferenceSet, maps: Maps) -> Float[np.ndarray, " n"]:
         return own.mapped(maps).mean(axis=1)
 
-    levels = {NONE: plan, "visual": with_offset}
     centre = float(reference.mapped(fit_maps(reference, plan)).mean())
-    losses = {name: (_cross_fitted(reference, errors, own) - centre) ** 2 for name, own in levels.items()}
+    plans = {NONE: plan, "visual": with_offset}
+    losses = {name: (_cross_fitted(reference, level, own) - centre) ** 2 for name, own in plans.items()}
     return _choose("visual", losses, {}, reference.prompts)
 
 
