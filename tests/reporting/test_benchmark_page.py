@@ -52,7 +52,7 @@ def test_the_page_of_a_benchmark_has_every_part(tmp_path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     assert path == folder / "report.html"
     assert headings(page)[:3] == ["Metrics beside trivial scorers", "Published numbers", "By group"]
-    assert headings(page)[-3:] == ["Margins", "Rows", "Also in result.json"]
+    assert headings(page)[-4:] == ["Margins", "Reliability", "Rows", "Also in result.json"]
     for text in ("acc_plus", "100.00 %", "baseline:shorter", "Acc+: ids with every pair right", "coverage", "(n = 3)"):
         assert text in page
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]

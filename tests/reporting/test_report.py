@@ -79,9 +79,17 @@ def test_a_full_run_has_every_part(run_folder: Path) -> None:
     for text in ("my-run", "87.5 %", "51.2 %", "3,600", "1 min 15 s", "baseline:shorter", "objective: bradley_terry"):
         assert text in page
     assert re.findall("<h2>(.*)</h2>", page) == [
-        *("Training", "Metrics beside trivial scorers", "By group", "Margins", "Rows", "Also in result.json")
+        *(
+            "Training",
+            "Metrics beside trivial scorers",
+            "By group",
+            "Margins",
+            "Reliability",
+            "Rows",
+            "Also in result.json",
+        )
     ]
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     embedded = items_of(page)
     items = embedded["items"]
     # Of each three responses one is shorter than the other side's, one as long, one longer.

@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 
 from basereward import __version__
+from basereward.cli.calibrate import calibrate
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(route)
 app.command()(forecast)
+app.command()(calibrate)
 app.command()(merge)
 app.command()(soup)
 app.command()(graft)

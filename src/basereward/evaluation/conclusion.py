@@ -11,6 +11,7 @@ from basereward.benchmarks.records import RowRecord
 from basereward.benchmarks.summary import Summary, subset_metrics, summarize
 from basereward.data.outcomes import About
 from basereward.evaluation.abstention import abstention_curve
+from basereward.evaluation.calibration import row_reliability
 from basereward.evaluation.contamination import find_overlap, trained_notes
 from basereward.evaluation.judge_rates import RATE_DEFINITIONS, describe_judgements, judge_rates
 from basereward.evaluation.opened import Opened
@@ -78,6 +79,7 @@ def conclude(
         ),
         protocols=protocols,
         judgements=judgements,
+        reliability=None if asked.is_judge else row_reliability(records),
         failures=dict(Counter(record.failure for record in records if record.failure is not None)),
         abstention=abstention_curve(records),
         notes=[*notes, *trained_notes(known.overlap, len(records)), *_notes(opened, facts, records, judgements)],

@@ -12,6 +12,7 @@ from basereward.configuration import Section
 from basereward.data.overlap import MatchKind
 from basereward.data.reader import Recognised
 from basereward.evaluation.abstention import Abstention
+from basereward.scoring.calibration.reliability import Reliability
 
 FORMAT: Literal[2] = 2
 RECORDS, ITEMS, RESULT = "records.jsonl", "items.jsonl", "result.json"
@@ -114,6 +115,8 @@ class Result(Section):
     """By the name of the protocol, and behind a slash that of the rule for a judge; the main one first."""
     judgements: Judgements | None
     """Of a judge."""
+    reliability: Reliability | None = None
+    """Whether margins are log odds; null for a judge, and where every row failed."""
     failures: dict[str, int]
     """Failed rows by reason."""
     abstention: Abstention | None = None

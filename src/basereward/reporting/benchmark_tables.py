@@ -8,6 +8,7 @@ from basereward.benchmarks.published.tables import PublishedCell, comparable_row
 from basereward.benchmarks.summary import Summary
 from basereward.evaluation.contamination import contamination_line
 from basereward.evaluation.result import ProtocolResult, Result
+from basereward.reporting.reliability_parts import reliability_line
 from basereward.reporting.tables import DECIMALS, MISSING, Table, count, interval, percent, superscript
 
 
@@ -47,6 +48,7 @@ def footnotes(result: Result) -> list[str]:
     lines = [f"protocol {model.protocol.line}", counts + percent(model.coverage, DECIMALS)]
     lines += [f"{count} x {reason}" for reason, count in {**result.data.dropped, **result.failures}.items()]
     lines += [limited] if (limited := limit_note(result)) else []
+    lines += [reliability_line(result.reliability)] if result.reliability else []
     return [*lines, contamination_line(result.contamination, main), *definitions(model)]
 
 

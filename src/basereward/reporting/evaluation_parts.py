@@ -22,6 +22,7 @@ from basereward.reporting.benchmark_tables import (
 )
 from basereward.reporting.documents import Chapter, Headline
 from basereward.reporting.items import Card, CardList, ShownAnswer
+from basereward.reporting.reliability_parts import reliability_chapter
 
 ROW_NOTE = "A row is correct if every correct response scores above every rejected one."
 MARGIN = "margin: lowest score of a correct response - highest of a rejected one"
@@ -77,6 +78,8 @@ def chapters(run: EvaluationRun) -> Iterator[Chapter]:
         yield Chapter("Margins", ROW_NOTE, plots.margin_histogram(margins, below=MARGIN).decode())
     if result.abstention:
         yield abstention_chapter(result.abstention)
+    if result.reliability is not None:
+        yield reliability_chapter({result.scorer: result.reliability})
 
 
 def _published(own: ProtocolResult, run: EvaluationRun, title: str) -> Iterator[Chapter]:

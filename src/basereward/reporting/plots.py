@@ -240,6 +240,32 @@ def margin_histogram(
     return render_figure(figure, format)
 
 
+def reliability_diagram(
+    points: Mapping[str, Sequence[tuple[float, float, float]]], format: ImageFormat = "svg"
+) -> bytes:
+    """Draw how often comparisons are right over how sure they are, beside the line on which both are equal.
+
+    Args:
+        points: by name, the mean confidence, the accuracy and the share of each bin; a dot's area grows with its share.
+
+    Raises:
+        DataError: no points.
+    """
+    if not any(points.values()):
+        raise DataError("There are no comparisons to draw.")
+    figure, [axis] = make_figure(1, 8.6, 3.2)
+    axis.plot([0.5, 1], [0.5, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    colors = (BLUE,) if len(points) == 1 else (GREY, BLUE, ORANGE)
+    for (name, own), color in zip(points.items(), colors, strict=False):
+        confidence, accuracy, share = zip(*own, strict=True)
+        axis.plot(confidence, accuracy, color=color, linewidth=1.2)
+        axis.scatter(confidence, accuracy, s=300 * np.array(share), color=color, label=name)
+    label_axis(axis, "Share that is right", "mean confidence of the comparisons in a bin")
+    if len(points) > 1:
+        add_legend(axis)
+    return render_figure(figure, format)
+
+
 def plain_ticks(axis: "Axis") -> None:
     """Write the ticks of a logarithmic axis as whole numbers."""
     from matplotlib.ticker import FuncFormatter, NullFormatter

@@ -1,5 +1,6 @@
 """From what a user writes after MODEL to a scorer or a judge: each kind of spec has an opener."""
 
+from pathlib import Path
 from typing import NoReturn
 
 from basereward.errors import ScoringError
@@ -95,4 +96,10 @@ def open_spec(spec: Spec) -> Scorer:
             raise ScoringError(f"{spec.model} is no judge; prompt, max_tokens and judge are of judge:... alone.")
         if spec.tournament and kind not in (TOURNAMENT, "file"):
             raise ScoringError(f"{spec.model} is no judge; a tournament is between verdicts of judge:...")
-    return OPENERS.get(kind)(spec, open_spec)
+    scorer = OPENERS.get(kind)(spec, open_spec)
+    # A file hands on to what it describes that its scores are changed.
+    if spec.calibrated is None or kind == "file":
+        return scorer
+    from basereward.scoring.compose.calibrated import open_calibrated
+
+    return open_calibrated(scorer, Path(spec.calibrated))

@@ -3,8 +3,9 @@
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from basereward.data.outcomes import About, Judged, JudgeQuestion, Scored
+from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion, Scored
 from basereward.data.schema import ResponseGroup
+from basereward.scoring.compose.calibrated import Calibrated
 from basereward.scoring.interface import Judge, Scorer, checked_scores, checked_verdicts
 
 if TYPE_CHECKING:
@@ -116,6 +117,48 @@ class ScorerEngine:
         """Score the groups."""
         scores = checked_scores(self._scorer, [unit.content for unit in units])
         return ComputedBatch([list(own) for own in scores], 0)
+
+
+class CalibratedEngine:
+    """What computes raw scores, and the maps of a calibration behind it.
+
+    Args:
+        engine: of the scorer that is calibrated.
+        calibrated: maps its scores.
+    """
+
+    def __init__(self, engine: Engine, calibrated: Calibrated) -> None:
+        self._engine = engine
+        self._calibrated = calibrated
+        self.about = calibrated.about
+        self.template: Template | None = engine.template
+
+    @property
+    def cap(self) -> int:
+        """The most tokens that are computed together."""
+        return self._engine.cap
+
+    def size(self, item: ResponseGroup) -> int:
+        """Return the number of responses."""
+        return len(item.responses)
+
+    def prepare(self, item: ResponseGroup) -> Prepared:
+        """Prepare a group for its raw scores, and read what the maps see of it."""
+        units, known = self._engine.prepare(item)
+        form = self._calibrated.form(item)
+        own = [form if isinstance(form, Failure) else form.take(unit.places) for unit in units]
+        return Prepared(
+            [unit._replace(content=(unit.content, seen)) for unit, seen in zip(units, own, strict=True)], known
+        )
+
+    def compute(self, units: Sequence[Unit]) -> ComputedBatch:
+        """Compute raw scores and map them."""
+        raw = self._engine.compute([unit._replace(content=unit.content[0]) for unit in units])
+        mapped: list[list[Outcome]] = [
+            list(self._calibrated.map_scores(unit.content[1], own))  # type: ignore[arg-type]
+            for unit, own in zip(units, raw.outcomes, strict=True)
+        ]
+        return ComputedBatch(mapped, raw.tokens)
 
 
 class JudgeEngine:

@@ -13,12 +13,13 @@ from pydantic import BaseModel
 from basereward.data.outcomes import About, Failure
 from basereward.data.schema import Response, ResponseGroup, messages_from_text
 from basereward.errors import ScoringError, TemplateError
+from basereward.scoring.compose.calibrated import Calibrated
 from basereward.scoring.compose.specs import NO_ROUTE
 from basereward.scoring.interface import Judge, Scorer
 from basereward.serving.admission import Admission
 from basereward.serving.batcher import Batcher
 from basereward.serving.dialects import openrlhf, vllm
-from basereward.serving.engines import Asked, Engine, JudgeEngine, Outcome, ScorerEngine, StepScorer
+from basereward.serving.engines import Asked, CalibratedEngine, Engine, JudgeEngine, Outcome, ScorerEngine, StepScorer
 from basereward.serving.fetching import Fetcher
 from basereward.serving.forms import Form, Served, parse_body
 from basereward.serving.metrics import Metrics
@@ -154,6 +155,8 @@ def _picture() -> dict[str, Any]:
 
 def engine_of(scorer: Scorer, settings: ServeSettings) -> Engine:
     """Return what computes with a scorer."""
+    if isinstance(scorer, Calibrated):
+        return CalibratedEngine(engine_of(scorer.scorer, settings), scorer)
     if not isinstance(scorer, StepScorer):
         return ScorerEngine(scorer)
     # Imported here, because other scorers need no torch.

@@ -54,6 +54,8 @@ def _judge_member(spec: str) -> ModelSpec:
     member = read_spec(ModelSpec(model=spec)) if kind_of(spec) == "file" else member
     if not isinstance(member, ModelSpec) or kind_of(member.model) != JUDGE:
         raise ScoringError(f"Found {spec}; expected judge:http://HOST:PORT/v1#MODEL or judge:FOLDER.")
+    if member.calibrated:
+        raise ScoringError(f"{spec} says calibrated: {member.calibrated}; a judge has no scores to change.")
     return member
 
 
