@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 
 from basereward import __version__
+from basereward.cli.audit import audit
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ app.command()(train)
 app.command()(score)
 app.command()(serve)
 app.command("eval")(evaluate)
+app.command()(audit)
 app.command()(forecast)
 app.command()(merge)
 app.command()(export)

@@ -12,9 +12,9 @@ from basereward.benchmarks.summary import Summary, subset_metrics, summarize
 from basereward.data.outcomes import About
 from basereward.evaluation.contamination import find_overlap, trained_notes
 from basereward.evaluation.judge_rates import RATE_DEFINITIONS, describe_judgements, judge_rates
-from basereward.evaluation.opened import Opened
+from basereward.evaluation.opened import Opened, used_data
 from basereward.evaluation.provenance import SEEDS, versions_of
-from basereward.evaluation.result import Judgements, ProtocolResult, Result, UsedData
+from basereward.evaluation.result import Judgements, ProtocolResult, Result
 from basereward.statistics import Ties
 
 # From this share on an evaluation says that a judge's answers cannot be read.
@@ -67,14 +67,7 @@ def conclude(
         n=len(records),
         items=len(facts.rows),
         responses=facts.responses,
-        data=UsedData(
-            sha256=facts.sha256,
-            parts=dict(opened.parts),
-            limit=opened.limit,
-            part_of=opened.part_of,
-            dropped=dict(opened.dropped),
-            read_as=opened.read_as,
-        ),
+        data=used_data(opened, facts),
         protocols=protocols,
         judgements=judgements,
         failures=dict(Counter(record.failure for record in records if record.failure is not None)),
