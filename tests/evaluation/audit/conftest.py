@@ -24,7 +24,8 @@ def draw_pairs(count=240, seed=0):
         seen, other = rng.sample(sorted(COLOURS), 2)
         asks_not = rng.random() < 0.5
         right, wrong = (other, seen) if asks_not else (seen, other)
-        chosen, rejected = (messages_from_text(rng.choice(SENTENCES).format(own), "assistant") for own in (right, wrong))
+        said = [rng.choice(SENTENCES).format(own) for own in (right, wrong)]
+        chosen, rejected = (messages_from_text(text, "assistant") for text in said)
         prompt = messages_from_text(QUESTIONS[asks_not], images=1)
         image = Image.new("RGB", (40, 40), COLOURS[seen])
         pairs.append(PreferencePair(f"pair-{number}", "colours", prompt, chosen, rejected, (image,)))
@@ -33,8 +34,8 @@ def draw_pairs(count=240, seed=0):
 
 def look(image):
     """The name of the colour that an image is nearest to."""
-    red, green, blue = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
-    return min(COLOURS, key=lambda name: sum(abs(a - b) for a, b in zip(COLOURS[name], (red, green, blue), strict=True)))
+    seen = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
+    return min(COLOURS, key=lambda name: sum(abs(a - b) for a, b in zip(COLOURS[name], seen, strict=True)))
 
 
 def truth_of(prompt, images, text):
@@ -87,7 +88,7 @@ def judge_clean(question):
 
 def opened(pairs=None):
     """The world, opened for an audit."""
-    return Opened("colours", PairItems(draw_pairs() if pairs is None else pairs))
+    return Opened("colours", list(PairItems(draw_pairs() if pairs is None else pairs)))
 
 
 def run(scorer, folder, *probes, pairs=None, **options):

@@ -51,7 +51,8 @@ def with_forms(pairs, seed=SEED):
         rng = Random(f"{seed}/{pair.id}")
         question = pair.prompt[0].text
         asked = mistype(question, rng) if rng.random() < FORM_SHARE else question
-        sides = [messages_from_text(put_into_form(own[0].text, rng), "assistant") for own in (pair.chosen, pair.rejected)]
+        said = [put_into_form(own[0].text, rng) for own in (pair.chosen, pair.rejected)]
+        sides = [messages_from_text(text, "assistant") for text in said]
         prompt = messages_from_text(asked, images=len(pair.images))
         yield dataclasses.replace(pair, prompt=prompt, chosen=sides[0], rejected=sides[1])
 

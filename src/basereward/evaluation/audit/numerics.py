@@ -59,7 +59,7 @@ def ask_alone(scorer: Scorer, asked: AuditSet) -> Ask:
 
 def ask_accompanied(scorer: Scorer, asked: AuditSet) -> Ask:
     """Return how items are asked about beside a group whose responses are much longer than all of theirs."""
-    longest = max(len(response.text) for number in asked.usable for response in asked.items[number].responses)
+    longest = max(max(asked.lengths[number]) for number in asked.usable)
     words = "so on and " * (min(FACTOR * longest, LONGEST) // 10 + 1)
     responses = tuple(
         Response(f"{COMPANION}-{end}", messages_from_text(words + end, "assistant")) for end in ("so on", "so forth")

@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from basereward.benchmarks.items import survey
 from basereward.benchmarks.records import RowRecord
 from basereward.data.identity import Identity, WorkInput
 from basereward.data.outcomes import About
@@ -18,7 +17,7 @@ from basereward.evaluation.audit.probe import Changed, Probe, Subject
 from basereward.evaluation.audit.probes import choose_probes
 from basereward.evaluation.audit.records import ORIGINAL, AuditFolder, open_audit
 from basereward.evaluation.audit.result import AuditResult, ProbeResult
-from basereward.evaluation.audit.sets import AuditSet, PairedItems
+from basereward.evaluation.audit.sets import AuditSet, make_set
 from basereward.evaluation.audit.verdicts import PreparedProbe, conclude_probe, count_failures, prepare_probe
 from basereward.evaluation.opened import Opened, used_data
 from basereward.evaluation.provenance import versions_of
@@ -66,10 +65,9 @@ def audit(
         ScoringError: what is asked gives no answers at all; answers are kept.
     """
     probes = choose_probes(options.probes)
-    items = PairedItems(opened.items, options.seed)
-    if not items:
+    everything = make_set(opened.items, options.seed)
+    if not everything.items:
         raise DataError(f"No item of {opened.name} has a correct and a rejected response that differ; nothing to ask.")
-    everything = AuditSet(items, survey(items), range(len(items)), options.seed)
     with open_audit(folder, _identity(asked.about, everything, options), options.overwrite) as place:
         run = _Run(asked, place, on_progress)
         before = run.ask_first(everything, probes)

@@ -5,13 +5,19 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import overload
 
-from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow, survey
 
 
 def draw_pair_of(item: BenchmarkItem, seed: int) -> BenchmarkItem | None:
-    """Return an item with one correct and one rejected response, drawn from its rows; None if all are equal texts."""
+    """Return an item with one correct and one rejected response, drawn from its rows; None if none differ."""
+    # Equal texts in groups of their own may differ in their images.
+    shown = [(place, own.messages) for place, group in enumerate(item.groups) for own in group.responses]
     found = [
-        (row, right, wrong) for row in item.rows for right in row.correct for wrong in row.rejected if right != wrong
+        (row, right, wrong)
+        for row in item.rows
+        for right in row.correct
+        for wrong in row.rejected
+        if shown[right] != shown[wrong]
     ]
     if not found:
         return None
@@ -61,12 +67,14 @@ class AuditSet:
     Args:
         items: each with one row of two responses.
         facts: what is known of them.
+        lengths: for each the characters of its correct and of its rejected response.
         usable: numbers of the items of which both responses have a score as they are.
         seed: of whatever a probe draws.
     """
 
     items: Sequence[BenchmarkItem]
     facts: ItemFacts
+    lengths: Sequence[tuple[int, int]]
     usable: Sequence[int]
     seed: int
 
@@ -74,8 +82,13 @@ class AuditSet:
         """Return the row of an item."""
         return self.facts.rows[number][0]
 
-    def lengths(self, number: int) -> tuple[int, int]:
-        """Return the characters of the correct and of the rejected response of an item."""
-        item = self.items[number]
-        (right,), (wrong,) = item.rows[0].correct, item.rows[0].rejected
-        return len(item.responses[right].text), len(item.responses[wrong].text)
+
+def make_set(items: Sequence[BenchmarkItem], seed: int) -> AuditSet:
+    """Return one pair of each item, all of them usable; items without two different responses are left out."""
+    paired = PairedItems(items, seed)
+    return AuditSet(paired, survey(paired), [*map(_lengths, paired)], range(len(paired)), seed)
+
+
+def _lengths(item: BenchmarkItem) -> tuple[int, int]:
+    (right,), (wrong,) = item.rows[0].correct, item.rows[0].rejected
+    return len(item.responses[right].text), len(item.responses[wrong].text)

@@ -62,7 +62,7 @@ def conclude_probe(
     probe, changed, reason = prepared
     numbers = () if reason else asked.usable if changed is None else changed.numbers
     scored = {asked.row(number): number for number in numbers if after[number].failure is None}
-    rows = [ProbedRow(before[number], after[number], asked.lengths(number)) for number in scored.values()]
+    rows = [ProbedRow(before[number], after[number], asked.lengths[number]) for number in scored.values()]
     found = Measurement(0, None, missing=reason) if reason else probe.measure(rows)
     failures = count_failures(after[number] for number in numbers)
     status, why = judge_measurement(probe.name, found, sum(failures.values()), len(numbers))
