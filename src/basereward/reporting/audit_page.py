@@ -89,9 +89,11 @@ def summary_line(result: AuditResult) -> str:
 
 
 def show_number(value: float | None) -> str:
-    """Return a measured value: three decimals, or its power of ten where these would all be zero."""
+    """Return a number: a count as it is, else three decimals, or its power of ten where these would all be zero."""
     if value is None:
         return MISSING
+    if value > 1 and value == int(value):
+        return count(int(value))
     return f"{value:.1e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
 
 
