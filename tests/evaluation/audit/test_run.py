@@ -113,6 +113,13 @@ def test_a_finished_audit_is_kept_unless_asked(tmp_path):
     assert sum(again.calls) == 80
 
 
+def test_another_result_is_never_deleted(tmp_path):
+    (tmp_path / "result.json").write_text('{"format": 2}')
+    with pytest.raises(WorkError, match="not the result of an audit"):
+        run(Ruled(), tmp_path, "list", pairs=FEW, overwrite=True)
+    assert (tmp_path / "result.json").read_text() == '{"format": 2}'
+
+
 def test_failed_rows_are_in_no_number_and_counted(tmp_path):
     found = audit(Failing("to say"), opened(FEW), tmp_path / "a", AuditOptions(("list", "length_gap")))
     lost = found.failures["too_long"]

@@ -1,6 +1,5 @@
 """The folder of an audit: a file of records for each probe, which grows while it runs, so that nothing is lost."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,16 +7,16 @@ from pathlib import Path
 from basereward.benchmarks.items import BenchmarkItem
 from basereward.benchmarks.records import RowRecord, dump_record, parse_record, score_records
 from basereward.data.identity import Identity
-from basereward.data.io import replacing, write_json, write_lines
+from basereward.data.io import read_json, replacing, write_json, write_lines
 from basereward.data.outcomes import Failure
 from basereward.data.partial import PartialRecords
 from basereward.data.work import IDENTITY, open_work
 from basereward.errors import RowError, WorkError
 from basereward.evaluation.asking import BATCH_ITEMS, Ask
 from basereward.evaluation.audit.probe import Changed
-from basereward.evaluation.audit.result import PAGE, AuditResult
+from basereward.evaluation.audit.probes import PROBES
+from basereward.evaluation.audit.result import PAGE, TASK, AuditResult
 from basereward.evaluation.audit.sets import AuditSet
-from basereward.evaluation.items import THUMBNAILS
 from basereward.evaluation.result import RESULT
 
 RECORDS = "records"
@@ -73,21 +72,32 @@ def open_audit(folder: Path, identity: Identity, overwrite: bool = False) -> Ite
     """Hold the folder of an audit until the block ends; the same call goes on from what an interrupted one left.
 
     Args:
-        overwrite: delete what the folder holds of an audit first.
+        overwrite: delete the audit that the folder holds first.
 
     Raises:
-        WorkError: another process writes the folder; it holds a finished audit, or the beginning of another one.
+        WorkError: another process writes the folder, or it holds a finished audit, the beginning of another one, or
+            another result.
     """
     with open_work(folder, folder) as work:
+        _refuse(folder / RESULT, overwrite)
         if overwrite:
-            for name in (RECORDS, THUMBNAILS):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            for name in (RESULT, PAGE, IDENTITY):
+            # By name: a folder of records may hold those of somebody else.
+            records = [f"{RECORDS}/{name}.jsonl" for name in (ORIGINAL, *PROBES.names())]
+            for name in (RESULT, PAGE, IDENTITY, *records):
                 (folder / name).unlink(missing_ok=True)
-        if (folder / RESULT).exists():
-            raise WorkError(f"{folder} holds a finished result; --overwrite starts anew, --out names another folder.")
         work.claim(identity)
         yield AuditFolder(folder)
+
+
+def _refuse(path: Path, overwrite: bool) -> None:
+    """Refuse a folder with a result, unless it is that of an audit and may be deleted."""
+    if not path.exists():
+        return
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("task") != TASK:
+        raise WorkError(f"{path} is not the result of an audit; --out names another folder.")
+    if not overwrite:
+        raise WorkError(f"{path.parent} holds a finished audit; --overwrite starts anew, --out names another folder.")
 
 
 def _ask_changed(ask: Ask, asked: AuditSet, changed: Changed, numbers: Sequence[int]) -> list[RowRecord]:

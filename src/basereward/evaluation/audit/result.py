@@ -12,6 +12,7 @@ from basereward.evaluation.audit.probe import ProbeKind
 from basereward.evaluation.result import UsedData
 
 FORMAT: Literal[1] = 1
+TASK: Literal["audit"] = "audit"
 PAGE = "index.html"
 
 
@@ -76,7 +77,7 @@ class AuditResult(Section):
 
     format: Literal[1] = FORMAT
     """Version of the files of an audit."""
-    task: Literal["audit"] = "audit"
+    task: Literal["audit"] = TASK
     benchmark: str
     """What was asked about: a benchmark, or a file of pairs."""
     scorer: str

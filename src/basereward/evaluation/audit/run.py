@@ -16,7 +16,7 @@ from basereward.evaluation.audit.measures import POINTS
 from basereward.evaluation.audit.probe import Changed, Probe, Subject
 from basereward.evaluation.audit.probes import choose_probes
 from basereward.evaluation.audit.records import ORIGINAL, AuditFolder, open_audit
-from basereward.evaluation.audit.result import AuditResult, ProbeResult
+from basereward.evaluation.audit.result import TASK, AuditResult, ProbeResult
 from basereward.evaluation.audit.sets import AuditSet, make_set
 from basereward.evaluation.audit.verdicts import PreparedProbe, conclude_probe, count_failures, prepare_probe
 from basereward.evaluation.opened import Opened, used_data
@@ -80,7 +80,7 @@ def audit(
 
 def _identity(about: About, everything: AuditSet, options: AuditOptions) -> Identity:
     return Identity(
-        task="audit",
+        task=TASK,
         inputs=(WorkInput(name="items", sha256=everything.facts.sha256),),
         weights={"name": about.name, **(about.identity or {})},
         settings={**options.settings, "seed": options.seed},
