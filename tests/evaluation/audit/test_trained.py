@@ -15,15 +15,14 @@ from basereward.evaluation.audit.blindness import grey_image
 from basereward.evaluation.audit.run import AuditOptions, audit
 from basereward.evaluation.audit.wordings import HEADING, OPENINGS, mistype
 from basereward.evaluation.pairs import read_pairs
-from basereward.lab.backbone import write_backbone
-from basereward.lab.demo import demo_recipe
+from basereward.lab.demo import demo_recipe, run_demo
 from basereward.lab.world import ODD_SHARES, WorldConfig, draw_pairs, draw_rows
 from basereward.models.reward_model import RewardModel
 from basereward.scoring.interface import checked_scores
 from basereward.scoring.local import LocalScorer
 from basereward.training.run import train
 
-TRAIN_PAIRS, STEPS, SEED = 20_000, 900, 0
+TRAIN_PAIRS, STEPS, SEED = 20_000, 400, 0
 TEST_PAIRS, TEST_SEED = 300, 1_000_003
 FORM_SHARE = 0.3
 
@@ -64,20 +63,28 @@ def put_into_form(text, rng):
     return rng.choice([HEADING + text, rng.choice(OPENINGS) + text, as_list(text)])
 
 
-def train_model(folder, steps=STEPS):
-    """The folder of the demo's model, trained on its pairs with forms."""
+def write_forms(folder):
+    """A file of the demo's pairs with forms."""
     drawn = draw_pairs(TRAIN_PAIRS, SEED, WorldConfig(odd_share=ODD_SHARES.get("varied")))
-    data = folder / "train.parquet"
-    write_rows(map(pair_row, with_forms(drawn)), data)
-    recipe = demo_recipe("forms", write_backbone(folder / "backbone", size="demo", seed=SEED), data, None, steps, SEED)
-    return train(recipe, folder / "run").model_folder
+    write_rows(map(pair_row, with_forms(drawn)), folder / "train.parquet")
+    return folder / "train.parquet"
+
+
+def train_on_forms(start, folder):
+    """The folder of a model that was trained further, on pairs with forms."""
+    data = write_forms(folder)
+    recipe = demo_recipe("forms", start, data, None, STEPS, SEED)
+    model = recipe.model.model_copy(update={"backbone": None, "init_from": str(start)})
+    return train(recipe.model_copy(update={"model": model}), folder / "run").model_folder
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The scorer of the trained model, the items, and the standard deviation of its scores."""
     folder = tmp_path_factory.mktemp("forms")
-    scorer = LocalScorer(RewardModel.from_pretrained(train_model(folder), device="cpu"), "trained")
+    run_demo(folder / "demo", seed=SEED)
+    model = train_on_forms(folder / "demo" / "model", folder)
+    scorer = LocalScorer(RewardModel.from_pretrained(model, device="cpu"), "trained")
     write_rows(draw_rows(TEST_PAIRS, TEST_SEED), folder / "test.parquet")
     opened = read_pairs(folder / "test.parquet")
     scores = checked_scores(scorer, [group for item in opened.items for group in item.groups])
