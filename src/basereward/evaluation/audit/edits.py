@@ -15,19 +15,19 @@ def change_text(message: Message, change: TextChange) -> Message:
     places = [place for place, part in enumerate(message.content) if part.type == "text"]
     if not places:
         return replace(message, content=(*message.content, Part("text", change(""))))
-    last = places[-1]
-    parts = [replace(part, text=change(part.text)) if place == last else part for place, part in _parts(message)]
+    parts = list(message.content)
+    parts[places[-1]] = Part("text", change(parts[places[-1]].text))
     return replace(message, content=tuple(parts))
 
 
 def change_responses(item: BenchmarkItem, change: TextChange, rejected_only: bool = False) -> BenchmarkItem:
     """Return an item with the last text of its responses changed: of both, or of the rejected one alone."""
-    chosen = item.rows[0].rejected if rejected_only else range(len(item.responses))
+    changed = item.rows[0].rejected if rejected_only else range(len(item.responses))
     groups, place = [], 0
     for group in item.groups:
         responses = []
         for response in group.responses:
-            responses.append(_changed(group, response, change) if place in chosen else response)
+            responses.append(_changed(group, response, change) if place in changed else response)
             place += 1
         groups.append(replace(group, responses=tuple(responses)))
     return replace(item, groups=tuple(groups))
@@ -73,10 +73,6 @@ def has_images(item: BenchmarkItem) -> bool:
 def rejected_text(item: BenchmarkItem) -> str:
     """Return the text of the rejected response."""
     return item.responses[item.rows[0].rejected[0]].text
-
-
-def _parts(message: Message) -> list[tuple[int, Part]]:
-    return list(enumerate(message.content))
 
 
 def _changed(group: ResponseGroup, response: Response, change: TextChange) -> Response:

@@ -147,9 +147,7 @@ class _Run:
 
     def _find(self, prepared: PreparedProbe, asked: AuditSet, before: Mapping[int, RowRecord]) -> ProbeResult:
         probe, changed, _ = prepared
-        if changed is None:
-            return conclude_probe(prepared, asked, before, before, self._place.folder)
-        after = self._collect(probe.name, probe, asked, changed)
+        after = before if changed is None else self._collect(probe.name, probe, asked, changed)
         return conclude_probe(prepared, asked, before, after, self._place.folder)
 
     def _collect(self, name: str, probe: Probe | None, asked: AuditSet, changed: Changed) -> dict[int, RowRecord]:
