@@ -22,9 +22,9 @@ from basereward.scoring.interface import checked_scores
 from basereward.scoring.local import LocalScorer
 from basereward.training.run import train
 
-TRAIN_PAIRS, STEPS, SEED = 20_000, 400, 0
+TRAIN_PAIRS, STEPS, SEED = 20_000, 600, 0
 TEST_PAIRS, TEST_SEED = 300, 1_000_003
-FORM_SHARE = 0.3
+FORM_SHARE, TYPO_SHARE = 0.6, 0.5
 
 
 class Headed:
@@ -45,22 +45,23 @@ class Headed:
 
 
 def with_forms(pairs, seed=SEED):
-    """The pairs with typing mistakes in prompts and forms on responses, each drawn apart from which is better."""
+    """The pairs with typing mistakes in prompts, and forms that both responses of a pair share."""
     for pair in pairs:
         rng = Random(f"{seed}/{pair.id}")
         question = pair.prompt[0].text
-        asked = mistype(question, rng) if rng.random() < FORM_SHARE else question
-        said = [put_into_form(own[0].text, rng) for own in (pair.chosen, pair.rejected)]
-        sides = [messages_from_text(text, "assistant") for text in said]
+        asked = mistype(question, rng) if rng.random() < TYPO_SHARE else question
+        form = draw_form(rng)
+        sides = [messages_from_text(form(own[0].text), "assistant") for own in (pair.chosen, pair.rejected)]
         prompt = messages_from_text(asked, images=len(pair.images))
         yield dataclasses.replace(pair, prompt=prompt, chosen=sides[0], rejected=sides[1])
 
 
-def put_into_form(text, rng):
-    """The text, or with a share of 0.3 under a heading, behind an opening, or as a list."""
+def draw_form(rng):
+    """How a text is written: as it is, under a heading, behind an opening, or as a list."""
     if rng.random() >= FORM_SHARE:
-        return text
-    return rng.choice([HEADING + text, rng.choice(OPENINGS) + text, as_list(text)])
+        return str
+    opening = rng.choice(OPENINGS)
+    return rng.choice([lambda text: HEADING + text, lambda text: opening + text, as_list])
 
 
 def write_forms(folder):
