@@ -1,4 +1,4 @@
-"""Print the JSON Schemas of the files of an evaluation; with ``--write`` put them into docs/schemas.
+"""Print the JSON Schemas of the files of evaluations and audits; with ``--write`` put them into docs/schemas.
 
 python scripts/schemas.py [--write]
 """
@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from basereward.evaluation.result import SCHEMAS, json_schema
+from basereward.evaluation.schemas import SCHEMAS, json_schema
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 

@@ -10,9 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from basereward.benchmarks.registry import BENCHMARKS
 from basereward.data.outcomes import About, Failure, Score
 from basereward.evaluation.pairs import read_pairs
-from basereward.evaluation.result import SCHEMAS, Result
+from basereward.evaluation.result import Result
 from basereward.evaluation.runner import evaluate
 from basereward.evaluation.runs import read_evaluation
+from basereward.evaluation.schemas import SCHEMAS
 from basereward.scoring.baselines import BASELINES
 from tests.evaluation.conftest import Rule, longer, run
 

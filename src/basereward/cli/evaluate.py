@@ -85,13 +85,13 @@ def evaluate(
 
     _check(model, data, bench, from_scores, partial)
     _check_bench_options({"--data-root": data_root, "--protocol": protocol, "--ties": ties}, bench)
-    root = out or Path("runs") / f"eval-{_folder_name(model or str(Path(from_scores or '').with_suffix('')))}"
+    root = out or Path("runs") / f"eval-{folder_name(model or str(Path(from_scores or '').with_suffix('')))}"
     reading = read_options(format, map, choice, a, b)
     places = _data_places(root, data, limit, strict, reading) | _bench_places(
         root, bench, data_root, protocol, ties, limit
     )
     judge = {"--judge-prompt": judge_prompt, "--judge-tokens": judge_tokens, "--judge-option": judge_option}
-    asked = from_scores or _open(model or "", judge, judge_samples, dtype, device, backend, cache)
+    asked = from_scores or open_subject(model or "", judge, judge_samples, dtype, device, backend, cache)
     rule: Any = ties
     settings = {"dtype": dtype, "backend": backend}
     options = EvaluationOptions(rule, references, judge_samples or 1, resume, overwrite, partial, settings)
@@ -133,7 +133,8 @@ def _check_bench_options(given: dict[str, Any], bench: list[str]) -> None:
         raise typer.BadParameter(f"{', '.join(unused)} goes with --bench; --data has one protocol, and ties are wrong.")
 
 
-def _folder_name(text: str) -> str:
+def folder_name(text: str) -> str:
+    """Return a spec as the name of a folder."""
     for sign in "/:#":
         text = text.strip("/").replace(sign, "-")
     return text
@@ -178,7 +179,7 @@ def _data_places(root: Path, data: list[str], limit: int | None, strict: bool, r
     return places
 
 
-def _open(
+def open_subject(
     model: str,
     judge: dict[str, Any],
     samples: int | None,
@@ -187,7 +188,13 @@ def _open(
     backend: str,
     cache: bool,
 ) -> Any:
-    """Return the scorer or the judge."""
+    """Return the scorer or the judge that a spec names.
+
+    Args:
+        judge: the options of a judge by their names; a scorer has none.
+        samples: how often a judge is asked each question.
+        cache: whether it answers from what an earlier call computed.
+    """
     from basereward.scoring.cache import cached, cached_judge
     from basereward.scoring.spec import is_judge, open_judge, open_scorer
 

@@ -10,6 +10,7 @@ import typer
 
 from basereward import __version__
 from basereward.cli.calibrate import calibrate
+from basereward.cli.audit import audit
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ app.command()(score)
 app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(route)
+app.command()(audit)
 app.command()(forecast)
 app.command()(calibrate)
 app.command()(merge)

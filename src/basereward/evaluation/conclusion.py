@@ -14,9 +14,9 @@ from basereward.evaluation.abstention import abstention_curve
 from basereward.evaluation.calibration import row_reliability
 from basereward.evaluation.contamination import find_overlap, trained_notes
 from basereward.evaluation.judge_rates import RATE_DEFINITIONS, describe_judgements, judge_rates
-from basereward.evaluation.opened import Opened
+from basereward.evaluation.opened import Opened, used_data
 from basereward.evaluation.provenance import SEEDS, versions_of
-from basereward.evaluation.result import Judgements, ProtocolResult, Result, UsedData
+from basereward.evaluation.result import Judgements, ProtocolResult, Result
 from basereward.statistics import Ties
 
 # From this share on an evaluation says that a judge's answers cannot be read.
@@ -69,14 +69,7 @@ def conclude(
         n=len(records),
         items=len(facts.rows),
         responses=facts.responses,
-        data=UsedData(
-            sha256=facts.sha256,
-            parts=dict(opened.parts),
-            limit=opened.limit,
-            part_of=opened.part_of,
-            dropped=dict(opened.dropped),
-            read_as=opened.read_as,
-        ),
+        data=used_data(opened, facts),
         protocols=protocols,
         judgements=judgements,
         reliability=None if asked.is_judge else row_reliability(records),

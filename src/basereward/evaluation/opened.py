@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from basereward.benchmarks.benchmark import Benchmark
-from basereward.benchmarks.items import BenchmarkItem
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts
 from basereward.benchmarks.protocol import DEFAULT_PROTOCOLS, OFFICIAL, Protocol
 from basereward.data.reader import Recognised
-from basereward.evaluation.result import DataPart
+from basereward.evaluation.result import DataPart, UsedData
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,18 @@ class Opened:
     dropped: Mapping[str, int] = field(default_factory=dict)
     read_as: Recognised | None = None
     bring: str = ""
+
+
+def used_data(opened: Opened, facts: ItemFacts) -> UsedData:
+    """Return what results say of the items."""
+    return UsedData(
+        sha256=facts.sha256,
+        parts=dict(opened.parts),
+        limit=opened.limit,
+        part_of=opened.part_of,
+        dropped=dict(opened.dropped),
+        read_as=opened.read_as,
+    )
 
 
 def read_benchmark(

@@ -1,12 +1,11 @@
-"""The result of an evaluation: what ``result.json`` holds, and the JSON Schemas of all files of an evaluation."""
+"""The result of an evaluation: what ``result.json`` and ``items.jsonl`` hold."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 
 from basereward.benchmarks.formulas import Metric
-from basereward.benchmarks.records import RowRecord
 from basereward.benchmarks.summary import Summary
 from basereward.configuration import Section
 from basereward.data.overlap import MatchKind
@@ -157,17 +156,3 @@ class ItemLine(Section):
     rejected: list[str] = Field(min_length=1)
     images: list[str | None]
     """Thumbnails, as paths relative to the file; null for an image that is missing or cannot be read."""
-
-
-# Name of a published schema -> what a file, or a line of it, is.
-SCHEMAS: dict[str, Any] = {"result": Result, "record": RowRecord, "item": ItemLine}
-
-
-def json_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of ``result.json`` or of a line of ``records.jsonl`` or ``items.jsonl``.
-
-    Args:
-        name: a key of ``SCHEMAS``.
-    """
-    schema = TypeAdapter(SCHEMAS[name]).json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": name}

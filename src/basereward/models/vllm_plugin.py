@@ -87,8 +87,8 @@ def head_settings(config: Any) -> Mapping[str, Any]:
     """Return the shape of the head of a checkpoint.
 
     Raises:
-        ValueError: no checkpoint of this library, a critic, one that reads another token than the last, one with several
-            heads, or one whose scores vLLM would put through a sigmoid.
+        ValueError: no checkpoint of this library, a critic, one that reads another token than the last, one with
+            several heads, or one whose scores vLLM would put through a sigmoid.
     """
     section = getattr(config, "reward", None)
     if not isinstance(section, Mapping) or "head" not in section:
