@@ -11,6 +11,7 @@ from basereward.benchmarks.summary import Summary
 from basereward.configuration import Section
 from basereward.data.overlap import MatchKind
 from basereward.data.reader import Recognised
+from basereward.data.record import TrainedBy
 
 FORMAT: Literal[2] = 2
 RECORDS, ITEMS, RESULT = "records.jsonl", "items.jsonl", "result.json"
@@ -117,6 +118,8 @@ class Result(Section):
     """Failed rows by reason."""
     notes: list[str]
     contamination: TrainingOverlap
+    trained_by: TrainedBy | None = None
+    """The recipe that trained the model, null where it does not tell."""
     settings: dict[str, Any]
     """What the command asked for, such as a dtype."""
     identity: dict[str, Any] | None

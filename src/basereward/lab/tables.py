@@ -4,9 +4,8 @@ What is done is not done again: a cell is a file, and a killed table goes on wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from basereward.configuration import Section
@@ -17,7 +16,7 @@ from basereward.errors import DataError
 from basereward.reporting.documents import Chapter, Document
 from basereward.reporting.plots import seed_dots
 from basereward.reporting.tables import MISSING, Table, percent
-from basereward.statistics import Interval, student_quantile
+from basereward.statistics import Interval, mean_interval
 
 RESULT = "result.json"
 Outcome = Literal["holds", "does not hold", "cannot be told"]
@@ -156,21 +155,13 @@ def judge_claim(claim: Claim, cells: Sequence[Cell]) -> Finding:
     values = {(cell.row, cell.seed): cell.values[claim.column] for cell in cells if cell.row in compared}
     seeds = [seed for row, seed in values if row == claim.better]
     differences = [values[claim.better, seed] - values[claim.worse, seed] for seed in seeds]
-    found = seed_interval(differences)
+    found = mean_interval(differences)
     outcome: Outcome = "cannot be told"
     if found and found.low > 0:
         outcome = "holds"
     elif found and found.high < 0:
         outcome = "does not hold"
     return Finding(says=claim.says, difference=fmean(differences), interval=found, outcome=outcome)
-
-
-def seed_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of a mean over seeds by Student's t; None for a single one."""
-    if len(values) < 2:
-        return None
-    half = student_quantile(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
-    return Interval(fmean(values) - half, fmean(values) + half)
 
 
 def shown_table(table: LabTable) -> Table:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import cast
 
 from basereward.data.schema import PartType, PreferencePair
-from basereward.encoding.collate import PairBatch, PairIndex, collate, compare
+from basereward.encoding.collate import PairBatch, PairIndex, SwapIndex, collate, compare, swap_tensors
 from basereward.encoding.targets import TargetGroup, collate_targets, encode_targets
 from basereward.encoding.template import Template
+from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import AnyObjective
 
 
@@ -27,11 +28,14 @@ class PreferenceCollator:
         """Return one row."""
         encoded: list[TargetGroup] = []
         index: list[PairIndex] = []
+        swaps: list[SwapIndex] = []
         counts: list[int] = []
         for pair in pairs:
             comparison, offset = self.objective.compare(pair), sum(counts)
             chosen, rejected = offset + comparison.chosen, offset + comparison.rejected
             index.append(PairIndex(chosen, rejected, pair.margin or 0.0, *self.objective.weigh(pair)))
+            if comparison.swapped is not None and isinstance(self.objective, BradleyTerry):
+                swaps.append(SwapIndex(chosen, offset + comparison.swapped, self.objective.weigh_swap(pair)))
             counts.append(sum(len(group.responses) for group in comparison.groups))
             others = iter(self.objective.others(pair))
             for group in comparison.groups:
@@ -43,4 +47,5 @@ class PreferenceCollator:
         row = collate([tree.group for tree in encoded], self.template.vision, self.kinds)
         batch = compare(row, index)
         learned = collate_targets(encoded, counts) if self.objective.writes else {}
-        return cast(PairBatch, {**batch, **learned})
+        swapped = swap_tensors(swaps) if "swaps" in self.objective.keys else {}
+        return cast(PairBatch, {**batch, **learned, **swapped})
