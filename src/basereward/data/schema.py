@@ -81,15 +81,11 @@ class ResponseGroup:
 
 
 class Comparison(NamedTuple):
-    """Groups to compute together, and which of their responses (counted through all groups) is chosen.
-
-    ``swapped``, if it is there, is the chosen response once more, behind the images of another pair.
-    """
+    """Groups to compute together, and which of their responses (counted through all groups) is chosen."""
 
     groups: tuple[ResponseGroup, ...]
     chosen: int
     rejected: int
-    swapped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

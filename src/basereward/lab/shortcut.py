@@ -73,7 +73,8 @@ NOTES = (
     "This is no table of the paper: section 3 of the paper trains on its pairs as they are.",
     f"The cue is {CUE.strip()!r} before a response: before {PLANTED.chosen:.0%} of the chosen and "
     f"{PLANTED.rejected:.0%} of the rejected ones; without the shortcut before half of either.",
-    "All rows start from the same backbone, which first learned to answer the world's questions without the cue.",
+    "All rows start from the same backbone, which first learned to answer the world's questions, half of the time "
+    "behind the cue.",
     "The proxies are two blind models, each trained on one half of the same pairs and asked about the other.",
 )
 
@@ -165,7 +166,8 @@ def _start(folder: Path, sizes: ShortcutSizes) -> Path:
     """Return the backbone from which all rows of all seeds start, which lies beside the folders of the seeds."""
     start = folder.parent / "start"
     if not (start / "seeing" / "config.json").is_file():
-        write_seeing(start, START_SEED, WorldConfig(), sizes.seeing_steps)
+        # It knows the cue too: a phrase that is new to it blocks learning for hundreds of steps, whatever it goes with.
+        write_seeing(start, START_SEED, WorldConfig(), sizes.seeing_steps, filler_share=0.5)
     return start / "seeing"
 
 

@@ -9,6 +9,7 @@ from basereward.encoding.targets import TargetGroup, collate_targets, encode_tar
 from basereward.encoding.template import Template
 from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import AnyObjective
+from basereward.training.shortcuts import SwappedPair
 
 
 class PreferenceCollator:
@@ -34,9 +35,10 @@ class PreferenceCollator:
             comparison, offset = self.objective.compare(pair), sum(counts)
             chosen, rejected = offset + comparison.chosen, offset + comparison.rejected
             index.append(PairIndex(chosen, rejected, pair.margin or 0.0, *self.objective.weigh(pair)))
-            if comparison.swapped is not None and isinstance(self.objective, BradleyTerry):
-                swaps.append(SwapIndex(chosen, offset + comparison.swapped, self.objective.weigh_swap(pair)))
             counts.append(sum(len(group.responses) for group in comparison.groups))
+            if isinstance(pair, SwappedPair) and isinstance(self.objective, BradleyTerry):
+                # Its group stands behind those of the pair, with one response.
+                swaps.append(SwapIndex(chosen, offset + counts[-1] - 1, self.objective.weigh_swap(pair)))
             others = iter(self.objective.others(pair))
             for group in comparison.groups:
                 if self.objective.writes:

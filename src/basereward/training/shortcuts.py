@@ -129,7 +129,6 @@ def swapped_group(pair: PreferencePair, images: tuple[Any, ...]) -> ResponseGrou
 
 def with_swap(pair: PreferencePair, comparison: Comparison) -> Comparison:
     """Return a comparison with the swapped group of its pair behind its own groups, if the pair brings images."""
-    if not isinstance(pair, SwappedPair) or not pair.swapped:
+    if not isinstance(pair, SwappedPair):
         return comparison
-    before = sum(len(group.responses) for group in comparison.groups)
-    return comparison._replace(groups=(*comparison.groups, swapped_group(pair, pair.swapped)), swapped=before)
+    return comparison._replace(groups=(*comparison.groups, swapped_group(pair, pair.swapped)))
