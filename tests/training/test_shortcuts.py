@@ -186,7 +186,7 @@ def test_a_swap_gives_the_reward_behind_the_other_image(swap_recipe):
         }
     )
     torch.testing.assert_close(rewards[other], alone[moved["pairs"][0, 0]], rtol=1e-4, atol=1e-5)
-    assert abs(float(rewards[other] - rewards[own])) > 1e-6
+    assert not torch.allclose(rewards[other], rewards[own], rtol=0, atol=1e-6)
 
 
 def test_the_plan_counts_what_swaps_cost(swap_recipe, make_recipe):
