@@ -130,43 +130,6 @@ def stratified_mean(strata: Sequence[Stratum]) -> float:
 
 # A table asks for a few degrees again and again, and one answer costs 40 sums of a series.
 @lru_cache(maxsize=4096)
-def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of a mean by Student's t: ``mean +- t * sd / sqrt(n)``; None for fewer than two values.
-
-    Raises:
-        DataError: no values, or one that is not finite.
-    """
-    numbers = _finite(values, "values")
-    if len(numbers) < 2:
-        return None
-    half = student_quantile(0.975, len(numbers) - 1) * float(numbers.std(ddof=1)) / sqrt(len(numbers))
-    return Interval(float(numbers.mean()) - half, float(numbers.mean()) + half)
-
-
-def welch_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of the difference of two means, first minus second, of samples of unequal spread.
-
-    ``difference +- t * sqrt(v1 + v2)`` with ``v = sd^2 / n`` and ``(v1 + v2)^2 / (v1^2 / (n1 - 1) + v2^2 / (n2 - 1))``
-    degrees of freedom, rounded down. None where nothing tells the spread: fewer than two values on a side, or all
-    values of each side equal.
-
-    Raises:
-        DataError: no values on a side, or one that is not finite.
-
-    Source: Welch, Biometrika 1947.
-    """
-    sides = [_finite(values, "values") for values in (first, second)]
-    if min(map(len, sides)) < 2:
-        return None
-    parts = [float(side.var(ddof=1)) / len(side) for side in sides]
-    if not sum(parts):
-        return None
-    degrees = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
-    half = student_quantile(0.975, int(degrees + 1e-9)) * sqrt(sum(parts))
-    difference = float(sides[0].mean() - sides[1].mean())
-    return Interval(difference - half, difference + half)
-
-
 def student_quantile(probability: float, degrees: int) -> float:
     """Return the quantile of Student's t at a probability in (0.5, 1), by bisection of its closed form.
 

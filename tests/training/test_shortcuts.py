@@ -18,7 +18,7 @@ from basereward.lab.world import WorldConfig, draw_pairs
 from basereward.models.shapes import backbone_config
 from basereward.training.collator import PreferenceCollator
 from basereward.training.objectives import BradleyTerry
-from basereward.training.partners import NONE, Shown, find_partners, read_shown
+from basereward.training.partners import NONE, SwapFacts, find_partners, read_swap_facts
 from basereward.training.plan import PlannedPairs, make_plan
 from basereward.training.prepare import prepare_data, prepare_model, prepare_template
 from basereward.training.run import train
@@ -94,10 +94,10 @@ def test_the_loss_of_swaps_is_bradley_terry_between_images():
     torch.testing.assert_close(objective.loss(rewards, **batch, **none).total, plain)
 
 
-def shown_of(prompts, chosen, images, counts=None) -> Shown:
+def shown_of(prompts, chosen, images, counts=None) -> SwapFacts:
     arrays = [np.array(values, np.uint64) for values in (prompts, chosen, images)]
     counts = np.array(counts or [1] * len(images))
-    return Shown(*arrays, counts, arrays[2] > 0)
+    return SwapFacts(*arrays, counts, arrays[2] > 0)
 
 
 def test_partners_prefer_the_same_question_with_another_answer_and_never_share_an_image():
@@ -138,7 +138,7 @@ def test_who_may_be_whose_partner(shown, expected):
 def test_stored_pairs_tell_their_prompts_answers_and_images(tmp_path):
     drawn = list(draw_pairs(20, 3, WorldConfig(text_share=0.4)))
     write_rows(map(pair_row, drawn), tmp_path / "pairs.parquet")
-    shown = read_shown(load_pairs([tmp_path / "pairs.parquet"]).pairs.stored)
+    shown = read_swap_facts(load_pairs([tmp_path / "pairs.parquet"]).pairs.stored)
     assert shown.is_multimodal.tolist() == [bool(pair.images) for pair in drawn]
     assert (shown.images > 0).tolist() == [bool(pair.images) for pair in drawn]
     texts = [pair.prompt[0].text for pair in drawn]

@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
 from basereward.evaluation.runs import EvaluationRun
-from basereward.statistics import Interval, mean_interval, welch_interval
+from basereward.evaluation.spread import seed_interval, welch_interval
+from basereward.statistics import Interval
 
 Exceeds = Literal["yes", "no", "cannot be told"]
 
@@ -139,7 +140,7 @@ def metric_spread(recipe: RecipeRuns, benchmark: str, protocol: str, metric: str
     if not values:
         return None
     deviation = stdev(values) if len(values) > 1 else None
-    return SeedSpread(tuple(values), fmean(values), deviation, mean_interval(values))
+    return SeedSpread(tuple(values), fmean(values), deviation, seed_interval(values))
 
 
 def recipe_differences(spreads: Mapping[str, SeedSpread]) -> list[RecipeDifference]:

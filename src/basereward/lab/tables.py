@@ -13,10 +13,11 @@ from basereward.data.identity import Identity
 from basereward.data.io import read_json, write_json
 from basereward.data.work import open_work
 from basereward.errors import DataError
+from basereward.evaluation.spread import seed_interval
 from basereward.reporting.documents import Chapter, Document
 from basereward.reporting.plots import seed_dots
 from basereward.reporting.tables import MISSING, Table, percent
-from basereward.statistics import Interval, mean_interval
+from basereward.statistics import Interval
 
 RESULT = "result.json"
 Outcome = Literal["holds", "does not hold", "cannot be told"]
@@ -155,7 +156,7 @@ def judge_claim(claim: Claim, cells: Sequence[Cell]) -> Finding:
     values = {(cell.row, cell.seed): cell.values[claim.column] for cell in cells if cell.row in compared}
     seeds = [seed for row, seed in values if row == claim.better]
     differences = [values[claim.better, seed] - values[claim.worse, seed] for seed in seeds]
-    found = mean_interval(differences)
+    found = seed_interval(differences)
     outcome: Outcome = "cannot be told"
     if found and found.low > 0:
         outcome = "holds"

@@ -38,7 +38,7 @@ class SwapCounts(Section):
     too_long: int
 
 
-class Shown(NamedTuple):
+class SwapFacts(NamedTuple):
     """What decides who may be whose partner, pair by pair, each of shape (n,).
 
     Args:
@@ -82,7 +82,7 @@ def plan_swaps(
     Raises:
         DataError: no pair can be swapped.
     """
-    shown = read_shown(loaded.pairs.stored)
+    shown = read_swap_facts(loaded.pairs.stored)
     kept = _draw(shown, swap.share)
     partners = find_partners(shown, kept)[list(usable)]
     lengths = _measure(loaded, usable, partners, template, workers)
@@ -109,7 +109,7 @@ def plan_swaps(
     return Swaps(SwappedPairs(loaded.pairs, usable, partners), tuple(lengths), counts)
 
 
-def read_shown(rows: datasets.Dataset) -> Shown:
+def read_swap_facts(rows: datasets.Dataset) -> SwapFacts:
     """Return what decides who may be whose partner, from stored pairs."""
     prompts, chosen, counts, others = [], [], [], []
     videos = []
@@ -124,12 +124,12 @@ def read_shown(rows: datasets.Dataset) -> Shown:
     images = image_hashes(rows)
     can_swap = (own > 0) & (others_shown == 0) & (moving == 0)
     is_multimodal = (own + others_shown + moving) > 0
-    return Shown(
+    return SwapFacts(
         np.concatenate(prompts), np.concatenate(chosen), np.where(can_swap, images, np.uint64(0)), own, is_multimodal
     )
 
 
-def find_partners(shown: Shown, kept: np.ndarray) -> np.ndarray:
+def find_partners(shown: SwapFacts, kept: np.ndarray) -> np.ndarray:
     """Return the place of each kept pair's partner, ``NONE`` without one, shape (n,).
 
     A partner shows as many images, but others. If possible it has the same prompt and another chosen response; it never
@@ -166,11 +166,11 @@ def _next(place: int, ring: Sequence[int], position: int, fits: Callable[[int, i
     return next((ring[at % len(ring)] for at in tried if fits(place, ring[at % len(ring)])), NONE)
 
 
-def _content(shown: Shown) -> np.ndarray:
+def _content(shown: SwapFacts) -> np.ndarray:
     return mix(shown.prompts + mix(shown.chosen + mix(shown.images)))
 
 
-def _draw(shown: Shown, share: float) -> np.ndarray:
+def _draw(shown: SwapFacts, share: float) -> np.ndarray:
     # Mixed anew: else the share would be of neighbours in the order. 53 bits are a float in [0, 1).
     return (mix(_content(shown) + np.uint64(1)) >> np.uint64(11)) * 2.0**-53 < share
 
