@@ -88,3 +88,15 @@ def test_one_seed_against_two_cannot_be_told(evaluated):
         [difference] = one.differences
         assert (difference.interval, difference.exceeds) == (None, "cannot be told")
         assert one.spreads["recipe-b"].deviation is None
+
+
+def test_a_metric_of_other_data_is_another_metric(evaluated, tmp_path):
+    models = evaluated({f"a{seed}": Trained("a", seed) for seed in (0, 1)})
+    run(Trained("a", 2), BENCHMARK, tmp_path / "part", limit=2, references=False)
+    models["part"] = by_benchmark([read_evaluation(tmp_path / "part")])
+    [recipe] = group_by_recipe(models)
+    assert recipe.seeds == (0, 1, 2)
+    found = [
+        one for one in compare_recipes({"a": recipe}) if one.metric == "accuracy" and one.slot.protocol == "official"
+    ]
+    assert [(one.slot.limit, one.spreads["a"].seeds) for one in found] == [(None, (0, 1)), (2, (2,))]

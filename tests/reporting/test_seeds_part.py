@@ -37,7 +37,7 @@ def test_runs_of_a_recipe_are_one_row_and_differences_say_whether_they_exceed_th
     recipes, differences = (own.table for own in report.chapters[:2])
     rows = {row[0]: row for row in recipes.rows if row[2] == "accuracy"}
     assert rows["recipe-a"][1:] == (
-        "0, 1, 2", "accuracy", "72.00 %", "2.00", "67.0 to 77.0", "70.00 %", "74.00 %",
+        "0, 1, 2", "accuracy", "72.00 %", "2.00", "67.0 to 77.0", "70.00 %", "74.00 %", "100.00 %",
     )  # fmt: skip
     told = {row[0]: row for row in differences.rows if row[1] == "accuracy"}
     assert told["recipe-a - recipe-b"][2] == "-10.00"

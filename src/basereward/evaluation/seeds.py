@@ -11,6 +11,7 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
+from basereward.evaluation.result import ProtocolResult, Result
 from basereward.evaluation.runs import EvaluationRun
 from basereward.evaluation.spread import seed_interval, welch_interval
 from basereward.statistics import Interval
@@ -37,20 +38,34 @@ class RecipeRuns:
     recipe_sha256: str | None
 
 
+class Slot(NamedTuple):
+    """What a metric must be of to be the same metric of another run: benchmark, protocol in words, data and limit."""
+
+    benchmark: str
+    protocol: str
+    line: str
+    data_sha256: str
+    limit: int | None
+
+
 class SeedSpread(NamedTuple):
     """A metric over the runs of a recipe.
 
     Args:
+        seeds: of the runs that have it; empty where the recipe is not known.
         values: one of each run.
         mean: of them.
         deviation: the sample standard deviation (n - 1), None for one run.
         interval: 95 % of the mean by Student's t, None for one run. It is of other seeds, not of other test items.
+        coverage: the smallest share of rows that a run scored.
     """
 
+    seeds: tuple[int, ...]
     values: tuple[float, ...]
     mean: float
     deviation: float | None
     interval: Interval | None
+    coverage: float
 
 
 class RecipeDifference(NamedTuple):
@@ -69,8 +84,7 @@ class RecipeDifference(NamedTuple):
 class MetricRecipes(NamedTuple):
     """One metric of recipes: its spread by what each is called, and the difference of every two."""
 
-    benchmark: str
-    protocol: str
+    slot: Slot
     metric: str
     spreads: Mapping[str, SeedSpread]
     differences: Sequence[RecipeDifference]
@@ -78,7 +92,8 @@ class MetricRecipes(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         named = {name: own._asdict() for name, own in self.spreads.items()}
-        return {**self._asdict(), "spreads": named, "differences": [own._asdict() for own in self.differences]}
+        differences = [own._asdict() for own in self.differences]
+        return {**self.slot._asdict(), "metric": self.metric, "spreads": named, "differences": differences}
 
 
 def group_by_recipe(models: Mapping[str, Mapping[str, EvaluationRun]]) -> list[RecipeRuns]:
@@ -111,36 +126,51 @@ def compare_recipes(recipes: Mapping[str, RecipeRuns]) -> list[MetricRecipes]:
     """
     results = [run.result for recipe in recipes.values() for runs in recipe.runs for run in runs.values()]
     keys = dict.fromkeys(
-        (result.benchmark, protocol, metric)
+        (slot_of(result, own), metric)
         for result in results
-        for protocol, own in result.protocols.items()
+        for own in result.protocols.values()
         for metric in own.model.main_metrics()
     )
     found = []
-    for key in keys:
-        each = {name: metric_spread(recipe, *key) for name, recipe in recipes.items()}
+    for slot, metric in keys:
+        each = {name: metric_spread(recipe, slot, metric) for name, recipe in recipes.items()}
         spreads = {name: own for name, own in each.items() if own}
-        found.append(MetricRecipes(*key, spreads, recipe_differences(spreads)))
+        found.append(MetricRecipes(slot, metric, spreads, recipe_differences(spreads)))
     return found
 
 
 def recipe_names(recipes: Sequence[RecipeRuns]) -> dict[str, RecipeRuns]:
-    """Return recipes by names that tell them apart: their own, with a part of the hash where two have the same."""
+    """Return recipes by names that tell them apart: their own, with their runs where two have the same."""
     own = [recipe.name for recipe in recipes]
     return {
-        recipe.name if own.count(recipe.name) == 1 else f"{recipe.name} ({_mark(recipe)})": recipe for recipe in recipes
+        recipe.name if own.count(recipe.name) == 1 else f"{recipe.name} ({', '.join(recipe.members)})": recipe
+        for recipe in recipes
     }
 
 
-def metric_spread(recipe: RecipeRuns, benchmark: str, protocol: str, metric: str) -> SeedSpread | None:
+def slot_of(result: Result, own: ProtocolResult) -> Slot:
+    """Return what the metrics of a protocol in a result are of."""
+    used = own.model.protocol
+    return Slot(result.benchmark, used.key, used.line, result.data.sha256, result.data.limit)
+
+
+def metric_spread(recipe: RecipeRuns, slot: Slot, metric: str) -> SeedSpread | None:
     """Return a metric over the runs of a recipe that have it, None if none has."""
-    results = [runs[benchmark].result.protocols.get(protocol) for runs in recipe.runs if benchmark in runs]
-    numbers = [own.model.metrics.get(metric) for own in results if own]
-    values = [number.value for number in numbers if number is not None and number.value is not None]
+    seeds, values, coverages = [], [], []
+    for place, runs in enumerate(recipe.runs):
+        result = runs[slot.benchmark].result if slot.benchmark in runs else None
+        own = result.protocols.get(slot.protocol) if result else None
+        if result is None or own is None or slot_of(result, own) != slot:
+            continue
+        number = own.model.metrics.get(metric)
+        if number is not None and number.value is not None:
+            values.append(number.value)
+            coverages.append(own.model.coverage)
+            seeds += recipe.seeds[place : place + 1]
     if not values:
         return None
     deviation = stdev(values) if len(values) > 1 else None
-    return SeedSpread(tuple(values), fmean(values), deviation, seed_interval(values))
+    return SeedSpread(tuple(seeds), tuple(values), fmean(values), deviation, seed_interval(values), min(coverages))
 
 
 def recipe_differences(spreads: Mapping[str, SeedSpread]) -> list[RecipeDifference]:
@@ -165,10 +195,6 @@ def _gather(names: Sequence[str], models: Mapping[str, Mapping[str, EvaluationRu
     told = list(dict.fromkeys(own.name for own in trained if own))
     seeds = tuple(own.seed for own in trained if own)
     return RecipeRuns(", ".join(told), seeds, tuple(names), runs, trained[0].recipe_sha256)
-
-
-def _mark(recipe: RecipeRuns) -> str:
-    return recipe.recipe_sha256[:8] if recipe.recipe_sha256 else ", ".join(recipe.members)
 
 
 def _key(name: str, runs: Mapping[str, EvaluationRun]) -> str:

@@ -8,6 +8,7 @@ from basereward.evaluation.seeds import (
     MetricRecipes,
     RecipeDifference,
     RecipeRuns,
+    Slot,
     compare_recipes,
     group_by_recipe,
     recipe_names,
@@ -23,7 +24,17 @@ DIFFERENCE_NOTE = (
     "Difference of the means over seeds, in points, with Welch's 95 % interval. It exceeds the spread over seeds if "
     "that interval leaves out zero; with fewer than two seeds on a side that cannot be told."
 )
-_HEADER = ("recipe", "seeds", "metric", "mean", "standard deviation", "95 % interval", "smallest", "largest")
+_HEADER = (
+    "recipe",
+    "seeds",
+    "metric",
+    "mean",
+    "standard deviation",
+    "95 % interval",
+    "smallest",
+    "largest",
+    "coverage",
+)
 _DIFFERENCE_HEADER = ("first - second", "metric", "difference", "95 % interval", "exceeds the spread over seeds")
 
 
@@ -50,28 +61,39 @@ def report_seeds(models: Mapping[str, Sequence[EvaluationRun]]) -> SeedReport | 
     names = recipe_names(recipes)
     metrics = compare_recipes(names)
     chapters: list[Chapter] = []
-    for key in dict.fromkeys((own.benchmark, own.protocol) for own in metrics):
-        own = [one for one in metrics if (one.benchmark, one.protocol) == key]
-        title = ", ".join(key)
-        rows = [row for one in own for row in _rows(one, names)]
-        chapters.append(Chapter(f"Recipes: {title}", SPREAD_NOTE, "", Table(_HEADER, rows), _member_lines(names)))
+    slots = dict.fromkeys(own.slot for own in metrics)
+    for slot in slots:
+        own = [one for one in metrics if one.slot == slot]
+        title = _title(slot, list(slots))
+        rows = [row for one in own for row in _rows(one)]
+        lines = [f"protocol {slot.line}", *_member_lines(names)]
+        chapters.append(Chapter(f"Recipes: {title}", SPREAD_NOTE, "", Table(_HEADER, rows), lines))
         if compared := [_difference_row(one.metric, pair) for one in own for pair in one.differences]:
             table = Table(_DIFFERENCE_HEADER, compared)
             chapters.append(Chapter(f"Differences of recipes: {title}", DIFFERENCE_NOTE, "", table))
     return SeedReport(names, metrics, chapters)
 
 
-def _rows(one: MetricRecipes, recipes: Mapping[str, RecipeRuns]) -> Iterator[tuple[str, ...]]:
+def _title(slot: Slot, others: Sequence[Slot]) -> str:
+    """Return what a chapter is about, with the data and the limit where others differ in them alone."""
+    same = [other for other in others if other[:2] == slot[:2]]
+    told = [f"data {slot.data_sha256[:8]}"] if len({other.data_sha256 for other in same}) > 1 else []
+    told += [f"the first {slot.limit} items"] if slot.limit is not None else []
+    return ", ".join([slot.benchmark, slot.protocol, *told])
+
+
+def _rows(one: MetricRecipes) -> Iterator[tuple[str, ...]]:
     for name, own in one.spreads.items():
         yield (
             name,
-            ", ".join(map(str, recipes[name].seeds)) or MISSING,
+            ", ".join(map(str, own.seeds)) or MISSING,
             one.metric,
             percent(own.mean, DECIMALS),
             MISSING if own.deviation is None else f"{100 * own.deviation:.2f}",
             interval(*(own.interval or (None, None))),
             percent(min(own.values), DECIMALS),
             percent(max(own.values), DECIMALS),
+            percent(own.coverage, DECIMALS),
         )
 
 

@@ -34,8 +34,9 @@ class SwapCounts(Section):
     left_out: int
     """By the share."""
     alone: int
-    """No other pair shows as many, but different images; or the pair has videos, or images in a response."""
+    """No other pair (of 64 that were looked at) fits; or the pair has videos, or images in a response."""
     too_long: int
+    """With the other images."""
 
 
 class SwapFacts(NamedTuple):
