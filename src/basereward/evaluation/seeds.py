@@ -156,7 +156,9 @@ def slot_of(result: Result, own: ProtocolResult) -> Slot:
 
 def metric_spread(recipe: RecipeRuns, slot: Slot, metric: str) -> SeedSpread | None:
     """Return a metric over the runs of a recipe that have it, None if none has."""
-    seeds, values, coverages = [], [], []
+    seeds: list[int] = []
+    values: list[float] = []
+    coverages: list[float] = []
     for place, runs in enumerate(recipe.runs):
         result = runs[slot.benchmark].result if slot.benchmark in runs else None
         own = result.protocols.get(slot.protocol) if result else None

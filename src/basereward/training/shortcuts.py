@@ -98,7 +98,9 @@ class SwappedPairs(Sequence[PreferencePair]):
         partners: for each of these the place of the pair whose images it brings, -1 for none.
     """
 
-    def __init__(self, pairs: PairDataset, places: Sequence[int], partners: Sequence[int] | np.ndarray) -> None:
+    def __init__(
+        self, pairs: PairDataset, places: Sequence[int] | np.ndarray, partners: Sequence[int] | np.ndarray
+    ) -> None:
         self._pairs, self._places, self._partners = pairs, np.asarray(places), np.asarray(partners)
 
     def __len__(self) -> int:
