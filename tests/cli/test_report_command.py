@@ -1,6 +1,7 @@
 """``basereward report``: pages of runs, comparisons of two, formats, errors."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,26 @@ def test_folders_of_an_older_version_say_what_to_do(command):
     assert (ended.code, ended.out) == (1, "")
     assert "older version" in ended.err
     assert "--overwrite" in ended.err
+
+
+def test_runs_of_one_recipe_are_one_row_as_the_guide_says(command, evaluated):
+    guide = (Path(__file__).parents[2] / "docs" / "reports.md").read_text()
+    [line] = [line for line in guide.splitlines() if line.startswith("basereward report runs/a-0")]
+    folders = shlex.split(line)[2:]
+    for folder in folders:
+        recipe, seed = folder.split("/")[1].split("-")
+        evaluated("longer", "vl_rewardbench", options=("--out", folder))
+        [path] = Path(folder).rglob("result.json")
+        told = {"recipe_sha256": recipe * 64, "seed": int(seed), "name": recipe}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"trained_by": told}))
+    ended = command(*shlex.split(line)[1:])
+    assert ended.code == 0
+    assert f"a: 2 runs of recipe {'a' * 12}: {folders[0]} (seed 0), {folders[1]} (seed 1)" in ended.out
+    found = command(*shlex.split(line)[1:], "--json").json
+    [difference] = found["recipes"][0]["differences"]
+    # The same scorer four times: no spread, from which nothing can be told.
+    assert (difference["difference"], difference["interval"], difference["exceeds"]) == (0.0, None, "cannot be told")
+    # Two runs of one recipe are compared row by row, too.
+    both = command("report", *folders[:2], "--json").json
+    assert both["comparisons"]["vl_rewardbench"]["counts"]["only_first"] == 0
+    assert list(both["recipes"][0]["spreads"]) == ["a"]

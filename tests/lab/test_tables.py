@@ -1,9 +1,7 @@
 """Tables of recipes x seeds: cells are made once, a killed table goes on, verdicts follow the intervals."""
 
 import json
-from math import sqrt
 from pathlib import Path
-from statistics import stdev
 
 import pytest
 
@@ -17,7 +15,6 @@ from basereward.lab.tables import (
     judge_claim,
     make_table,
     read_table,
-    seed_interval,
     shown_table,
     table_page,
 )
@@ -106,12 +103,3 @@ def test_a_claim_is_about_its_own_two_rows():
     other = Cell(row="start", seed=0, values={"minutes": 1.0})
     claim = Claim("new beats old", "new", "old", "accuracy")
     assert judge_claim(claim, [other, *cells([0.9, 0.9], [0.1, 0.1])]).outcome == "holds"
-
-
-def test_the_interval_is_student_s():
-    values = [0.1, 0.2, 0.4]
-    low, high = seed_interval(values)
-    half = 4.302653 * stdev(values) / sqrt(3)
-    assert (high - low) / 2 == pytest.approx(half, rel=1e-5)
-    assert (low + high) / 2 == pytest.approx(0.7 / 3)
-    assert seed_interval([0.3]) is None

@@ -12,11 +12,12 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from basereward.data.identity import differences
+from basereward.data.record import TrainedBy, read_record
 from basereward.data.storage import write_rows
 from basereward.data.work import IDENTITY, open_work
 from basereward.errors import TrainingError, WorkError
 from basereward.lab.world import WorldConfig, draw_rows
-from basereward.training.folder import MAY_CHANGE, run_identity
+from basereward.training.folder import MAY_CHANGE, MODEL, open_run, read_trained_by, run_identity
 from basereward.training.recipe import Recipe, load_recipe
 from basereward.training.run import train
 
@@ -221,3 +222,32 @@ def test_an_unknown_logger_is_named_before_anything_is_read(make_recipe: Callabl
     with pytest.raises(TrainingError, match="'neptune' is not installed"):
         train(make_recipe(data=data, run={"report_to": ["neptune"]}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def told_by(make_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[..., TrainedBy]:
+    """``told_by(**sections)``: what a model says of the recipe of these sections."""
+
+    def tell(**sections: dict[str, Any]) -> TrainedBy:
+        recipe = make_recipe(**sections)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        with open_run(recipe, folder, resume=False):
+            return read_trained_by(recipe, folder)
+
+    return tell
+
+
+def test_recipes_are_one_if_they_differ_in_the_seed_or_in_what_decides_nothing(told_by) -> None:
+    first = told_by()
+    again = told_by(run={"seed": 5, "log_every": 3}, hardware={"workers": 1})
+    assert again.recipe_sha256 == first.recipe_sha256
+    assert (first.seed, again.seed) == (0, 5)
+    for change in ({"optimizer": {"max_steps": 3}}, {"optimizer": {"learning_rate": 1e-4}}, {"data": {"limit": 9}}):
+        assert told_by(**change).recipe_sha256 != first.recipe_sha256
+
+
+def test_a_trained_model_tells_its_recipe(begun: Path) -> None:
+    recipe = load_recipe(begun)
+    told = read_record(begun / MODEL).trained_by
+    assert told == read_trained_by(recipe, begun)
+    assert told.name == recipe.name

@@ -184,6 +184,21 @@ def table11(
 
 
 @lab.command()
+def shortcut(
+    out: Path = typer.Option(Path("runs/lab/shortcut"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 10 minutes each on one core."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Plant a shortcut in the text of training pairs, and train against it with weights and image swaps.
+
+    Example: `basereward lab shortcut --seeds 1`
+    """
+    from basereward.lab.shortcut import plan_shortcut
+
+    _make_table(plan_shortcut(), out, seeds, as_json)
+
+
+@lab.command()
 def alarms(
     out: Path = typer.Option(Path("runs/lab/alarms"), help="Result folder; what is done there is not done again."),
     seeds: int = typer.Option(1, min=1, help="Number of seeds; about 20 minutes each on one core."),

@@ -9,8 +9,8 @@ from types import FrameType
 import typer
 
 from basereward import __version__
-from basereward.cli.calibrate import calibrate
 from basereward.cli.audit import audit
+from basereward.cli.calibrate import calibrate
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate

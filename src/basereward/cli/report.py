@@ -1,5 +1,6 @@
 """``basereward report``."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ def report(
 ) -> None:
     """Write a report into a run folder from its result files alone; compare two evaluations, or tabulate more.
 
+    Runs of one recipe with other seeds stand in one row, with the spread over seeds.
+
     Example: `basereward report runs/demo`
 
     Example: `basereward report runs/eval-a runs/eval-b --format html --format latex`
@@ -52,22 +55,33 @@ def report(
 
 def _compare(runs: list[Path], out: Path, formats: Any, as_json: bool) -> None:
     from basereward.reporting.comparison_page import build_comparison_report
-    from basereward.reporting.reports import COMPARISON, compare_folders, write_document
+    from basereward.reporting.reports import COMPARISON, compare_folders, read_seeds, write_document
 
     compared, left_out = compare_folders(*runs)
-    document = build_comparison_report(compared, left_out)
+    seeds = read_seeds(runs)
+    document = _with_seeds(build_comparison_report(compared, left_out), seeds)
     files = [str(path) for path in write_document(document, out / COMPARISON, formats)]
     comparisons = {own.comparison.benchmark: own.comparison.to_dict() for own in compared}
-    _print(document, files, as_json, {"comparisons": comparisons, "left_out": left_out})
+    _print(document, files, as_json, {"comparisons": comparisons, "left_out": left_out, "recipes": _recipes(seeds)})
 
 
 def _tabulate(runs: list[Path], out: Path, formats: Any, as_json: bool) -> None:
-    from basereward.reporting.reports import MODELS, read_models, write_document
+    from basereward.reporting.reports import MODELS, read_models, read_seeds, write_document
 
-    document = read_models(runs)
+    seeds = read_seeds(runs)
+    document = _with_seeds(read_models(runs), seeds)
     files = [str(path) for path in write_document(document, out / MODELS, formats)]
     tables = {own.title: own.table._asdict() for own in document.sections if own.table}
-    _print(document, files, as_json, {"tables": tables})
+    _print(document, files, as_json, {"tables": tables, "recipes": _recipes(seeds)})
+
+
+def _with_seeds(document: Any, seeds: Any) -> Any:
+    """Return a report with the rows of recipes in front, if any recipe has several runs."""
+    return replace(document, sections=[*seeds.chapters, *document.sections]) if seeds else document
+
+
+def _recipes(seeds: Any) -> list[dict[str, Any]]:
+    return [own.to_dict() for own in seeds.metrics] if seeds else []
 
 
 def _print(document: Any, files: list[str], as_json: bool, content: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ def score(
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
     backend: str = typer.Option("auto", help=BACKEND_HELP),
+    blind: bool = typer.Option(False, "--blind", help="Withhold images and videos: what the texts alone give away."),
     engine: str = typer.Option("local", help="For a folder: local, or ray for many processes and machines."),
     shard_rows: int = typer.Option(10_000, min=1, help="For a folder: most rows of a shard, the unit of work."),
     threads: int | None = typer.Option(
@@ -60,23 +61,26 @@ def score(
     bulk = {"engine": engine, "shard_rows": shard_rows, "threads": threads, "workers": workers, "gpus": gpus}
     bulk["ray_address"] = ray_address
     if not target.suffix or target.is_dir():
-        _score_folder(member, source, target, bulk, options, as_json)
+        _score_folder(member, source, target, bulk, options, blind, as_json)
         return
     given = [name for name, value in bulk.items() if value not in (None, "local", 10_000)]
     if given:
         raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with a folder as OUT; found {target}.")
-    _score_file(member, Path(source), target, options, as_json)
+    _score_file(member, Path(source), target, options, blind, as_json)
 
 
-def _score_file(member: "ModelSpec", source: Path, target: Path, options: "ReadOptions", as_json: bool) -> None:
+def _score_file(
+    member: "ModelSpec", source: Path, target: Path, options: "ReadOptions", blind: bool, as_json: bool
+) -> None:
     from basereward.data.io import count_records
+    from basereward.scoring.blind import open_blind
     from basereward.scoring.files import score_file
     from basereward.scoring.spec import open_spec
 
     if source.is_dir():
         raise DataError(f"{source} is a folder: its scores are a folder, too. Give OUT without a suffix.")
     rows = count_records(source)
-    scorer = open_spec(member)
+    scorer = open_blind(member) if blind else open_spec(member)
     read_as: list[Recognised] = []
     with progress("score", rows) as bar:
         settings = {"dtype": member.dtype, "backend": member.backend}
@@ -90,8 +94,15 @@ def _score_file(member: "ModelSpec", source: Path, target: Path, options: "ReadO
 
 
 def _score_folder(
-    member: "ModelSpec", source: str, target: Path, bulk: dict[str, Any], options: "ReadOptions", as_json: bool
+    member: "ModelSpec",
+    source: str,
+    target: Path,
+    bulk: dict[str, Any],
+    options: "ReadOptions",
+    blind: bool,
+    as_json: bool,
 ) -> None:
+    from basereward.scoring.blind import open_blind
     from basereward.scoring.bulk import BulkSettings, score_bulk
     from basereward.scoring.spec import open_spec
 
@@ -100,7 +111,8 @@ def _score_folder(
     read_as: list[Recognised] = []
     with progress("score") as bar:
         chosen = BulkSettings(**bulk)
-        found = score_bulk(member, source, target, open_spec, chosen, options, bar.move, _telling(read_as))
+        opener = open_blind if blind else open_spec
+        found = score_bulk(member, source, target, opener, chosen, options, bar.move, _telling(read_as))
     if found.failed == found.rows > 0:
         reasons = ", ".join(f"{count} of {reason}" for reason, count in found.failures.items())
         raise ScoringError(f"None of {found.rows} rows could be scored: {reasons}. The messages are in {target}.")

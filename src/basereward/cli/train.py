@@ -66,7 +66,8 @@ def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:
     config = backbone_config(recipe.model.start)
     try:
         prepared = prepare_data(recipe, prepare_template(recipe))
-        data = PlannedPairs(prepared.train.lengths, prepared.train.drops["total"], prepared.reserved)
+        swaps = [own for own in prepared.train.swaps.lengths if own] if prepared.train.swaps else []
+        data = PlannedPairs(prepared.train.lengths, prepared.train.drops["total"], prepared.reserved, swaps)
     except MissingFileError as error:
         if recipe.data.assumed is None:
             raise

@@ -33,12 +33,16 @@ def pair_fingerprints(rows: datasets.Dataset) -> np.ndarray:
     for table in rows.select_columns(list(REQUIRED_KEYS)).with_format("arrow").iter(batch_size=_BATCH_ROWS):
         texts = [read_spoken(column(table, side)).texts.to_pylist() for side in REQUIRED_KEYS]
         found.append(_combine(*map(text_hashes, texts)))
-    hashes = np.concatenate(found)
+    return mix(np.concatenate(found) + mix(image_hashes(rows)))
+
+
+def image_hashes(rows: datasets.Dataset) -> np.ndarray:
+    """Return a hash of the image files that each stored pair shows, uint64 of shape (n,); 0 for one without."""
     media = rows.select_columns(["images", "videos"])
     shown = np.flatnonzero(np.concatenate([np.empty(0, bool), *_has_media(media)]))
-    images = np.zeros(len(hashes), np.uint64)
+    images = np.zeros(len(rows), np.uint64)
     images[shown] = [_images_hash(row_images(row)) for row in iterate_rows(media.select(shown))]
-    return mix(hashes + mix(images))
+    return images
 
 
 def item_fingerprints(item: BenchmarkItem) -> dict[int, np.ndarray]:

@@ -29,17 +29,30 @@ class TrainedOn(Section):
     judges: tuple[JudgeUse, ...] = ()
 
 
+class TrainedBy(Section):
+    """The recipe that trained a model: the hash of all that decides its weights but the seed; the seed; its name.
+
+    Two models with equal hashes and other seeds are two runs of one recipe on the same data.
+    """
+
+    recipe_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    seed: int
+    name: str
+
+
 class DataRecord(Section):
     """The data of a training run: its fingerprint, where it came from, and its overlap with benchmarks.
 
-    ``contamination`` is an ``OverlapSummary`` as a dictionary; None, which is not clean, if any of the inputs was not
-    checked. ``pairs`` are the fingerprints of the pairs as bytes (sorted uint64), empty if they are not known; they
-    stand in a file of their own.
+    ``trained_by`` is the recipe of the last run; None of a model of an older version. ``contamination`` is an
+    ``OverlapSummary`` as a dictionary; None, which is not clean, if any of the inputs was not checked. ``pairs`` are
+    the fingerprints of the pairs as bytes (sorted uint64), empty if they are not known; they stand in a file of their
+    own.
     """
 
     fingerprint: str
     inputs: tuple[TrainedOn, ...]
     contamination: dict[str, Any] | None
+    trained_by: TrainedBy | None = None
     pairs: bytes = Field(default=b"", exclude=True, repr=False)
 
     @property
@@ -117,6 +130,7 @@ def _together(before: DataRecord, record: DataRecord) -> DataRecord:
         fingerprint=fingerprint,
         inputs=(*before.inputs, *record.inputs),
         contamination=None if overlap is None else overlap.to_dict(),
+        trained_by=record.trained_by,
         pairs=np.union1d(*(np.frombuffer(one.pairs, np.uint64) for one in (before, record))).tobytes(),
     )
 

@@ -43,13 +43,16 @@ class GroupBatch(TypedDict, total=False):
 class PairBatch(GroupBatch, total=False):
     """A row whose responses are compared: chosen and rejected counted through all its groups.
 
-    ``weights`` are those of the comparison, ``word_weights`` of what a model learns to write.
+    ``weights`` are those of the comparison, ``word_weights`` of what a model learns to write. ``swaps`` are chosen
+    responses behind their own images and behind those of another pair, with ``swap_weights``.
     """
 
     pairs: Required[Int[Tensor, "pair 2"]]
     margins: Required[Float[Tensor, " pair"]]
     weights: Required[Float[Tensor, " pair"]]
     word_weights: Required[Float[Tensor, " pair"]]
+    swaps: Int[Tensor, "swap 2"]
+    swap_weights: Float[Tensor, " swap"]
 
 
 Batch = TypeVar("Batch", GroupBatch, PairBatch)
@@ -122,6 +125,22 @@ def pair_tensors(pairs: Sequence[PairIndex]) -> dict[str, Tensor]:
         "margins": torch.tensor([pair.margin for pair in pairs], dtype=torch.float32),
         "weights": torch.tensor([pair.weight for pair in pairs], dtype=torch.float32),
         "word_weights": torch.tensor([pair.word_weight for pair in pairs], dtype=torch.float32),
+    }
+
+
+class SwapIndex(NamedTuple):
+    """A chosen response of a batch behind its own images and behind others, counted through all its groups."""
+
+    own: int
+    other: int
+    weight: float = 1.0
+
+
+def swap_tensors(swaps: Sequence[SwapIndex]) -> dict[str, Tensor]:
+    """Return ``swaps`` of shape [swap, 2] and ``swap_weights`` of shape [swap]; a row may have none."""
+    return {
+        "swaps": torch.tensor([(swap.own, swap.other) for swap in swaps], dtype=torch.long).reshape(-1, 2),
+        "swap_weights": torch.tensor([swap.weight for swap in swaps], dtype=torch.float32),
     }
 
 

@@ -77,6 +77,7 @@ def conclude(
         abstention=abstention_curve(records),
         notes=[*notes, *trained_notes(known.overlap, len(records)), *_notes(opened, facts, records, judgements)],
         contamination=known.overlap,
+        trained_by=asked.about.data_record.trained_by if asked.about.data_record else None,
         settings=dict(asked.settings),
         identity=None if asked.about.identity is None else dict(asked.about.identity),
         seeds=SEEDS,

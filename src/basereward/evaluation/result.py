@@ -10,6 +10,7 @@ from basereward.benchmarks.summary import Summary
 from basereward.configuration import Section
 from basereward.data.overlap import MatchKind
 from basereward.data.reader import Recognised
+from basereward.data.record import TrainedBy
 from basereward.evaluation.abstention import Abstention
 from basereward.scoring.calibration.reliability import Reliability
 
@@ -122,6 +123,8 @@ class Result(Section):
     """Accuracy when the least confident rows are left out; of a scorer whose scores have a spread."""
     notes: list[str]
     contamination: TrainingOverlap
+    trained_by: TrainedBy | None = None
+    """The recipe that trained the model, null where it does not tell."""
     settings: dict[str, Any]
     """What the command asked for, such as a dtype."""
     identity: dict[str, Any] | None

@@ -71,17 +71,29 @@ def write_start(folder: Path, seed: int, config: WorldConfig, settings: StartSet
     return _save(generator, seeing, folder / "policy")
 
 
-def write_seeing(folder: Path, seed: int, config: WorldConfig, steps: int, texts: Iterable[str] | None = None) -> Path:
+def write_seeing(
+    folder: Path,
+    seed: int,
+    config: WorldConfig,
+    steps: int,
+    texts: Iterable[str] | None = None,
+    filler_share: float = 0.0,
+) -> Path:
     """Train a backbone to answer the world's questions, as a pretrained model can; return its folder.
 
     Args:
         folder: gets ``seeing``, and the backbone with random weights.
         steps: of 48 right answers.
         texts: the training texts of the tokenizer, as ``write_backbone`` takes them.
+        filler_share: share of answers in front of which filler words stand.
     """
     backbone = write_backbone(folder / "backbone", size="demo", seed=seed, texts=texts)
     generator = Generator(backbone, max_tokens=1, batch_tokens=1, dtype=torch.float32, device="cpu")
-    _teach(generator, _Answers(generator, seed, config, _right), steps, 5e-4, folder)
+
+    def right(pair: PreferencePair, rng: Random) -> str:
+        return FILLER * (rng.random() < filler_share) + pair.extra["truth"]
+
+    _teach(generator, _Answers(generator, seed, config, right), steps, 5e-4, folder)
     return _save(generator, backbone, folder / "seeing")
 
 
@@ -147,10 +159,6 @@ def _teach(generator: Generator, data: _Answers, steps: int, rate: float, folder
     Trainer(generator.model, arguments, collate, data).train()
     generator.model.eval()
     shutil.rmtree(folder / "trainer", ignore_errors=True)
-
-
-def _right(pair: PreferencePair, rng: Random) -> str:
-    return pair.extra["truth"]
 
 
 def _careless(pair: PreferencePair, rng: Random, right_share: float) -> str:

@@ -4,9 +4,8 @@ What is done is not done again: a cell is a file, and a killed table goes on wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from basereward.configuration import Section
@@ -14,10 +13,11 @@ from basereward.data.identity import Identity
 from basereward.data.io import read_json, write_json
 from basereward.data.work import open_work
 from basereward.errors import DataError
+from basereward.evaluation.spread import seed_interval
 from basereward.reporting.documents import Chapter, Document
 from basereward.reporting.plots import seed_dots
 from basereward.reporting.tables import MISSING, Table, percent
-from basereward.statistics import Interval, student_quantile
+from basereward.statistics import Interval
 
 RESULT = "result.json"
 Outcome = Literal["holds", "does not hold", "cannot be told"]
@@ -163,14 +163,6 @@ def judge_claim(claim: Claim, cells: Sequence[Cell]) -> Finding:
     elif found and found.high < 0:
         outcome = "does not hold"
     return Finding(says=claim.says, difference=fmean(differences), interval=found, outcome=outcome)
-
-
-def seed_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of a mean over seeds by Student's t; None for a single one."""
-    if len(values) < 2:
-        return None
-    half = student_quantile(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
-    return Interval(fmean(values) - half, fmean(values) + half)
 
 
 def shown_table(table: LabTable) -> Table:

@@ -14,6 +14,7 @@ from basereward.reporting.models_page import build_models_report
 from basereward.reporting.overview_page import PAGE, build_overview
 from basereward.reporting.run_page import build_run_report
 from basereward.reporting.runs import REPORTED, read_run
+from basereward.reporting.seeds_part import SeedReport, report_seeds
 
 PageFormat = Literal["html", "markdown", "latex"]
 REPORT, COMPARISON, MODELS = Path(PAGE).stem, "comparison", "models"
@@ -76,14 +77,28 @@ def read_models(folders: Sequence[Path]) -> Document:
         MissingFileError: no such folder.
         DataError: a folder holds no evaluation, or two of one benchmark.
     """
+    return build_models_report(_named_runs(folders))
+
+
+def read_seeds(folders: Sequence[Path]) -> SeedReport | None:
+    """Return what run folders say as runs of recipes; None where no two are of one recipe.
+
+    Raises:
+        MissingFileError: no such folder.
+        DataError: a folder holds no evaluation, or two of one benchmark.
+    """
+    return report_seeds(_named_runs(folders))
+
+
+def _named_runs(folders: Sequence[Path]) -> dict[str, list[EvaluationRun]]:
     models = {folder: _read_all(folder) for folder in folders}
     if empty := [str(folder) for folder, runs in models.items() if not runs]:
         raise DataError(f"{', '.join(empty)} hold no evaluation; `basereward eval MODEL --bench NAME` writes one.")
     scorers = {folder: ", ".join(dict.fromkeys(run.result.scorer for run in runs)) for folder, runs in models.items()}
-    names = {
-        folder: name if list(scorers.values()).count(name) == 1 else str(folder) for folder, name in scorers.items()
+    return {
+        name if list(scorers.values()).count(name) == 1 else str(folder): models[folder]
+        for folder, name in scorers.items()
     }
-    return build_models_report({names[folder]: runs for folder, runs in models.items()})
 
 
 def write_document(document: Document, stem: Path, formats: Sequence[PageFormat]) -> list[Path]:

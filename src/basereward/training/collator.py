@@ -6,12 +6,14 @@ from typing import cast
 import torch
 
 from basereward.data.schema import PartType, PreferencePair
-from basereward.encoding.collate import PairBatch, PairIndex, collate, compare
+from basereward.encoding.collate import PairBatch, PairIndex, SwapIndex, collate, compare, swap_tensors
 from basereward.encoding.targets import TargetGroup, collate_targets, encode_targets
 from basereward.encoding.template import Template
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.heads import HEAD_WEIGHTS
+from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import AnyObjective
+from basereward.training.shortcuts import SwappedPair
 
 
 class PreferenceCollator:
@@ -39,12 +41,16 @@ class PreferenceCollator:
         """Return one row."""
         encoded: list[TargetGroup] = []
         index: list[PairIndex] = []
+        swaps: list[SwapIndex] = []
         counts: list[int] = []
         for pair in pairs:
             comparison, offset = self.objective.compare(pair), sum(counts)
             chosen, rejected = offset + comparison.chosen, offset + comparison.rejected
             index.append(PairIndex(chosen, rejected, pair.margin or 0.0, *self.objective.weigh(pair)))
             counts.append(sum(len(group.responses) for group in comparison.groups))
+            if isinstance(pair, SwappedPair) and isinstance(self.objective, BradleyTerry):
+                # Its group stands behind those of the pair, with one response.
+                swaps.append(SwapIndex(chosen, offset + counts[-1] - 1, self.objective.weigh_swap(pair)))
             others = iter(self.objective.others(pair))
             for group in comparison.groups:
                 if self.objective.writes:
@@ -56,5 +62,6 @@ class PreferenceCollator:
         row = collate([tree.group for tree in encoded], self.template.vision, self.kinds)
         batch = compare(row, index)
         learned = collate_targets(encoded, counts) if self.objective.writes else {}
+        swapped = swap_tensors(swaps) if "swaps" in self.objective.keys else {}
         drawn = {HEAD_WEIGHTS: torch.tensor([self.bootstrap.weigh(pair) for pair in pairs])} if self.bootstrap else {}
-        return cast(PairBatch, {**batch, **learned, **drawn})
+        return cast(PairBatch, {**batch, **learned, **swapped, **drawn})

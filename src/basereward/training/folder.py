@@ -1,5 +1,6 @@
 """The folder of a run: one run at a time, resumed by the same recipe alone, refused when it is finished."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from basereward.data.digests import file_digest
 from basereward.data.identity import Identity
 from basereward.data.places import open_place
+from basereward.data.record import TrainedBy
 from basereward.data.work import IDENTITY, Work, open_work
 from basereward.errors import TrainingError
 from basereward.models.adapter_files import weights_fingerprint
@@ -43,6 +45,10 @@ MAY_CHANGE = (
     "run.save_dtype",
     "run.report_to",
 )
+# Of these, what two runs of one recipe share nevertheless: how long they go on decides the weights.
+_LENGTH = ("optimizer.epochs", "optimizer.max_steps")
+# What else two runs of one recipe may differ in.
+_OF_A_RUN = ("run.seed", "versions")
 _INPUT_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 _log = logging.getLogger(__name__)
 
@@ -106,6 +112,15 @@ def run_identity(recipe: Recipe) -> Identity:
         weights=start_identity(recipe.model.start, has_adapters=recipe.model.lora is not None),
         settings=settings,
     )
+
+
+def read_trained_by(recipe: Recipe, folder: Path) -> TrainedBy:
+    """Return which recipe trains in a run folder that is held, from its identity."""
+    facts = Identity.model_validate_json((folder / IDENTITY).read_text(encoding="utf-8")).facts()
+    free = {*MAY_CHANGE, *_OF_A_RUN}.difference(_LENGTH)
+    told = {name: value for name, value in facts.items() if not any(f"{name}.".startswith(f"{own}.") for own in free)}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return TrainedBy(recipe_sha256=digest, seed=recipe.run.seed, name=recipe.name)
 
 
 def start_identity(place: str, has_adapters: bool) -> dict[str, Any]:

@@ -8,15 +8,18 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from basereward.configuration import Section
 from basereward.data.annotations import weight_of
 from basereward.data.schema import Comparison, Messages, PreferencePair
+from basereward.data.withheld import withhold_from_all
 from basereward.training.losses import bradley_terry, length_normalized, zero_coefficient
+from basereward.training.shortcuts import ImageSwap, ShortcutWeights, with_swap
 
-PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths", "head_weights")
+SWAP_KEYS = ("swaps", "swap_weights")
+PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths", "head_weights", *SWAP_KEYS)
 # Of these, what Bradley-Terry needs.
 _COMPARED = ("pairs", "margins", "weights", "answer_lengths")
 
@@ -45,7 +48,6 @@ class PairLoss(NamedTuple):
 class BradleyTerry(Section):
     """The paper's Algorithm 1; its regularisers are off by default because they hurt (section 3.3)."""
 
-    keys: ClassVar[tuple[str, ...]] = _COMPARED
     writes: ClassVar[bool] = False
     role: ClassVar[None] = None
 
@@ -57,10 +59,28 @@ class BradleyTerry(Section):
     """Divide rewards by log(length + 1)."""
     use_margin: bool = False
     """Subtract the pair's margin column from the reward difference."""
+    blind: bool = False
+    """Withhold images and videos: a text-only proxy, to be asked with ``basereward score --blind``."""
+    shortcut: ShortcutWeights | None = None
+    """Weigh pairs by how badly a text-only proxy ranks them, from its scores beside the pairs."""
+    image_swap: ImageSwap | None = None
+    """Prefer chosen responses behind their own images to those behind the images of other pairs."""
+
+    @model_validator(mode="after")
+    def _sees_what_it_compares(self) -> "BradleyTerry":
+        if self.blind and (self.shortcut or self.image_swap):
+            raise ValueError("blind withholds the images that shortcut and image_swap are about; leave one out")
+        return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What ``loss`` takes of a batch."""
+        return (*_COMPARED, *SWAP_KEYS) if self.image_swap else _COMPARED
 
     def compare(self, pair: PreferencePair) -> Comparison:
-        """Return the groups of a pair."""
-        return pair.comparison()
+        """Return the groups of a pair, and of one that brings the images of another the swapped one behind them."""
+        comparison = with_swap(pair, pair.comparison())
+        return withhold_from_all(comparison) if self.blind else comparison
 
     def others(self, pair: PreferencePair) -> list[Messages]:
         """Return nothing: no response ends with a verdict."""
@@ -72,7 +92,16 @@ class BradleyTerry(Section):
         Raises:
             RowError: as ``weight_of``.
         """
-        return PairWeights(weight_of(pair), 0.0)
+        weight = weight_of(pair)
+        return PairWeights(weight * self.shortcut.weigh(pair) if self.shortcut else weight, 0.0)
+
+    def weigh_swap(self, pair: PreferencePair) -> float:
+        """Return what the swap of a pair counts; the text is the same on both sides, so no shortcut weighs it.
+
+        Raises:
+            RowError: as ``weight_of``.
+        """
+        return weight_of(pair) * self.image_swap.weight if self.image_swap else 0.0
 
     def loss(
         self,
@@ -81,13 +110,16 @@ class BradleyTerry(Section):
         margins: Float[Tensor, " pair"],
         weights: Float[Tensor, " pair"],
         answer_lengths: Int[Tensor, " response"],
+        swaps: Int[Tensor, "swap 2"] | None = None,
+        swap_weights: Float[Tensor, " swap"] | None = None,
     ) -> PairLoss:
-        """Return the sum over pairs of weight times (Bradley-Terry + lambda * zero coefficient).
+        """Return the sum over pairs of weight times (Bradley-Terry + lambda * zero coefficient), and of the swaps.
 
-        The caller divides by the number of pairs of all micro-batches and ranks, so the result does not depend on
-        how pairs are packed.
+        A swap adds its weight times Bradley-Terry of the chosen response behind its own images (first column) and
+        behind those of another pair. The caller divides by the number of pairs of all micro-batches and ranks, so the
+        result does not depend on how pairs are packed.
 
-        Source: paper Algorithm 1.
+        Source: paper Algorithm 1; the swaps are not the paper's.
         """
         if self.length_normalization:
             rewards = length_normalized(rewards, answer_lengths)
@@ -95,7 +127,10 @@ class BradleyTerry(Section):
         terms = bradley_terry(*sides, margins if self.use_margin else None)
         if self.zero_coefficient:
             terms = terms + self.zero_coefficient * zero_coefficient(*sides)
-        return PairLoss((weights * terms).sum(), sides)
+        total = (weights * terms).sum()
+        if swaps is not None and swap_weights is not None:
+            total = total + (swap_weights * bradley_terry(rewards[swaps[:, 0]], rewards[swaps[:, 1]])).sum()
+        return PairLoss(total, sides)
 
 
 METRIC_NAMES = (

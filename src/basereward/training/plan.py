@@ -1,5 +1,6 @@
 """What a run will do, before it does it: pairs, tokens, steps, trained parameters, memory and work."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.launch import replica_ranks
 from basereward.training.memory import Memory, Microbatch, estimate_memory
+from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import Recipe
 from basereward.training.sampler import BinPlan, PairSampler, plan_bins
 
@@ -43,6 +45,8 @@ class Plan:
     trained_parameters: int
     forward_flops_per_pair: float
     saved_flops_share: float
+    swapped: int
+    swap_flops_share: float
     train_flops: float
     memory: Memory
 
@@ -53,6 +57,7 @@ class Plan:
     def lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
         memory = self.memory
+        swapped = f"{self.swapped:,} of the pairs ({self.swap_flops_share:.0%} of the FLOPs)"
         return [
             ("pairs", f"{self.pairs:,} ({self.data}; {self.dropped:,} dropped)"),
             ("tokens per pair", f"{self.tokens_per_pair:,.0f} (longest {self.longest_pair:,})"),
@@ -63,6 +68,7 @@ class Plan:
             ("parameters", f"{self.parameters:,} with the head ({self.trained_parameters:,} trained)"),
             ("model FLOPs per pair", f"{self.forward_flops_per_pair:.3g} forward"),
             ("saved by sharing", f"{self.saved_flops_share:.0%} of the FLOPs of separate sequences"),
+            *([("image swaps", swapped)] if self.swapped else []),
             ("model FLOPs of the run", f"{self.train_flops:.3g} forward and backward, without recomputation"),
             ("memory per rank", f"about {memory.total:.1f} GiB (weights over {self.shards} ranks)"),
             ("  weights", f"{memory.weights:.1f} GiB"),
@@ -73,11 +79,15 @@ class Plan:
 
 
 class PlannedPairs(NamedTuple):
-    """Sizes of the data, measured or assumed, and the tokens of a micro-batch that belong to no pair."""
+    """Sizes of the data, measured or assumed, and the tokens of a micro-batch that belong to no pair.
+
+    ``swaps`` are the groups among those of ``lengths`` that show the images of other pairs.
+    """
 
     lengths: Lengths | None
     dropped: int
     reserved: int = 0
+    swaps: Sequence[GroupLength] = ()
 
 
 class RunLength(NamedTuple):
@@ -110,7 +120,8 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     size = measure_backbone(config)
     lengths = data.lengths
     groups = _groups(recipe, lengths)
-    tokens = lengths.tokens() if lengths else [groups[0].total]
+    tokens = lengths.tokens() if lengths else [sum(group.total for group in groups)]
+    swaps = data.swaps if lengths else groups[1:]
     pairs = len(tokens) if lengths else _assumed_pairs(recipe)
     optimizer = recipe.optimizer
     steps, epochs = run_length(recipe, pairs)
@@ -144,6 +155,8 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         trained_parameters=trained,
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
+        swapped=len(swaps) if lengths else pairs * len(swaps),
+        swap_flops_share=sum(size.forward_flops(group) for group in swaps) / len(tokens) / forward,
         train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
     )
@@ -200,7 +213,14 @@ def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
         raise TrainingError(
             "The training data is not on this machine; add data.assumed to the recipe to plan without it."
         )
-    return [GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * 2, assumed.image_tokens)]
+    sides = [2]
+    if isinstance(recipe.objective, BradleyTerry) and recipe.objective.image_swap:
+        # As if every pair were swapped: nothing is known of them.
+        sides.append(1)
+    return [
+        GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * responses, assumed.image_tokens)
+        for responses in sides
+    ]
 
 
 def _assumed_pairs(recipe: Recipe) -> int:

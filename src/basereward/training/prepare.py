@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +12,8 @@ from transformers import set_seed
 
 from basereward.curation.seen import count_seen, pack, pair_fingerprints
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
-from basereward.data.record import DataRecord, continued_record, record_data
-from basereward.data.schema import PartType
+from basereward.data.record import DataRecord, TrainedBy, continued_record, record_data
+from basereward.data.schema import Comparison, PartType, PreferencePair
 from basereward.encoding.lengths import Lengths, Trees, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
@@ -19,10 +21,17 @@ from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
-from basereward.training.recipe import Recipe
+from basereward.training.objectives import BradleyTerry
+from basereward.training.partners import Swaps, plan_swaps
+from basereward.training.recipe import AnyObjective, Recipe
+from basereward.training.shortcuts import NO_PROXY_SCORES, check_proxy_scores
 
-# What an objective cannot do without; too few of it is no matter of single rows.
-_NEEDED = {"no_critique": "critiques", "no_thoughts": "thoughts"}
+# What an objective cannot do without, and what writes it; too few of it is no matter of single rows.
+_NEEDED = {
+    "no_critique": ("critiques", "basereward data annotate"),
+    "no_thoughts": ("thoughts", "basereward data annotate"),
+    NO_PROXY_SCORES: ("scores of a text-only proxy", "basereward score --blind"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +45,12 @@ class MeasuredPairs:
     fingerprint: str
     kinds: frozenset[PartType]
     read_as: dict[str, Any]
+    swaps: Swaps | None = None
+
+    @property
+    def shown(self) -> Sequence[PreferencePair]:
+        """The pairs as they train: with the images of others where these are swapped in."""
+        return self.swaps.pairs if self.swaps else self.pairs
 
     @property
     def has_text_alone(self) -> bool:
@@ -64,17 +79,23 @@ def prepare_template(recipe: Recipe) -> Template:
     return load_template(model.start, settings)
 
 
-def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: int | None = None) -> MeasuredPairs:
+def prepare_pairs(
+    recipe: Recipe, template: Template, paths: list[str], limit: int | None = None, is_training: bool = True
+) -> MeasuredPairs:
     """Read, validate and measure pairs; what does not fit is dropped and counted.
 
+    Args:
+        is_training: whether they train; others need no scores of a proxy, and none of them is swapped.
+
     Raises:
-        DataError: a bad row when the recipe is strict, or nothing is left.
+        DataError: a bad row when the recipe is strict, something that the objective needs is missing, or nothing is
+            left.
     """
     data, workers = recipe.data, recipe.hardware.workers
     loaded = load_pairs(
         paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers, options=data.reading()
     )
-    trees = Trees(recipe.objective.compare, recipe.objective.model_dump_json())
+    trees = _trees(recipe.objective, is_training)
     lengths = measure_lengths(loaded, template, workers, trees=trees)
     _drop_unfit(loaded, lengths, data.strict)
     usable = lengths.usable
@@ -83,9 +104,31 @@ def prepare_pairs(recipe: Recipe, template: Template, paths: list[str], limit: i
     fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
     kinds: frozenset[PartType] = frozenset({"image", "video"} if len(loaded.sidecar.video_sizes) else {"image"})
     read_as = {path: found.model_dump(mode="json") for path, found in loaded.recognised.items()}
+    swap = recipe.objective.image_swap if is_training and isinstance(recipe.objective, BradleyTerry) else None
+    swaps = plan_swaps(loaded, usable, template, swap, workers) if swap else None
+    measured = lengths.select(usable)
     return MeasuredPairs(
-        loaded.pairs.select(usable), lengths.select(usable), loaded.ledger.to_dict(), fingerprint, kinds, read_as
+        loaded.pairs.select(usable),
+        swaps.add_to(measured) if swaps else measured,
+        loaded.ledger.to_dict(),
+        fingerprint,
+        kinds,
+        read_as,
+        swaps,
     )
+
+
+def _trees(objective: AnyObjective, is_training: bool) -> Trees:
+    """Return which trees of a pair are computed; of a training pair, only if it has what the objective needs."""
+    name = objective.model_dump_json()
+    if is_training and isinstance(objective, BradleyTerry) and objective.shortcut:
+        return Trees(partial(_compare_scored, objective), f"scored {name}")
+    return Trees(objective.compare, name)
+
+
+def _compare_scored(objective: BradleyTerry, pair: PreferencePair) -> Comparison:
+    check_proxy_scores(pair)
+    return objective.compare(pair)
 
 
 class KnownPairs(NamedTuple):
@@ -116,7 +159,9 @@ def prepare_data(recipe: Recipe, template: Template) -> RunData:
         DataError: as ``prepare_pairs``.
     """
     train = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
-    validation = prepare_pairs(recipe, template, recipe.data.validation) if recipe.data.validation else None
+    validation = (
+        prepare_pairs(recipe, template, recipe.data.validation, is_training=False) if recipe.data.validation else None
+    )
     parts = [part for part in (train, validation) if part]
     kinds = frozenset[PartType]().union(*(part.kinds for part in parts))
     reserved = 0
@@ -166,23 +211,26 @@ def prepare_model(recipe: Recipe, template: Template | None = None) -> RewardMod
     return reward_model
 
 
-def prepare_record(recipe: Recipe, model: RewardModel, fingerprint: str, pairs: bytes) -> DataRecord:
+def prepare_record(
+    recipe: Recipe, model: RewardModel, fingerprint: str, pairs: bytes, trained_by: TrainedBy | None = None
+) -> DataRecord:
     """Return what the model will have been trained on: the recipe's data, after that of the model it starts from.
 
     Args:
         pairs: fingerprints of the recipe's pairs, as in the record.
+        trained_by: as in the record.
     """
-    record = record_data(recipe.data.train, fingerprint, pairs)
+    record = record_data(recipe.data.train, fingerprint, pairs).model_copy(update={"trained_by": trained_by})
     is_continued = recipe.model.init_from or model.data_record
     return continued_record(recipe.model.start, model.data_record, record) if is_continued else record
 
 
 def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
-    for reason, words in _NEEDED.items():
+    for reason, (words, command) in _NEEDED.items():
         if missing := sum(row.problem is not None and row.problem[0] == reason for row in lengths.rows):
             raise DataError(
-                f"{missing} of {len(lengths.rows)} pairs have no {words}, which this objective learns. Write them with "
-                "basereward data annotate, or leave those pairs out."
+                f"{missing} of {len(lengths.rows)} pairs have no {words}, which this objective needs. Write them with "
+                f"{command}, or leave those pairs out."
             )
     for row in lengths.rows:
         if row.problem is None:

@@ -16,7 +16,7 @@ from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
 from basereward.training.callbacks import MetricsFile, ProgressBar, check_loggers
 from basereward.training.evaluation import ValidationPairs
-from basereward.training.folder import FACTS, METRICS, MODEL, open_run
+from basereward.training.folder import FACTS, METRICS, MODEL, open_run, read_trained_by
 from basereward.training.launch import (
     check_sharding,
     first_rank_first,
@@ -86,7 +86,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         raise TrainingError(f"{checkpoint} is behind the {steps} steps of the recipe; raise optimizer.max_steps.")
     # The first rank writes the record, and tells.
     known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", 0)
-    model.data_record = prepare_record(recipe, model, data.train.fingerprint, known.packed)
+    trained_by = read_trained_by(recipe, folder) if rank() == 0 else None
+    model.data_record = prepare_record(recipe, model, data.train.fingerprint, known.packed, trained_by)
     costs = measure_backbone(model.config).cost_model()
     sampler = run_sampler(recipe, data.train.lengths, costs, world_size())
     bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, epochs, data.reserved)
@@ -98,7 +99,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     trainer = RewardTrainer(
         model,
         args,
-        data.train.pairs,
+        data.train.shown,
         sampler,
         recipe.objective,
         validation=_validation(recipe, data, bins),
@@ -125,6 +126,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
     }
+    if data.train.swaps:
+        facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
     if data.validation:
         facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
         facts |= {"validation_pairs_in_training": known.validated}
