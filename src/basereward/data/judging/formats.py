@@ -46,8 +46,8 @@ _STATEMENT = re.compile(
 )
 # Words that turn a statement into something else if they stand before it, or in its own clause behind it.
 DOUBT = re.compile(
-    r"\b(?:not|never|no|nothing|neither|nor|none|cannot|hardly|doubt\w*|den(?:y|ies|ied)|disagree\w*|whether|if|unless|might|may|"
-    r"could|would|false|untrue|wrong|unclear|unsure|hard to)\b|n['\u2019]t\b|\?",
+    r"\b(?:not|never|no|nothing|neither|nor|none|cannot|hardly|doubt\w*|den(?:y|ies|ied)|disagree\w*|whether|if|unless|"
+    r"might|may|could|would|false|untrue|wrong|unclear|unsure|hard to)\b|n['\u2019]t\b|\?",
     re.IGNORECASE,
 )
 # What a sentence gives as a reason before it states something: "Response 2 is wrong, so ...", "Since it cannot, ...".
