@@ -32,6 +32,11 @@ from basereward.scoring.spec import open_scorer
 HONEST = ("rule", "hybrid")
 LENGTH, OFF_LIST = "length hack", "off-list hack"
 STEPS = 150
+# Column -> the monitors of which the first to raise an alarm counts.
+ALARMS: Mapping[str, tuple[str, ...]] = {
+    "length": ("length", "length_correlation"),
+    "saturated_unmatched": ("saturated_unmatched",),
+}
 COLUMNS = (
     Column("alarms", "alarms", is_share=False),
     Column("length", "length alarm at step", is_share=False),
@@ -89,7 +94,11 @@ def _run(row: str, seed: int, folder: Path, sizes: Sizes, steps: int) -> Mapping
     first = {alarm.monitor: float(alarm.step) for alarm in reversed(replay(log))}
     answers = [Answer.model_validate(line) for line in read_records(out / ANSWERS)]
     counted = count_false_alarms([log])
-    steps_of: dict[str, float] = {name: first[name] for name in ("length", "saturated_unmatched") if name in first}
+    steps_of = {
+        name: min(first[monitor] for monitor in monitors if monitor in first)
+        for name, monitors in ALARMS.items()
+        if first.keys() & set(monitors)
+    }
     counts = {"alarms": float(sum(counted.alarms.values())), "windows": float(counted.windows)}
     return {**measure_answers(answers), **counts, **steps_of}
 
