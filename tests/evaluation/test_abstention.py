@@ -17,10 +17,23 @@ from basereward.evaluation.runs import read_evaluation
 from basereward.reporting.evaluation_parts import chapters
 
 
+def spread_of(*spreads):
+    return tuple({"spread": spread} for spread in spreads)
+
+
 def record(row, margin, spread=1.0):
     """A row whose confidence is ``|margin| / spread``."""
     side = spread / math.sqrt(2)
-    return RowRecord(row, str(row), "a", row, (margin,), (0.0,), correct_spread=(side,), rejected_spread=(side,))
+    return RowRecord(
+        row,
+        str(row),
+        "a",
+        row,
+        (margin,),
+        (0.0,),
+        correct_parts=({"spread": side},),
+        rejected_parts=({"spread": side},),
+    )
 
 
 def test_the_curve_has_its_closed_form():
@@ -69,7 +82,22 @@ def test_a_scale_changes_nothing():
 
 def test_the_deciding_responses_give_the_spread():
     """The lowest correct (spread 3) and the highest rejected response (spread 4): 10 / 5."""
-    row = RowRecord(0, "0", "a", 0, (20.0, 11.0), (0.0, 1.0), correct_spread=(9.0, 3.0), rejected_spread=(9.0, 4.0))
+    row = RowRecord(
+        0,
+        "0",
+        "a",
+        0,
+        (20.0, 11.0),
+        (0.0, 1.0),
+        correct_parts=(
+            {"spread": 9.0},
+            {"spread": 3.0},
+        ),
+        rejected_parts=(
+            {"spread": 9.0},
+            {"spread": 4.0},
+        ),
+    )
     assert confidence_of(row) == pytest.approx(2.0)
 
 
@@ -79,8 +107,11 @@ def test_the_deciding_responses_give_the_spread():
         (record(0, 1.0, 0.0), math.inf),
         (record(0, 0.0, 0.0), 0.0),
         (RowRecord(0, "0", "a", 0, (1.0,), (0.0,)), None),
-        (RowRecord(0, "0", "a", 0, (None,), (0.0,), "x", "y", correct_spread=(None,), rejected_spread=(1.0,)), None),
-        (RowRecord(0, "0", "a", 0, (1.0,), (0.0,), correct_spread=(None,), rejected_spread=(1.0,)), None),
+        (
+            RowRecord(0, "0", "a", 0, (None,), (0.0,), "x", "y", correct_parts=(None,), rejected_parts=spread_of(1.0)),
+            None,
+        ),
+        (RowRecord(0, "0", "a", 0, (1.0,), (0.0,), correct_parts=(None,), rejected_parts=spread_of(1.0)), None),
     ],
 )
 def test_edges(row, confidence):
@@ -90,10 +121,10 @@ def test_edges(row, confidence):
 def test_records_keep_spreads_and_are_as_before_without_them(make_group):
     item = BenchmarkItem((make_group("?", ["a", "b"]),), (ItemRow(0, "0", "s", (0,), (1,)),))
     [with_spread] = score_records(item, 0, [Score(1.0, parts={SPREAD: 0.5, "head_0": 1.0}), Score(0.0)])
-    assert (with_spread.correct_spread, with_spread.rejected_spread) == ((0.5,), (None,))
+    assert (with_spread.correct_parts, with_spread.rejected_parts) == (({"spread": 0.5},), (None,))
     assert parse_record(dump_record(with_spread)) == with_spread
     [plain] = score_records(item, 0, [Score(1.0, parts={"removed_characters": 2.0}), Failure("x", "y")])
-    assert not dump_record(plain).keys() & {"correct_spread", "rejected_spread"}
+    assert not dump_record(plain).keys() & {"correct_parts", "rejected_parts"}
 
 
 class NoisyScorer:

@@ -44,9 +44,9 @@ class RowRecord:
     """The side that the file shows first, where that matters to judges."""
     judged: tuple[JudgedPair, ...] = ()
     """The answers of a judge; empty for scores."""
-    correct_spread: tuple[float | None, ...] = ()
-    """How far those within the scorer are apart on each correct response, as standard deviation; empty if unknown."""
-    rejected_spread: tuple[float | None, ...] = ()
+    correct_parts: tuple[Mapping[str, float] | None, ...] = ()
+    """What each score of a correct response was made of; empty if no score of the row says."""
+    rejected_parts: tuple[Mapping[str, float] | None, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -60,11 +60,16 @@ class RowRecord:
     @property
     def margin_spread(self) -> float | None:
         """``sqrt(spread_c^2 + spread_r^2)`` of the two scores whose difference is the margin, None if unknown."""
-        if self.failure is not None or not self.correct_spread or not self.rejected_spread:
-            return None
-        sides = ((self.correct, self.correct_spread, min), (self.rejected, self.rejected_spread, max))
-        decisive = [spreads[scores.index(pick(scores))] for scores, spreads, pick in sides]  # type: ignore[type-var]
-        return None if None in decisive else hypot(*decisive)  # type: ignore[arg-type]
+        spreads = [(parts or {}).get(SPREAD) for parts in self.decisive_parts]
+        return None if not spreads or None in spreads else hypot(*spreads)  # type: ignore[arg-type]
+
+    @property
+    def decisive_parts(self) -> tuple[Mapping[str, float] | None, ...]:
+        """The parts of the two scores whose difference is the margin, correct first; empty of a failed row."""
+        if self.failure is not None or not self.correct_parts or not self.rejected_parts:
+            return ()
+        sides = ((self.correct, self.correct_parts, min), (self.rejected, self.rejected_parts, max))
+        return tuple(parts[scores.index(pick(scores))] for scores, parts, pick in sides)  # type: ignore[type-var]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -84,7 +89,7 @@ def reading_order(record: RowRecord) -> tuple[bool, float, int]:
 
 def dump_record(record: RowRecord) -> dict[str, Any]:
     """Return a record as a line of ``records.jsonl`` holds it."""
-    unknown = {name for name in ("judged", "correct_spread", "rejected_spread") if not getattr(record, name)}
+    unknown = {name for name in ("judged", "correct_parts", "rejected_parts") if not getattr(record, name)}
     return RECORD.dump_python(record, mode="json", exclude=unknown)
 
 
@@ -111,20 +116,18 @@ def score_records(item: BenchmarkItem, number: int, scores: Sequence[Scored]) ->
             tuple(None if isinstance(score, Failure) else score.value for score in side) for side in sides
         )
         reason, message = _explain(failures)
-        spreads = _spreads(sides)
+        parts = _parts(sides)
         records.append(
-            RowRecord(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, (), *spreads)
+            RowRecord(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, (), *parts)
         )
     return records
 
 
-def _spreads(sides: Sequence[Sequence[Scored]]) -> Iterator[tuple[float | None, ...]]:
-    """Yield the spreads of each side's scores; nothing if no score has one."""
-    spreads = [
-        [None if isinstance(score, Failure) else (score.parts or {}).get(SPREAD) for score in side] for side in sides
-    ]
-    if any(spread is not None for side in spreads for spread in side):
-        yield from map(tuple, spreads)
+def _parts(sides: Sequence[Sequence[Scored]]) -> Iterator[tuple[Mapping[str, float] | None, ...]]:
+    """Yield the parts of each side's scores; nothing if no score has any."""
+    parts = [[None if isinstance(score, Failure) else score.parts for score in side] for side in sides]
+    if any(own for side in parts for own in side):
+        yield from map(tuple, parts)
 
 
 def judge_record(row: ItemRow, item: int, answers: Mapping[Shown, tuple[Judged, ...]]) -> RowRecord:

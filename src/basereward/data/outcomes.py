@@ -90,6 +90,7 @@ class About:
         compares: whether a score depends on the other responses of its group, copies included; then it stands for no
             other group's.
         writes: whether the scores of a scorer hold texts, such as critiques.
+        members: names of those whose scores are combined; parts of a score are called so.
     """
 
     name: str
@@ -98,3 +99,4 @@ class About:
     data_record: DataRecord | None = None
     compares: bool = False
     writes: bool = False
+    members: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from basereward.data.outcomes import About
 from basereward.evaluation.abstention import abstention_curve
 from basereward.evaluation.calibration import row_reliability
 from basereward.evaluation.contamination import find_overlap, trained_notes
+from basereward.evaluation.dominance import dominance_notes
 from basereward.evaluation.judge_rates import RATE_DEFINITIONS, describe_judgements, judge_rates
 from basereward.evaluation.opened import Opened, used_data
 from basereward.evaluation.provenance import SEEDS, versions_of
@@ -75,7 +76,12 @@ def conclude(
         reliability=None if asked.is_judge else row_reliability(records),
         failures=dict(Counter(record.failure for record in records if record.failure is not None)),
         abstention=abstention_curve(records),
-        notes=[*notes, *trained_notes(known.overlap, len(records)), *_notes(opened, facts, records, judgements)],
+        notes=[
+            *notes,
+            *trained_notes(known.overlap, len(records)),
+            *dominance_notes(records, asked.about.members),
+            *_notes(opened, facts, records, judgements),
+        ],
         contamination=known.overlap,
         trained_by=asked.about.data_record.trained_by if asked.about.data_record else None,
         settings=dict(asked.settings),

@@ -48,7 +48,8 @@ class Ensemble:
         members = self.members
         compares = members.compares or self.options.rule == "vote"
         record = members.data_record()
-        return About(self.name, members.sees_images, self._identity(), record, compares, members.writes)
+        names = tuple(member.label for member in members.all)
+        return About(self.name, members.sees_images, self._identity(), record, compares, members.writes, names)
 
     def _identity(self) -> dict[str, JsonValue] | None:
         members = self.members.identities()
