@@ -50,8 +50,8 @@ def dominance_notes(records: Sequence[RowRecord], members: Sequence[str]) -> lis
     """Return a note on each member that decides alone."""
     return [
         f"{one.member} decides alone: it prevails in {one.prevails} of {one.disagreements} rows in which the mean of "
-        "the other members prefers another response. Its rewards have a larger scale; calibrate the members (basereward "
-        "calibrate), or let them vote."
+        "the other members prefers another response. Its rewards have a larger scale; calibrate the members "
+        "(basereward calibrate), or let them vote."
         for one in decided_by(records, members)
         if one.dominates
     ]
