@@ -106,10 +106,10 @@ def _member_lines(recipes: Mapping[str, RecipeRuns]) -> list[str]:
     """Return which runs a recipe has, and that a recipe is not known where a model does not tell it."""
     lines = []
     for name, recipe in recipes.items():
-        told = ", ".join(f"{member} (seed {seed})" for member, seed in zip(recipe.members, recipe.seeds, strict=False))
-        lines.append(
-            f"{name}: {count(len(recipe.runs))} runs of recipe {recipe.recipe_sha256[:12]}: {told}"
-            if recipe.recipe_sha256
-            else f"{name}: its model does not tell which recipe trained it"
-        )
+        if recipe.recipe_sha256 is None:
+            lines.append(f"{name}: its model does not tell which recipe trained it")
+            continue
+        told = [f"{member} (seed {seed})" for member, seed in zip(recipe.members, recipe.seeds, strict=True)]
+        number = f"{count(len(told))} runs" if len(told) > 1 else "one run"
+        lines.append(f"{name}: {number} of recipe {recipe.recipe_sha256[:12]}: {', '.join(told)}")
     return lines
