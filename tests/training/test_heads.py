@@ -155,7 +155,8 @@ def _gradient_norms(recipe: Any, folder: Path, prepare: Callable[[RewardTrainer]
     return found[0]
 
 
-def test_limits_apply_to_each_head_on_its_own() -> None:
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["plain", "ddp"])
+def test_limits_apply_to_each_head_on_its_own(is_wrapped: bool) -> None:
     """Gradients (3, 4) and (0.3, 0.4) of two heads: the first is cut to norm 1, the second is left."""
     model = torch.nn.Module()
     model.head = torch.nn.Module()
@@ -165,7 +166,9 @@ def test_limits_apply_to_each_head_on_its_own() -> None:
     layers = [*model.head.heads, model.other]
     for layer, gradient in zip(layers, gradients, strict=True):
         layer.weight.grad = gradient
-    norm = clip_apart(model, 2, 1.0)
+    wrapped = torch.nn.Module()
+    wrapped.module = model
+    norm = clip_apart(wrapped if is_wrapped else model, 2, 1.0)
     assert float(norm) == pytest.approx(math.sqrt(25 + 0.25 + 4))
     expected = ([0.6, 0.8], [0.3, 0.4], [0.0, 1.0])
     for layer, own in zip(layers, expected, strict=True):
