@@ -13,6 +13,8 @@ from basereward.errors import DataError, ScoringError
 from basereward.evaluation.asking import ask_judge, collect
 from basereward.evaluation.judge_rates import RATE_DEFINITIONS, describe_judgements, is_consistent, judge_rates
 from basereward.scoring.baselines import BASELINES
+from basereward.scoring.cache import CachedJudge
+from basereward.scoring.store import KeyValueStore
 from tests.evaluation.conftest import FIXTURES, Rule, always, longer, run, values
 
 BROKEN = Failure("http_500", "the server is broken")
@@ -207,6 +209,25 @@ def test_an_interrupted_run_asks_only_what_is_missing(tmp_path, monkeypatch):
     again = Rule(longer)
     assert run(again, "rm_bench", tmp_path / "cut", resume=True) == whole
     assert again.seen == []
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_resumed_run_tells_a_judge_that_it_has_answered(is_cached, tmp_path, monkeypatch):
+    """What is left may all fail, which at the beginning means a judge that cannot be asked at all."""
+    monkeypatch.setattr("basereward.evaluation.asking.BATCH_ITEMS", 1)
+
+    class Wary(Rule):
+        is_trusted = False
+
+        def trust(self):
+            self.is_trusted = True
+
+    judges = [Wary(longer, breaks_after=18, prompt="x"), Wary(longer, prompt="x")]
+    first, second = (CachedJudge(one, KeyValueStore(tmp_path / "cache")) if is_cached else one for one in judges)
+    with pytest.raises(ScoringError):
+        run(first, "rm_bench", tmp_path / "cut")
+    run(second, "rm_bench", tmp_path / "cut", resume=True)
+    assert [judge.is_trusted for judge in judges] == [False, True]
 
 
 def test_only_a_failed_row_is_asked_again_when_resuming(tmp_path):

@@ -61,7 +61,7 @@ def test_every_weight_goes_over_and_the_classifier_scores_like_the_checkpoint(
     own = checkpoint(tmp_path / "own", backbone_of(family))
     out = export_classifier(own, tmp_path / "classifier")
     before, after = read_tensors(own), read_tensors(out)
-    name = "score.weight" if family == "qwen3" else "language_model.score.weight"
+    name = "score.weight" if family in ("qwen3", "qwen3_vl") else "language_model.score.weight"
     assert before.pop("reward_head.layers.0.weight").equal(after.pop(name))
     assert before.keys() == after.keys()
     assert all(before[name].equal(after[name]) for name in before)

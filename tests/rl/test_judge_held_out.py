@@ -1,8 +1,13 @@
 """What a judge's answers on held-out pairs come to, whatever the pairs are called."""
 
 import pytest
+import torch
 
-from basereward.rl.held_out import Answer
+from basereward.data.progress import no_progress
+from basereward.errors import CheckpointError
+from basereward.models.checkpoint import new_reward_model, save_reward_model
+from basereward.models.facts import JudgeRole
+from basereward.rl.held_out import Answer, generate_answers
 from basereward.rl.judge_held_out import summarize_verdicts
 
 # The verdicts on a pair with its chosen response first, and with its rejected response first.
@@ -33,3 +38,12 @@ def test_rates_are_of_pairs_and_not_of_ids(names):
     assert (found.orders.pairs, found.orders.consistent) == (4, 0.5)
     assert (found.orders.first, found.orders.unparsable) == (5 / 7, 1 - 7 / 8)
     assert found.interval == summarize_verdicts(answers("abcd")).interval
+
+
+def test_a_policy_without_numbers_is_broken_and_not_wrong(text_backbone, make_group, tmp_path):
+    model = new_reward_model(text_backbone, role=JudgeRole(prompt="digit", max_tokens=2))
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.nan)
+    folder = save_reward_model(model, tmp_path / "broken")
+    with pytest.raises(CheckpointError, match="2 of 2 answers"):
+        generate_answers(folder, [make_group("a", []), make_group("b", [])], 2, "cpu", None, no_progress)

@@ -113,7 +113,9 @@ def united_record(members: Sequence[tuple[str, DataRecord | None]]) -> DataRecor
     first, *others = known.values()
     for other in others:
         first = _together(first, other)
-    return first.model_copy(update={"inputs": tuple({repr(one): one for one in first.inputs}.values())})
+    inputs = tuple({repr(one): one for one in first.inputs}.values())
+    # What comes of several runs is no run of any one's recipe.
+    return first.model_copy(update={"inputs": inputs, **({"trained_by": None} if others else {})})
 
 
 def _unknown(name: str) -> DataRecord:

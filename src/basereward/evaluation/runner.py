@@ -20,6 +20,7 @@ from basereward.evaluation.result import Result
 from basereward.evaluation.store import open_store, work_identity
 from basereward.scoring.baselines import BASELINES
 from basereward.scoring.interface import Judge, Scorer, checked_scores
+from basereward.scoring.judges.answers import trust
 from basereward.statistics import Ties
 
 
@@ -78,6 +79,8 @@ def evaluate(
         notes: list[str] = []
         if not isinstance(subject, Path):
             ask = ask_judge(subject, options.samples) if isinstance(subject, Judge) else ask_scorer(subject)
+            if isinstance(subject, Judge) and any(record.judged for record in store.known.values()):
+                trust(subject)
             is_blind_too = options.references and asked.about.sees_images and not asked.is_judge
             passes = _Passes(facts, is_blind_too, on_progress)
             records = collect(ask, opened.items, facts.rows, store.known, store.add, passes.first)

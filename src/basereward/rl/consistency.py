@@ -22,7 +22,7 @@ _STATEMENTS = tuple(messages_from_text(f"Response {number} is better.", "assista
 class StatementReader:
     """Scores answers with 1, 0 or -1 by what their thoughts state, as ``thoughts.supported_response`` reads it."""
 
-    about = About("thoughts read by statements", sees_images=False, identity={"reader": STATEMENTS, "version": 1})
+    about = About("thoughts read by statements", sees_images=False, identity={"reader": STATEMENTS, "version": 2})
 
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return the consistency of each answer; 0 for one that is not in form."""

@@ -10,6 +10,7 @@ from basereward.configuration import Section
 from basereward.data.io import replacing, write_lines
 from basereward.data.progress import Progress, no_progress
 from basereward.data.schema import ResponseGroup
+from basereward.errors import CheckpointError
 from basereward.models.generation import Generated, Generator
 from basereward.models.inputs import TemplateSettings
 from basereward.rl.matching.match import match
@@ -83,9 +84,19 @@ def generate_answers(
     limits: TemplateSettings | None,
     on_progress: Progress,
 ) -> list[Generated]:
-    """Return the greedy answer to each prompt, in order; arguments as for ``answer_prompts``."""
+    """Return the greedy answer to each prompt, in order; arguments as for ``answer_prompts``.
+
+    Raises:
+        CheckpointError: the policy's logits are not finite, so that its answers would only look like wrong ones.
+    """
     generator = Generator(policy, max_tokens, _BATCH_TOKENS, torch.float32, device, limits)
-    return generator.generate([generator.template.encode_prompt(prompt) for prompt in prompts], on_progress)
+    answers = generator.generate([generator.template.encode_prompt(prompt) for prompt in prompts], on_progress)
+    if broken := sum(not answer.is_finite for answer in answers):
+        raise CheckpointError(
+            f"{policy} wrote {broken} of {len(answers)} answers with logits that are not finite; its weights are "
+            "broken. Train with a lower grpo.learning_rate or grpo.max_grad_norm."
+        )
+    return answers
 
 
 def summarize_answers(answers: Sequence[Answer]) -> HeldOut:

@@ -92,7 +92,7 @@ class JudgeTask:
     def _template(self) -> Template:
         return load_template(self.recipe.policy.model, image_limits(self.recipe))
 
-    @property
+    @cached_property
     def _prompt(self) -> JudgePrompt:
         return make_prompt(self.recipe.data.prompt, self._max_tokens)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from basereward.data.judging.formats import FORMATS
+from basereward.data.judging.formats import DOUBT, FORMATS
 
 # Of a sentence, not of "3.5" or "e.g.a": white space follows its end.
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+")
@@ -12,11 +12,13 @@ _RIGHT = ("right", "correct", "true", "accurate")
 _WRONG = ("wrong", "incorrect", "false", "inaccurate", "untrue")
 # What a response is said to be: nothing between may name another response, and so each character is read once.
 _CLAIM = re.compile(
-    r"\bresponse (?P<number>1|2|one|two)\b(?:(?!\bresponse\b).)*?"
-    rf"\bis (?P<not>not )?(?P<word>{'|'.join(_RIGHT + _WRONG)})\b",
+    r"\bresponse (?P<number>1|2|one|two)\b(?P<between>(?:(?!\bresponse\b).)*?)"
+    # Not where something is: right of something else.
+    rf"\bis (?P<not>not )?(?P<word>{'|'.join(_RIGHT + _WRONG)})\b(?! of\b)",
     re.IGNORECASE,
 )
 _UNSURE = re.compile(r"\b(?:if|whether|unless|may|might|could|would|unclear|unsure|perhaps|maybe)\b|\?", re.IGNORECASE)
+_CLAUSE = re.compile("[,;:]")
 _TWO = 2
 
 
@@ -50,6 +52,11 @@ def supported_response(thought: str) -> int | None:
 def _claims(sentence: str) -> Iterator[ResponseClaim]:
     if _UNSURE.search(sentence):
         return
+    behind = 0
     for match in _CLAIM.finditer(sentence):
+        before, behind = sentence[behind : match.start()], match.end()
+        # What is denied or doubted, in the clause in front or on the way, is no claim: "neither Response 1 nor ...".
+        if DOUBT.search(_CLAUSE.split(before)[-1]) or DOUBT.search(match["between"]):
+            continue
         is_right = match["word"].lower() in _RIGHT
         yield ResponseClaim(0 if match["number"].lower() in ("1", "one") else 1, is_right is not bool(match["not"]))

@@ -14,6 +14,7 @@ from basereward.data.digests import image_digest
 from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion, Score, Scored, Verdict
 from basereward.data.schema import Messages, ResponseGroup
 from basereward.scoring.interface import Judge, Scorer, checked_scores, checked_verdicts
+from basereward.scoring.judges.answers import trust
 from basereward.scoring.store import KeyValueStore
 
 
@@ -68,6 +69,10 @@ class CachedJudge:
     def about(self) -> About:
         """What the judge behind the cache is."""
         return self._judge.about
+
+    def trust(self) -> None:
+        """Tell the judge behind the cache that it has answered before."""
+        trust(self._judge)
 
     def compare(self, questions: Sequence[JudgeQuestion]) -> list[Judged]:
         """Return a verdict or a failure for each question, in order."""

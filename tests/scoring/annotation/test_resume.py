@@ -122,7 +122,7 @@ def test_work_of_which_failures_alone_are_left_comes_to_its_end(chat_server, tmp
     server = serve(chat_server, lambda request: think_right(request.text) if number_of(request.text) > 4 else REFUSED)
     source, out = write_pairs(tmp_path / "pairs.jsonl", 8), tmp_path / "out"
     judge = open_judge(f"judge:{server.url}#m", "think", options=JudgeOptions(concurrency=1))
-    judge._has_answered = True
+    judge.trust()
     with monkeypatch.context() as patch:
         patch.setattr("basereward.scoring.annotation.run.publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

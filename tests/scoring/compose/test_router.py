@@ -233,7 +233,7 @@ def test_a_failure_of_the_member_fails_the_response(tmp_path, make_group):
         ("{routes: {text: long, image: short}}", "images and text, found image"),
         ("{routes: {text: long, images: nobody}}", "lead to nobody; the members are long, short"),
         ("{by: trained, file: f, routes: {a: long}}", "leave routes out"),
-        ("{by: task, routs: {a: long}}", "Did you mean 'routes'"),
+        ("{by: task, other_ways: long}", "Did you mean 'otherwise'"),
     ],
 )
 def test_a_wrong_option_is_named(opened, router, words):

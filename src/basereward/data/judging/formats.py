@@ -45,9 +45,9 @@ _STATEMENT = re.compile(
     re.IGNORECASE,
 )
 # Words that turn a statement into something else if they stand before it, or in its own clause behind it.
-_DOUBT = re.compile(
-    r"\b(?:not|never|no|neither|nor|none|cannot|hardly|doubt\w*|den(?:y|ies|ied)|disagree\w*|whether|if|unless|might|may|"
-    r"could|would|false|untrue|wrong|unclear|unsure|hard to)\b|n['\u2019]t\b|\?",
+DOUBT = re.compile(
+    r"\b(?:not|never|no|nothing|neither|nor|none|cannot|hardly|doubt\w*|den(?:y|ies|ied)|disagree\w*|whether|if|unless|"
+    r"might|may|could|would|false|untrue|wrong|unclear|unsure|hard to)\b|n['\u2019]t\b|\?",
     re.IGNORECASE,
 )
 # What a sentence gives as a reason before it states something: "Response 2 is wrong, so ...", "Since it cannot, ...".
@@ -167,7 +167,7 @@ def _is_stated(before: str, after: str) -> bool:
     is_quoted = before.count('"') % 2 or after.count('"') % 2
     # Reasons take nothing back: neither those in front nor "because it does not guess".
     own = (_REASON.split(before)[-1], _CLAUSE_END.split(after, maxsplit=1)[0])
-    return not (is_quoted or any(map(_DOUBT.search, own)) or after.rstrip('" ').endswith("?"))
+    return not (is_quoted or any(map(DOUBT.search, own)) or after.rstrip('" ').endswith("?"))
 
 
 def _listed(options: Sequence[str], last: str) -> str:

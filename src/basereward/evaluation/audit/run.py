@@ -69,7 +69,7 @@ def audit(
     if not everything.items:
         raise DataError(f"No item of {opened.name} has a correct and a rejected response that differ; nothing to ask.")
     with open_audit(folder, _identity(asked.about, everything, options), options.overwrite) as place:
-        run = _Run(asked, place, on_progress)
+        run = _AuditRun(asked, place, on_progress)
         before = run.ask_first(everything, probes)
         usable = [number for number, record in before.items() if record.failure is None]
         found = run.ask_probes(probes, replace(everything, usable=usable), before)
@@ -88,7 +88,7 @@ def _identity(about: About, everything: AuditSet, options: AuditOptions) -> Iden
 
 
 def _conclude(
-    run: "_Run",
+    run: "_AuditRun",
     opened: Opened,
     options: AuditOptions,
     everything: AuditSet,
@@ -116,7 +116,7 @@ def _conclude(
     )
 
 
-class _Run:
+class _AuditRun:
     """One audit: who is asked, where records go, and how far it is."""
 
     def __init__(self, asked: Scorer | Judge, place: AuditFolder, on_progress: Progress) -> None:

@@ -15,7 +15,7 @@ from basereward.data.work import Work
 from basereward.errors import WorkError
 from basereward.scoring.annotation.task import AnnotationTask
 from basereward.scoring.interface import Judge
-from basereward.scoring.judges.answers import Answered, Usage, answers_of
+from basereward.scoring.judges.answers import Answered, Usage, answers_of, trust
 
 # Questions on one pair, numbered side by side.
 OF_A_PAIR = 2
@@ -53,8 +53,9 @@ def ask_missing(judge: Judge, task: AnnotationTask, pairs: PairDataset, work: Wo
     total = OF_A_PAIR * len(pairs)
     done = total - len(missing)
     on_progress(done, total)
-    questions = _questions(task, pairs, missing)
-    for number, own in enumerate(answers_of(judge, questions, has_answered=len(records) > 0), 1):
+    if len(records):
+        trust(judge)
+    for number, own in enumerate(answers_of(judge, _questions(task, pairs, missing)), 1):
         records.add([_dump(_with_spent(own, spent.get(own.number)))])
         on_progress(done + number, total)
 

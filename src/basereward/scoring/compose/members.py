@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from basereward.data.outcomes import About, Failure, Scored
-from basereward.data.record import DataRecord, continued_record
+from basereward.data.record import DataRecord, united_record
 from basereward.data.schema import ResponseGroup
 from basereward.errors import ScoringError
 from basereward.scoring.cache import cached
@@ -128,16 +128,8 @@ class Members:
 
     def data_record(self) -> DataRecord | None:
         """Return what the members were trained on together, unknown parts included; None if all of it is unknown."""
-        own = [(member.label, member.about.data_record) for member in self.all]
-        known = sorted(((label, record) for label, record in own if record is not None), key=lambda one: one[0])
-        if not known:
-            return None
-        joined: DataRecord | None = known[0][1]
-        for label, record in known[1:]:
-            joined = continued_record(label, joined, record)
-        for label in sorted(label for label, record in own if record is None):
-            joined = continued_record(label, None, joined)  # type: ignore[arg-type]
-        return joined
+        own = sorted(((member.label, member.about.data_record) for member in self.all), key=lambda one: one[0])
+        return united_record(own) if any(record is not None for _, record in own) else None
 
     @property
     def weight_bytes(self) -> int:

@@ -30,28 +30,34 @@ class Answered(NamedTuple):
 class AnsweringJudge(Protocol):
     """A judge that gives each answer when it has it."""
 
-    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False) -> Iterator[Answered]:
-        """Yield the answers in the order in which they come; questions are taken as they can be asked.
-
-        Args:
-            has_answered: the judge is known to answer, so that failures of the first questions are their own.
-        """
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
+        """Yield the answers in the order in which they come; questions are taken as they can be asked."""
         ...
 
 
-def answers_of(
-    judge: Judge, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False
-) -> Iterator[Answered]:
-    """Yield the answers of any judge to numbered questions, each once, in any order.
+@runtime_checkable
+class WaryJudge(Protocol):
+    """A judge that gives up where the first questions of all get no answer."""
 
-    Args:
-        has_answered: as for ``AnsweringJudge.answers``.
+    def trust(self) -> None:
+        """Take it that others were answered in an earlier call, so that failures are those of their questions."""
+        ...
+
+
+def trust(judge: Judge) -> None:
+    """Tell a judge, if it minds, that it has answered before: what goes on may begin with all that failed."""
+    if isinstance(judge, WaryJudge):
+        judge.trust()
+
+
+def answers_of(judge: Judge, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
+    """Yield the answers of any judge to numbered questions, each once, in any order.
 
     Raises:
         ScoringError: the judge cannot be asked, or did not answer each question; what it answered was yielded before.
     """
     if isinstance(judge, AnsweringJudge):
-        yield from judge.answers(questions, has_answered)
+        yield from judge.answers(questions)
         return
     remaining = iter(questions)
     while batch := list(islice(remaining, BATCH_QUESTIONS)):

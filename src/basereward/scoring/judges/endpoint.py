@@ -92,16 +92,16 @@ class EndpointJudge:
         judged = {own.number: own.judged for own in self.answers(enumerate(questions))}
         return [judged[place] for place in range(len(questions))]
 
-    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]], has_answered: bool = False) -> Iterator[Answered]:
-        """Yield the answers in the order in which they come, with the tokens that the server counted.
+    def trust(self) -> None:
+        """Take it that the server has answered in an earlier call, so that the first answers may all be failures."""
+        self._has_answered = True
 
-        Args:
-            has_answered: the server is known to answer, so that the first answers may all be failures.
+    def answers(self, questions: Iterable[tuple[int, JudgeQuestion]]) -> Iterator[Answered]:
+        """Yield the answers in the order in which they come, with the tokens that the server counted.
 
         Raises:
             ScoringError: as ``compare``; what was in flight is waited for and yielded before.
         """
-        self._has_answered |= has_answered
         remaining = iter(questions)
         waiting: dict[Future[_Told], int] = {}
         stopped: BaseException | None = None
