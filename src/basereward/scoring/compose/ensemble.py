@@ -7,12 +7,11 @@ from pydantic import JsonValue
 
 from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
-from basereward.scoring.compose.members import Members
+from basereward.scoring.compose.members import Members, first_failure, joined_texts
 from basereward.scoring.compose.rules import lower_bound, middle, vote_shares, weighted_mean, weighted_spread
 from basereward.scoring.compose.specs import EnsembleOptions, EnsembleSpec
 from basereward.scoring.compose.weights import member_weights
 from basereward.scoring.interface import finite
-from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.model_spec import OpenSpec
 from basereward.scoring.tournament import ALONE
 
@@ -75,7 +74,8 @@ class Ensemble:
             kind = "an image or a video" if group.images or group.videos else "no image"
             missing = Failure(NO_MEMBER, f"No member with a weight scores a prompt with {kind}.")
             return [missing for _ in places]
-        failed = {place: _failure(scores, place) for place in places}
+        by_response = [{label: own[place] for label, own in scores.items()} for place in places]
+        failed = {place: first_failure(own) for place, own in enumerate(by_response)}
         usable = [place for place in places if failed[place] is None]
         if len(usable) == 1 and self.options.rule == "vote":
             failed[usable.pop()] = Failure(ALONE, "A vote needs two or more responses to a prompt that have scores.")
@@ -85,7 +85,7 @@ class Ensemble:
         for number, place in enumerate(usable):
             own = [of_member[number] for of_member in rewards]
             parts = {**dict(zip(scores, own, strict=True)), SPREAD: weighted_spread(own, weights)}
-            combined[place] = finite(Score(values[number], _texts(scores, place), parts))
+            combined[place] = finite(Score(values[number], joined_texts(by_response[place]), parts))
         return [failed[place] or combined[place] for place in places]
 
     def _values(self, rewards: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
@@ -111,18 +111,3 @@ def open_ensemble(spec: EnsembleSpec, open_spec: OpenSpec) -> Ensemble:
     """
     members = Members(spec.members, open_spec, spec.ensemble.memory_gib)
     return Ensemble(members, spec.ensemble, spec.label)
-
-
-def _texts(scores: dict[str, list[Scored]], place: int) -> str | None:
-    """Return what members wrote of a response, each behind its name; None if nobody did."""
-    written = {label: getattr(own[place], "text", None) for label, own in scores.items()}
-    return SEPARATOR.join(f"{label}: {text}" for label, text in written.items() if text is not None) or None
-
-
-def _failure(scores: dict[str, list[Scored]], place: int) -> Failure | None:
-    """Return the failure of a response: that of the first member by name that has one."""
-    for label in sorted(scores):
-        one = scores[label][place]
-        if isinstance(one, Failure):
-            return Failure(one.reason, f"{label}: {one.message}")
-    return None

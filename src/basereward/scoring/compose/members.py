@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from basereward.data.outcomes import About, Scored
+from basereward.data.outcomes import About, Failure, Scored
 from basereward.data.record import DataRecord, united_record
 from basereward.data.schema import ResponseGroup
 from basereward.errors import ScoringError
 from basereward.scoring.cache import cached
 from basereward.scoring.interface import Scorer, checked_scores
+from basereward.scoring.judges.votes import SEPARATOR
 from basereward.scoring.model_spec import OpenSpec, Spec
 
 
@@ -142,3 +143,17 @@ def weight_bytes(scorer: Any) -> int:
         return int(stated)
     parameters = getattr(getattr(scorer, "model", None), "parameters", None)
     return sum(one.numel() * one.element_size() for one in parameters()) if parameters else 0
+
+
+def first_failure(scores: Mapping[str, Scored]) -> Failure | None:
+    """Return the failure of a response from what members gave it: that of the first one by name; None without any."""
+    for label in sorted(scores):
+        if isinstance(one := scores[label], Failure):
+            return Failure(one.reason, f"{label}: {one.message}")
+    return None
+
+
+def joined_texts(scores: Mapping[str, Scored]) -> str | None:
+    """Return what members wrote of a response, each behind its name; None if nobody did."""
+    written = {label: getattr(one, "text", None) for label, one in scores.items()}
+    return SEPARATOR.join(f"{label}: {text}" for label, text in written.items() if text is not None) or None

@@ -10,7 +10,7 @@ from basereward.data.outcomes import About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.errors import ScoringError
 from basereward.scoring.compose.decisions import Decider, Decision, open_decider
-from basereward.scoring.compose.members import Members
+from basereward.scoring.compose.members import Members, first_failure, joined_texts
 from basereward.scoring.compose.rules import weighted_mean
 from basereward.scoring.compose.specs import NO_ROUTE, RouterOptions, RouterSpec
 from basereward.scoring.interface import finite
@@ -26,7 +26,7 @@ class Router:
 
     Within a prompt all rewards are of the same members. Those of two prompts may be of two members, whose rewards have
     no common scale unless they are calibrated. ``Score.parts`` holds the reward of each member that was asked by name,
-    and their weights if these are several.
+    and their weights if these are several; ``Score.text`` is what they wrote.
 
     Args:
         members: the members.
@@ -47,7 +47,8 @@ class Router:
         """The members and what decides."""
         members = self.members
         sees_images = members.sees_images or self.decider.sees_images
-        return About(self.name, sees_images, self._identity(), members.data_record(), members.compares)
+        record = members.data_record()
+        return About(self.name, sees_images, self._identity(), record, members.compares, members.writes)
 
     def _identity(self) -> dict[str, JsonValue] | None:
         members, decider = self.members.identities(), self.decider.identity
@@ -125,13 +126,13 @@ def _combine(weights: Mapping[str, float], scores: Mapping[str, list[Scored]]) -
 
 
 def _join(weights: Mapping[str, float], own: Mapping[str, Scored]) -> Scored:
-    for label in sorted(own):
-        if isinstance(one := own[label], Failure):
-            return Failure(one.reason, f"{label}: {one.message}")
+    if failure := first_failure(own):
+        return failure
     scores = {label: score for label, score in own.items() if isinstance(score, Score)}
     values = {label: score.value for label, score in scores.items()}
     if len(scores) == 1:
         [only] = scores.values()
         return Score(only.value, only.text, values)
     parts = {**values, **{f"{WEIGHT}{label}": weight for label, weight in weights.items()}}
-    return finite(Score(weighted_mean(list(values.values()), [weights[label] for label in values]), parts=parts))
+    mean = weighted_mean(list(values.values()), [weights[label] for label in values])
+    return finite(Score(mean, joined_texts(own), parts))

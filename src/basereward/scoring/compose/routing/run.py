@@ -76,8 +76,8 @@ def route(
         on_progress: called with the number of prompts done, over all members, and of all.
 
     Raises:
-        ScoringError: costs are not known, no member scores a pair, an image of a prompt cannot be read, or as
-            ``train_router``.
+        ScoringError: costs are not known, no member scores a pair or a member scores none, an image of a prompt cannot
+            be read, or as ``train_router``.
         DataError: pairs of too few prompts.
     """
     settings = settings or RouteSettings()
@@ -86,17 +86,16 @@ def route(
     groups = [group for comparison in comparisons for group in comparison.groups]
     first = [0, *accumulate(len(comparison.groups) for comparison in comparisons)]
     places = [_Place(first[n], first[n + 1], own.chosen, own.rejected) for n, own in enumerate(comparisons)]
-    rankings = {label: _rank(scores, places) for label, scores in _score_all(members, groups, on_progress)}
-    concerned = np.array([own.concerned for own in rankings.values()], dtype=bool).T
-    if alone := [pairs[place].id for place in np.flatnonzero(~concerned.any(axis=1))[:3].tolist()]:
-        raise ScoringError(f"No member scores the prompts of {', '.join(alone)}; add one that does or leave them out.")
     prompts = [groups[place.start] for place in places]
+    # Before the members score for hours: what cannot be read is told at once.
     seen = Seen(state_of=settings.state_of) if settings.state_of else Seen(choose_words(prompts))
+    features = _features(prompts, open_reader(members, seen))
+    rankings = {label: _rank(scores, places) for label, scores in _score_all(members, groups, on_progress)}
     outcomes = Outcomes(
-        _features(prompts, open_reader(members, seen)),
+        features,
         np.array([own.right for own in rankings.values()]).T,
         np.array([own.margins for own in rankings.values()]).T,
-        concerned,
+        _concerned(rankings, pairs),
         _number_prompts(prompts),
         np.array([costs[label] for label in rankings]),
         costs[settings.state_of] if settings.state_of else 0.0,
@@ -105,6 +104,18 @@ def route(
     experts = [ExpertFacts(label, identities[label], own.failed) for label, own in rankings.items()]
     digest = items_fingerprint(PairItems(pairs))
     return train_router(outcomes, experts, seen, settings.budget, digest, settings.forced, settings.seed)
+
+
+def _concerned(rankings: Mapping[str, _Ranking], pairs: Sequence[PreferencePair]) -> np.ndarray:
+    """Return which pairs concern which member, shape (pairs, members); each one has some of the other."""
+    concerned = np.array([own.concerned for own in rankings.values()], dtype=bool).T
+    if alone := [pairs[place].id for place in np.flatnonzero(~concerned.any(axis=1))[:3].tolist()]:
+        raise ScoringError(f"No member scores the prompts of {', '.join(alone)}; add one that does or leave them out.")
+    if idle := [label for label, own in rankings.items() if not any(own.concerned)]:
+        raise ScoringError(
+            f"None of {len(pairs)} pairs is of a kind that {', '.join(idle)} scores; give some or drop it."
+        )
+    return concerned
 
 
 def member_costs(members: Members, given: Mapping[str, float] | None = None) -> dict[str, float]:
