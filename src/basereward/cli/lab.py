@@ -136,8 +136,8 @@ def table1(
 @lab.command()
 def table7(
     out: Path = typer.Option(Path("runs/lab/table7"), help="Result folder; what is done there is not done again."),
-    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 8 minutes each on one core."),
-    steps: int = typer.Option(500, min=1, help="Optimiser steps of every reward model."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 6 minutes each on one core."),
+    steps: int = typer.Option(250, min=1, help="Optimiser steps of every reward model."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Combine reward models of two backbones and a text model: the paper's Table 7 in miniature.
@@ -152,8 +152,8 @@ def table7(
 @lab.command()
 def figure2(
     out: Path = typer.Option(Path("runs/lab/figure2"), help="Result folder; what is done there is not done again."),
-    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 6 minutes each on one core."),
-    steps: int = typer.Option(500, min=1, help="Optimiser steps of every reward model."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 3 minutes each on one core."),
+    steps: int = typer.Option(100, min=1, help="Optimiser steps of every reward model."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Train vision-language and text backbones for questions without images: Figure 2 and Table 14 in miniature.

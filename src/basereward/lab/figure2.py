@@ -33,7 +33,7 @@ NOTES = (
 )
 
 
-def plan_figure(sizes: ArmSizes = ArmSizes()) -> TablePlan:  # noqa: B008
+def plan_figure(sizes: ArmSizes) -> TablePlan:
     """Return the plan of the figure, as a table."""
 
     def run(row: str, seed: int, folder: Path) -> Mapping[str, float]:
