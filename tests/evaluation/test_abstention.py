@@ -118,12 +118,12 @@ def test_edges(row, confidence):
     assert confidence_of(row) == confidence
 
 
-def test_records_keep_spreads_and_are_as_before_without_them(make_group):
+def test_records_keep_parts_and_are_as_before_without_them(make_group):
     item = BenchmarkItem((make_group("?", ["a", "b"]),), (ItemRow(0, "0", "s", (0,), (1,)),))
     [with_spread] = score_records(item, 0, [Score(1.0, parts={SPREAD: 0.5, "head_0": 1.0}), Score(0.0)])
     assert (with_spread.correct_parts, with_spread.rejected_parts) == (({"spread": 0.5, "head_0": 1.0},), (None,))
     assert parse_record(dump_record(with_spread)) == with_spread
-    [plain] = score_records(item, 0, [Score(1.0, parts={"removed_characters": 2.0}), Failure("x", "y")])
+    [plain] = score_records(item, 0, [Score(1.0), Failure("x", "y")])
     assert not dump_record(plain).keys() & {"correct_parts", "rejected_parts"}
 
 
