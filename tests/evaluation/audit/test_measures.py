@@ -1,12 +1,9 @@
 """What a probe measures has closed forms."""
 
-from math import log
-
 import pytest
 
 from basereward.benchmarks.records import RowRecord
-from basereward.errors import DataError
-from basereward.evaluation.audit.calibration import calibration, expected_calibration_error
+from basereward.evaluation.audit.calibration import calibration
 from basereward.evaluation.audit.marks import MARKS, PassMark
 from basereward.evaluation.audit.measures import (
     ProbedRow,
@@ -89,27 +86,6 @@ def test_an_interval_around_no_gap_begins_at_zero():
     rows = [row(n, RIGHT if n % 4 else WRONG, lengths=(1 + n % 8 // 4, 2 - n % 8 // 4)) for n in range(80)]
     found = length_gap(rows)
     assert (found.value, found.interval.low) == (0.0, 0.0)
-
-
-def test_margins_that_are_log_odds_are_calibrated():
-    margins = [log(9)] * 9 + [-log(9)]
-    assert expected_calibration_error(margins, [1] * 10) == pytest.approx(0.0)
-    assert expected_calibration_error([log(9)] * 10, [1] * 10) == pytest.approx(0.1)
-    assert expected_calibration_error([0.0, 0.0], [1, 1]) == 0.0
-    assert expected_calibration_error([1e4], [1]) == 0.0
-
-
-def test_calibration_does_not_depend_on_which_response_is_named_first():
-    margins, outcomes = [0.3, -2.0, 1.5, -0.1], [1, 0, 0, 0.5]
-    turned = expected_calibration_error([-own for own in margins], [1 - own for own in outcomes])
-    assert expected_calibration_error(margins, outcomes) == pytest.approx(turned)
-
-
-def test_calibration_refuses_what_does_not_fit():
-    with pytest.raises(DataError, match="found 0 and 0"):
-        expected_calibration_error([], [])
-    with pytest.raises(DataError, match="found 2 and 1"):
-        expected_calibration_error([1.0], [1, 0])
 
 
 def test_the_interval_of_calibration_holds_its_value():
