@@ -49,8 +49,8 @@ NOTES = (
     "Weights are measured on 1,000 pairs that nobody was trained on, drawn like the training pairs; confidence is the "
     "mean signed margin.",
     "The text model is left out of prompts with images, so that the last row equals the mean there.",
-    "The world asks 44 different questions without an image, so that those held out were trained on; pairs with images are "
-    "of other scenes.",
+    "The world asks 44 different questions without an image, so that those held out were trained on; pairs with images "
+    "are of other scenes.",
     "With images: the mean over the seven kinds of questions about images; text: over the two kinds without. All are "
     "shares of held-out pairs.",
 )
