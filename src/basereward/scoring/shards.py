@@ -94,7 +94,7 @@ def shard_schema(writes: bool) -> pa.Schema:
 
 def scorer_facts(scorer: Scorer, threads: int) -> dict[str, Any]:
     """Return what of a scorer decides its scores; on a CPU threads do, by their last bits."""
-    identity = dict(scorer.about.identity or {})
+    identity = scorer.about.facts
     return {"name": scorer.about.name, **identity, **({"threads": threads} if identity.get("device") == "cpu" else {})}
 
 

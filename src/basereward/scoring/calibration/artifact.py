@@ -116,4 +116,6 @@ def _without_free(value: Any) -> Any:
     """Return an identity without the facts that may differ, also those of members."""
     if not isinstance(value, Mapping):
         return value
-    return {name: _without_free(own) for name, own in value.items() if name not in _FREE}
+    # These stand beside the precision of a model; elsewhere a member or a task may be called so.
+    free = _FREE if isinstance(value.get("dtype"), str) else ()
+    return {name: _without_free(own) for name, own in value.items() if name not in free}

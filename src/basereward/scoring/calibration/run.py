@@ -52,7 +52,7 @@ def calibrate(
         if out.exists() and not overwrite:
             raise WorkError(f"{out} is there already; choose another file, or give --overwrite.")
         about = scorer.about
-        if "calibration" in (about.identity or {}):
+        if "calibration" in about.facts:
             raise ScoringError(f"{about.name} is calibrated already; calibrate the model itself.")
         loaded = load_pairs([pairs], limit=limit, options=options)
         scored = score_pairs(scorer, loaded.pairs, about.sees_images, on_progress)
