@@ -15,7 +15,7 @@ from basereward.evaluation.runner import EvaluationOptions, evaluate
 from basereward.rl.reward_function import RewardFunction
 from basereward.rl.rewards import Rollouts
 from basereward.scoring.baselines import BASELINES
-from basereward.scoring.calibration.artifact import read_calibration
+from basereward.scoring.calibration.artifact import check_model, read_calibration
 from basereward.scoring.calibration.run import calibrate
 from basereward.scoring.compose.calibrated import Calibrated, open_calibrated
 from basereward.scoring.spec import open_judge, open_scorer
@@ -109,6 +109,21 @@ def test_another_model_is_refused_by_what_differs(file, known):
     elsewhere = known(2.0)
     elsewhere.about = replace(elsewhere.about, identity={"weights": "bias 2.0", "device": "cuda", "torch": "9"})
     assert isinstance(open_calibrated(elsewhere, file), Calibrated)
+
+
+@pytest.mark.parametrize("name", ["device", "backend", "torch", "basereward"])
+def test_a_member_may_be_called_like_a_fact_that_is_free(file, name):
+    def asked(weights, weight):
+        members = {name: {"identity": {"weights": weights, "device": "cpu"}}}
+        return About("all", True, {"ensemble": {"weights": {name: weight}, "members": members}})
+
+    fitted = read_calibration(file)
+    model = fitted.model.model_copy(update={"identity": dict(asked("old", 1.0).identity)})
+    fitted = fitted.model_copy(update={"model": model})
+    check_model(fitted, asked("old", 1.0), file)
+    for other in (asked("new", 1.0), asked("old", 2.0)):
+        with pytest.raises(ScoringError, match="another model"):
+            check_model(fitted, other, file)
 
 
 def test_what_cannot_be_calibrated_is_said(file, biased, known, pairs_file, tmp_path):

@@ -116,6 +116,6 @@ def _without_free(value: Any) -> Any:
     """Return an identity without the facts that may differ, also those of members."""
     if not isinstance(value, Mapping):
         return value
-    # These stand beside the precision of a model; elsewhere a member or a task may be called so.
-    free = _FREE if isinstance(value.get("dtype"), str) else ()
+    # These stand beside the weights or the precision of a model; elsewhere a member or a task may be called so.
+    free = _FREE if any(isinstance(value.get(name), str) for name in ("weights", "dtype")) else ()
     return {name: _without_free(own) for name, own in value.items() if name not in free}
