@@ -3,7 +3,6 @@
 import json
 import logging
 from dataclasses import replace
-
 from pathlib import Path
 
 import pytest
@@ -205,6 +204,9 @@ def test_files_nest_and_pass_settings_on(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
+        (f"{ALONE}{ALONE}", RecipeError, "the key 'members' stands twice"),
+        (f"{ALONE}ensemble: {{rule: min, rule: mean}}\n", RecipeError, "the key 'rule' stands twice"),
+        ("? [model]\n: a\n", RecipeError, "unhashable"),
         ("members: []\n", RecipeError, "at least 1 item"),
         ("ensemble: {rule: mean}\n", RecipeError, "members: Field required"),
         (f"members: [{{model: {LONGER}}}, {{model: {LONGER}}}]\n", RecipeError, "give each a name of its own"),
@@ -255,7 +257,9 @@ def test_members_are_called_what_names_them_and_never_alike(tmp_path):
     assert scored[0].parts["two"] == -3
 
 
-@pytest.mark.parametrize("kind", ["ensemble: {{weights: {{a: {}, b: 1}}}}", "router: {{by: task, routes: {{x: a, y: {}}}}}"])
+@pytest.mark.parametrize(
+    "kind", ["ensemble: {{weights: {{a: {}, b: 1}}}}", "router: {{by: task, routes: {{x: a, y: {}}}}}"]
+)
 def test_scores_of_a_changed_file_are_not_mixed(kind, tmp_path):
     members = f"members: [{{model: {LONGER}, name: a}}, {{model: {SHORTER}, name: b}}]\n"
     source = pairs_file(tmp_path, ROWS)
@@ -297,6 +301,12 @@ def test_a_validation_pair_of_two_kinds_is_of_no_restricted_member():
     mixed = Comparison((replace(told, id="m"), replace(shown, id="n")), 0, 1)
     plain = Comparison((group("2", "1"),), 0, 1)
     assert pair_margins(whole.members, [mixed, plain]) == {"a": [0, 1], "b": [2]}
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "m.yaml").write_bytes(b"model: \xff\n")
+    with pytest.raises(RecipeError, match="no text in UTF-8"):
+        open_scorer(str(tmp_path / "m.yaml"))
 
 
 def test_files_that_name_each_other_are_refused(tmp_path, monkeypatch):

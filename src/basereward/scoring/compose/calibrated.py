@@ -16,7 +16,6 @@ from basereward.scoring.calibration.maps import RawResponses
 from basereward.scoring.interface import Scorer, checked_scores, finite
 
 
-
 class Calibrated:
     """Scores with another scorer and maps each reward; failures stay failures.
 

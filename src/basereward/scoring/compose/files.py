@@ -81,7 +81,9 @@ def _merged(member: ModelSpec, described: Spec) -> AnySpec:
 
 def _inheriting(spec: Any, given: dict[str, Any]) -> AnySpec:
     if isinstance(spec, ModelSpec):
-        return spec.model_copy(update={key: value for key, value in given.items() if key not in spec.model_fields_set})
+        # A server has its own, and says so where somebody asks for another.
+        own = spec.model_fields_set | (set(INHERITED) if "://" in spec.model else set())
+        return spec.model_copy(update={key: value for key, value in given.items() if key not in own})
     return spec.model_copy(update={"members": [_inheriting(member, given) for member in spec.members]})
 
 
