@@ -28,7 +28,8 @@ def decided_by(records: Sequence[RowRecord], members: Sequence[str]) -> list[Dec
     """Return, for each member, in how many rows it prevails against the mean margin of the others.
 
     Only rows count in which two members at least have a margin, and the sign of the member's differs from that of the
-    mean of the others that the prompt concerns. A member whose rewards have 100 times the scale of the others' prevails in all of them.
+    mean of the others that the prompt concerns. A member whose rewards have 100 times the scale of the others' prevails
+    in all of them.
 
     Args:
         members: names of the parts that are members' rewards.

@@ -9,7 +9,7 @@ import pytest
 
 from basereward.data.images import image_size
 from basereward.data.outcomes import About, Failure, Score
-from basereward.errors import MissingFileError, RecipeError, ScoringError, WorkError
+from basereward.errors import DataError, MissingFileError, RecipeError, ScoringError, WorkError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
 from basereward.rl.reward_function import RewardFunction
@@ -136,6 +136,18 @@ def test_what_cannot_be_calibrated_is_said(file, biased, known, pairs_file, tmp_
     with pytest.raises(WorkError, match="is there already"):
         calibrate(biased, str(pairs_file), file)
     assert not list(tmp_path.iterdir())
+
+
+def test_pairs_that_change_while_they_are_scored_are_refused(biased, pairs_file, tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_bytes(pairs_file.read_bytes())
+
+    def swap(done, total):
+        pairs.write_bytes(pairs_file.read_bytes() + b"\n")
+
+    with pytest.raises(DataError, match="changed while it was scored"):
+        calibrate(biased, str(pairs), tmp_path / "a.json", on_progress=swap)
+    assert not (tmp_path / "a.json").exists()
 
 
 def test_pairs_without_scores_are_counted(biased, pairs_file, tmp_path):
