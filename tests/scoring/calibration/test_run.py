@@ -138,6 +138,20 @@ def test_what_cannot_be_calibrated_is_said(file, biased, known, pairs_file, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_known_of_a_model_without_an_identity_is_compared(known, pairs_file, tmp_path):
+    def of(route):
+        scorer = known(2.0, identity=False)
+        scorer.about = replace(scorer.about, partial={"router": {"routes": {"x": route}}})
+        return scorer
+
+    calibrate(of("a"), str(pairs_file), tmp_path / "c.json")
+    assert isinstance(open_calibrated(of("a"), tmp_path / "c.json"), Calibrated)
+    with pytest.raises(ScoringError, match=r"routes\.x 'a', not 'b'"):
+        open_calibrated(of("b"), tmp_path / "c.json")
+    with pytest.raises(ScoringError, match="calibrated already"):
+        calibrate(open_calibrated(of("a"), tmp_path / "c.json"), str(pairs_file), tmp_path / "d.json")
+
+
 def test_pairs_that_change_while_they_are_scored_are_refused(biased, pairs_file, tmp_path):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_bytes(pairs_file.read_bytes())

@@ -30,6 +30,8 @@ class CalibratedModel(Section):
     name: str
     identity: dict[str, JsonValue] | None
     """What decides its raw scores; null if it does not tell."""
+    partial: dict[str, JsonValue] | None = None
+    """What is known to decide them where there is no ``identity``."""
 
 
 class CalibrationData(Section):
@@ -94,8 +96,8 @@ def read_calibration(path: Path) -> Calibration:
 def check_model(calibration: Calibration, about: About, path: Path) -> None:
     """Refuse a calibration that was fitted on the scores of another model.
 
-    Device, backend and versions of libraries may differ. Where neither model tells what decides its scores nothing can
-    be compared, which is said.
+    Device, backend and versions of libraries may differ. Where neither model tells all that decides its scores only
+    what is known can be compared, which is said.
 
     Raises:
         ScoringError: another model; it says what differs.
@@ -103,7 +105,9 @@ def check_model(calibration: Calibration, about: About, path: Path) -> None:
     before, own = calibration.model.identity, about.identity
     if before is None and own is None:
         _log.warning("%s does not tell what decides its scores; %s may be of another model.", about.name, path)
-        return
+        # A file of before they were written down has none.
+        before = calibration.model.partial
+        own = about.facts if before else None
     unlike = differences(_without_free(before or {}), _without_free(own or {}))
     if unlike:
         raise ScoringError(

@@ -77,7 +77,11 @@ def _describe(about: About, source: WorkInput, scored: ScoredPairs, maps: Maps, 
     held_out = reference.take(reference.is_held_out)
     raw, mapped = held_out.margins(Maps()), held_out.margins(maps)
     return Calibration(
-        model=CalibratedModel(name=about.name, identity=None if about.identity is None else dict(about.identity)),
+        model=CalibratedModel(
+            name=about.name,
+            identity=None if about.identity is None else about.facts,
+            partial=about.facts if about.identity is None else None,
+        ),
         data=CalibrationData(
             name=source.name,
             sha256=source.sha256,
