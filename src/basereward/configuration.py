@@ -40,9 +40,13 @@ def read_content(file: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds, unchecked.
 
     Raises:
-        RecipeError: no YAML, or something else than a mapping.
+        RecipeError: no YAML in UTF-8, a key twice, or something else than a mapping.
     """
-    content = _read_yaml(file.read_text(), str(file))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{file} is no text in UTF-8: {error}.") from error
+    content = _read_yaml(text, str(file))
     if not isinstance(content, dict):
         raise RecipeError(f"{file} holds {type(content).__name__}, expected a mapping of sections.")
     return content
@@ -91,9 +95,23 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     content[last] = _read_yaml(value, f"override {override!r}")
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: YAML would silently take the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(text: str, place: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise RecipeError(f"{place} is no valid YAML: {error}") from error
 

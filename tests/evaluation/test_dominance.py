@@ -45,6 +45,13 @@ def test_too_few_disagreements_tell_nothing():
     assert dominance_notes(records({"a": 1.0, "b": 100.0}, rows=20), ["a", "b"]) == []
 
 
-def test_rows_that_a_member_leaves_out_do_not_count():
+def test_a_member_that_decides_is_named_where_another_is_left_out():
+    # As in the last row of Table 7: all prompts show images, and the third member scores text alone.
     rows = records({"a": 1.0, "b": 100.0})
-    assert all(one.disagreements == 0 for one in decided_by(rows, ["a", "b", "text"]))
+    [note] = dominance_notes(rows, ["a", "b", "text"])
+    assert note.startswith("b decides alone")
+    assert decided_by(rows, ["a", "b", "text"])[2].disagreements == 0
+
+
+def test_rows_of_one_member_do_not_count():
+    assert all(one.disagreements == 0 for one in decided_by(records({"a": 1.0}), ["a", "b"]))

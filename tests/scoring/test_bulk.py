@@ -13,6 +13,7 @@ import pytest
 
 from basereward.data.arrangement import ReadOptions
 from basereward.data.manifest import read_manifest
+from basereward.data.outcomes import About
 from basereward.data.places import open_place
 from basereward.data.slices import cut_file
 from basereward.errors import DataError, MissingExtraError, MissingFileError, WorkError
@@ -21,6 +22,7 @@ from basereward.scoring.bulk import BulkSettings, score_bulk
 from basereward.scoring.files import score_file
 from basereward.scoring.model_spec import ModelSpec
 from basereward.scoring.scores_manifest import read_scores_manifest
+from basereward.scoring.shards import scorer_facts
 from tests.scoring.conftest import LengthScorer, WritingScorer, folder_contents, kill_jobs, lines, pair, write
 
 MEMBER = ModelSpec(model="baseline:longer")
@@ -346,3 +348,11 @@ def test_a_worker_with_another_model_is_refused_and_errors_come_back_as_text(tmp
     assert task.path.is_file()
     many.write_text(json.dumps(pair(1)))
     assert "changed since" in right({"number": 0})["error"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_threads_decide_where_any_member_runs_on_a_cpu(device):
+    class Composed:
+        about = About("all", True, partial={"ensemble": {"members": {"a": {"identity": {"device": device}}}}})
+
+    assert scorer_facts(Composed(), 3).get("threads") == (3 if device == "cpu" else None)

@@ -13,6 +13,10 @@ from basereward.data.schema import Messages, Video
 LARGEST_SCORE = float.fromhex("0x1.fffffep+127")
 # The part of a score that says how far those apart are who gave it: their sample standard deviation.
 SPREAD = "spread"
+# Parts of a calibrated score: the reward before the maps, and the interval that it is told apart by.
+RAW, LOW, HIGH = "raw", "low", "high"
+# Names of parts that no member may have, as its reward would be taken for them.
+RESERVED_PARTS = (SPREAD, RAW, LOW, HIGH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class About:
             other group's.
         writes: whether the scores of a scorer hold texts, such as critiques.
         members: names of those whose scores are combined; parts of a score are called so.
+        partial: where ``identity`` is None, what is known to decide what it says, though it is not all: work goes on
+            only where it is the same.
     """
 
     name: str
@@ -100,3 +106,9 @@ class About:
     compares: bool = False
     writes: bool = False
     members: tuple[str, ...] = ()
+    partial: Mapping[str, JsonValue] | None = None
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """The identity, or what is known of it."""
+        return dict((self.partial if self.identity is None else self.identity) or {})

@@ -27,8 +27,9 @@ class Decided(NamedTuple):
 def decided_by(records: Sequence[RowRecord], members: Sequence[str]) -> list[Decided]:
     """Return, for each member, in how many rows it prevails against the mean margin of the others.
 
-    Only rows count in which all members have a margin, and the sign of the member's differs from that of the others'
-    mean. A member whose rewards have 100 times the scale of the others' prevails in all of them.
+    Only rows count in which two members at least have a margin, and the sign of the member's differs from that of the
+    mean of the others that the prompt concerns. A member whose rewards have 100 times the scale of the others' prevails
+    in all of them.
 
     Args:
         members: names of the parts that are members' rewards.
@@ -36,7 +37,7 @@ def decided_by(records: Sequence[RowRecord], members: Sequence[str]) -> list[Dec
     counts = {member: [0, 0] for member in members}
     for record in records:
         margins = _margins(record, members)
-        if record.margin is None or len(margins) < 2 or len(margins) < len(members):
+        if record.margin is None or len(margins) < 2:
             continue
         for member, own in margins.items():
             others = fsum(margin for name, margin in margins.items() if name != member)

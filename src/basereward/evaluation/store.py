@@ -52,7 +52,7 @@ def work_identity(about: About, settings: Mapping[str, Any], data: str) -> Ident
     return Identity(
         task="eval",
         inputs=(WorkInput(name="items", sha256=data),),
-        weights={"name": about.name, **(about.identity or {})},
+        weights={"name": about.name, **about.facts},
         settings=dict(settings),
     )
 

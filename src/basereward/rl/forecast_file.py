@@ -101,7 +101,7 @@ def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any]) -> Iden
     return Identity(
         task="forecast",
         inputs=(open_place(str(source)).describe(),),
-        weights={"name": scorer.about.name, **(scorer.about.identity or {})},
+        weights={"name": scorer.about.name, **scorer.about.facts},
         # Paths of images are relative to the folder.
         settings={**settings, "folder": str(source.parent.resolve())},
     )

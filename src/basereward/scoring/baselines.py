@@ -54,7 +54,7 @@ def score_random(group: ResponseGroup, index: int) -> float:
 BASELINES: Registry[Baseline] = Registry(
     "baseline",
     {
-        name: Baseline(About(PREFIX + name, sees_images=False), rule)
+        name: Baseline(About(PREFIX + name, sees_images=False, partial={"baseline": name}), rule)
         for name, rule in (
             ("longer", score_longer),
             ("shorter", score_shorter),

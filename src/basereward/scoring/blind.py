@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pydantic import JsonValue
+
 from basereward.data.outcomes import About, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.data.withheld import withhold_images
@@ -25,8 +27,9 @@ class BlindScorer:
     def about(self) -> About:
         """What it is."""
         own = self._scorer.about
-        identity = None if own.identity is None else {**own.identity, "images": "withheld"}
-        return replace(own, name=f"{own.name} without images", sees_images=False, identity=identity)
+        facts: dict[str, JsonValue] = {**own.facts, "images": "withheld"}
+        known = {"partial": facts} if own.identity is None else {"identity": facts}
+        return replace(own, name=f"{own.name} without images", sees_images=False, **known)  # type: ignore[arg-type]
 
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return a score or a failure for each response of each group, in order."""

@@ -71,9 +71,7 @@ def write_features(
     size = width if projection is None else dimensions
     drawn = {"rows": rows._fingerprint, "dimensions": size, "seed": seed if projection is not None else None}
     with open_work(target) as work:
-        work.claim(
-            Identity(task="features", weights={"name": scorer.name, **(scorer.about.identity or {})}, settings=drawn)
-        )
+        work.claim(Identity(task="features", weights={"name": scorer.name, **scorer.about.facts}, settings=drawn))
         records = work.records(len(rows))
         # Rows are done in order, and their states are flushed in front of their records.
         done, states = len(records), work.folder / "states"

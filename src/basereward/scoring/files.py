@@ -102,7 +102,7 @@ def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any] | None) 
     return Identity(
         task="score",
         inputs=(open_place(source).describe(),),
-        weights={"name": scorer.about.name, **(scorer.about.identity or {})},
+        weights={"name": scorer.about.name, **scorer.about.facts},
         settings={**(settings or {}), "folder": str(source.parent.resolve())},
     )
 

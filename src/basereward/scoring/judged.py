@@ -32,11 +32,16 @@ class Tournament:
     def __init__(self, judge: Judge, options: TournamentOptions | None = None, name: str | None = None) -> None:
         self.judge = judge
         self.options = options or TournamentOptions()
-        identity: dict[str, JsonValue] | None = None
-        if judge.about.identity is not None:
-            identity = {"tournament": self.options.model_dump(), "judge": dict(judge.about.identity)}
-        sees_images, record = judge.about.sees_images, judge.about.data_record
-        self.about = About(name or PREFIX + judge.about.name, sees_images, identity, record, compares=True)
+        facts: dict[str, JsonValue] = {"tournament": self.options.model_dump(), "judge": judge.about.facts}
+        is_known = judge.about.identity is not None
+        self.about = About(
+            name or PREFIX + judge.about.name,
+            judge.about.sees_images,
+            facts if is_known else None,
+            judge.about.data_record,
+            compares=True,
+            partial=None if is_known else facts,
+        )
 
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return R of each response of each group, in order; a failure where the judge gave too few verdicts."""

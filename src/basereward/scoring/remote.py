@@ -153,6 +153,7 @@ def read_card(client: JsonClient, name: str) -> ServedModel:
             None if record is None else DataRecord.model_validate(record),
             compares=bool(card["compares"]),
             writes=bool(card["writes"]),
+            partial=card.get("partial"),
         )
         return ServedModel(about, card["fingerprint"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:

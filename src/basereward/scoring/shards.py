@@ -94,8 +94,13 @@ def shard_schema(writes: bool) -> pa.Schema:
 
 def scorer_facts(scorer: Scorer, threads: int) -> dict[str, Any]:
     """Return what of a scorer decides its scores; on a CPU threads do, by their last bits."""
-    identity = dict(scorer.about.identity or {})
-    return {"name": scorer.about.name, **identity, **({"threads": threads} if identity.get("device") == "cpu" else {})}
+    identity = scorer.about.facts
+    return {"name": scorer.about.name, **identity, **({"threads": threads} if _on_cpu(identity) else {})}
+
+
+def _on_cpu(facts: Any) -> bool:
+    """Return whether a model, or one that it is composed of, runs on a CPU."""
+    return isinstance(facts, Mapping) and (facts.get("device") == "cpu" or any(map(_on_cpu, facts.values())))
 
 
 class ShardScorer:

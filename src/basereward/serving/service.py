@@ -14,7 +14,7 @@ from basereward.data.outcomes import About, Failure
 from basereward.data.schema import Response, ResponseGroup, messages_from_text
 from basereward.errors import ScoringError, TemplateError
 from basereward.scoring.compose.calibrated import Calibrated
-from basereward.scoring.compose.specs import NO_ROUTE
+from basereward.scoring.compose.specs import NO_MEMBER, NO_ROUTE
 from basereward.scoring.interface import Judge, Scorer
 from basereward.serving.admission import Admission
 from basereward.serving.batcher import Batcher
@@ -69,13 +69,13 @@ class Service:
         if self.is_judge:
             return
         images = (_picture(),) if self.batcher.engine.about.sees_images else ()
-        answer = messages_from_text("A colour.", "assistant")
-        group = ResponseGroup(
-            "warm-up", messages_from_text("What is this?", images=len(images)), (Response("warm-up", answer),), images
-        )
-        [outcome] = self.batcher.submit(group).result()
-        # A router may have a member for the prompts of its clients and none for this one.
-        if isinstance(outcome, Failure) and outcome.reason != NO_ROUTE:
+        # Two, as a vote on one is none.
+        texts = ("A colour.", "A grey square.")
+        answers = tuple(Response(text, messages_from_text(text, "assistant")) for text in texts)
+        group = ResponseGroup("warm-up", messages_from_text("What is this?", images=len(images)), answers, images)
+        outcome, _ = self.batcher.submit(group).result()
+        # A router or an ensemble may have members for the prompts of its clients and none for this one.
+        if isinstance(outcome, Failure) and outcome.reason not in (NO_ROUTE, NO_MEMBER):
             raise ScoringError(f"The model cannot score even a short text: {outcome.reason}: {outcome.message}")
 
     async def answer(self, form: Form, body: bytes) -> BaseModel:
@@ -136,6 +136,7 @@ def _card(about: About, name: str, is_judge: bool) -> ModelCard:
         identity=None if about.identity is None else dict(about.identity),
         data_record=None if record is None else record.model_dump(mode="json"),
         compares=about.compares,
+        partial=None if about.partial is None else dict(about.partial),
     )
 
 

@@ -149,6 +149,8 @@ class ModelCard(BaseModel):
     data_record: dict[str, Any] | None
     compares: bool
     """Whether a reward depends on the other responses of its group."""
+    partial: dict[str, JsonValue] | None = None
+    """What is known to decide its numbers where there is no ``identity``."""
 
 
 class ModelList(BaseModel):

@@ -10,6 +10,7 @@ from basereward.errors import RewardError
 from basereward.rl import RewardFunction, trl_reward
 from basereward.rl.adapters.trl import on_own_device
 from basereward.rl.options import RewardOptions
+from basereward.scoring.compose.files import read_spec
 
 G = 2
 
@@ -229,7 +230,7 @@ def test_an_async_function_is_the_same(vl_rows):
     assert both[1].__name__ == "basereward_hybrid"
 
 
-def test_each_rank_takes_its_own_gpu(monkeypatch):
+def test_each_rank_takes_its_own_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert on_own_device("some/model") == "some/model"
@@ -238,6 +239,16 @@ def test_each_rank_takes_its_own_gpu(monkeypatch):
     assert on_own_device("judge:some/model").device == "cuda:1"
     for elsewhere in ("http://host:1", "judge:http://host/v1#m", "baseline:longer", None):
         assert on_own_device(elsewhere) == elsewhere
+    files = {name: tmp_path / f"{name}.yaml" for name in ("many", "one", "server", "outer")}
+    files["many"].write_text("members: [{model: some/model}, {model: 'http://host:1'}]")
+    files["one"].write_text("model: some/model")
+    files["server"].write_text("model: http://host:1")
+    files["outer"].write_text(f"model: {files['server']}")
+    taken = {name: getattr(on_own_device(str(file)), "device", None) for name, file in files.items()}
+    assert taken == {"many": "cuda:1", "one": "cuda:1", "server": None, "outer": None}
+    members = read_spec(on_own_device(str(files["many"]))).members
+    assert [member.device for member in members] == ["cuda:1", None]
+    assert on_own_device("tournament:judge:some/model").device == "cuda:1"
     # One visible GPU a process: the first is its own.
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert on_own_device("some/model") == "some/model"

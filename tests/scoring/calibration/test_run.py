@@ -9,13 +9,13 @@ import pytest
 
 from basereward.data.images import image_size
 from basereward.data.outcomes import About, Failure, Score
-from basereward.errors import MissingFileError, RecipeError, ScoringError, WorkError
+from basereward.errors import DataError, MissingFileError, RecipeError, ScoringError, WorkError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
 from basereward.rl.reward_function import RewardFunction
 from basereward.rl.rewards import Rollouts
 from basereward.scoring.baselines import BASELINES
-from basereward.scoring.calibration.artifact import read_calibration
+from basereward.scoring.calibration.artifact import check_model, read_calibration
 from basereward.scoring.calibration.run import calibrate
 from basereward.scoring.compose.calibrated import Calibrated, open_calibrated
 from basereward.scoring.spec import open_judge, open_scorer
@@ -111,6 +111,21 @@ def test_another_model_is_refused_by_what_differs(file, known):
     assert isinstance(open_calibrated(elsewhere, file), Calibrated)
 
 
+@pytest.mark.parametrize("name", ["device", "backend", "torch", "basereward"])
+def test_a_member_may_be_called_like_a_fact_that_is_free(file, name):
+    def asked(weights, weight):
+        members = {name: {"identity": {"weights": weights, "device": "cpu"}}}
+        return About("all", True, {"ensemble": {"weights": {name: weight}, "members": members}})
+
+    fitted = read_calibration(file)
+    model = fitted.model.model_copy(update={"identity": dict(asked("old", 1.0).identity)})
+    fitted = fitted.model_copy(update={"model": model})
+    check_model(fitted, asked("old", 1.0), file)
+    for other in (asked("new", 1.0), asked("old", 2.0)):
+        with pytest.raises(ScoringError, match="another model"):
+            check_model(fitted, other, file)
+
+
 def test_what_cannot_be_calibrated_is_said(file, biased, known, pairs_file, tmp_path):
     with pytest.raises(ScoringError, match="calibrated already"):
         calibrate(open_calibrated(biased, file), str(pairs_file), tmp_path / "a.json")
@@ -121,6 +136,32 @@ def test_what_cannot_be_calibrated_is_said(file, biased, known, pairs_file, tmp_
     with pytest.raises(WorkError, match="is there already"):
         calibrate(biased, str(pairs_file), file)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_known_of_a_model_without_an_identity_is_compared(known, pairs_file, tmp_path):
+    def of(route):
+        scorer = known(2.0, identity=False)
+        scorer.about = replace(scorer.about, partial={"router": {"routes": {"x": route}}})
+        return scorer
+
+    calibrate(of("a"), str(pairs_file), tmp_path / "c.json")
+    assert isinstance(open_calibrated(of("a"), tmp_path / "c.json"), Calibrated)
+    with pytest.raises(ScoringError, match=r"routes\.x 'a', not 'b'"):
+        open_calibrated(of("b"), tmp_path / "c.json")
+    with pytest.raises(ScoringError, match="calibrated already"):
+        calibrate(open_calibrated(of("a"), tmp_path / "c.json"), str(pairs_file), tmp_path / "d.json")
+
+
+def test_pairs_that_change_while_they_are_scored_are_refused(biased, pairs_file, tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_bytes(pairs_file.read_bytes())
+
+    def swap(done, total):
+        pairs.write_bytes(pairs_file.read_bytes() + b"\n")
+
+    with pytest.raises(DataError, match="changed while it was scored"):
+        calibrate(biased, str(pairs), tmp_path / "a.json", on_progress=swap)
+    assert not (tmp_path / "a.json").exists()
 
 
 def test_pairs_without_scores_are_counted(biased, pairs_file, tmp_path):

@@ -3,17 +3,20 @@
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from basereward.data.outcomes import About, Failure, Score
-from basereward.data.schema import Response, ResponseGroup, messages_from_text
-from basereward.errors import MissingFileError, RecipeError, ScoringError
+from basereward.data.schema import Comparison, Response, ResponseGroup, messages_from_text
+from basereward.errors import MissingFileError, RecipeError, ScoringError, WorkError
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.scoring.cache import CachedScorer, cached
 from basereward.scoring.compose.ensemble import Ensemble
 from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.specs import EnsembleOptions
+from basereward.scoring.compose.weights import pair_margins
+from basereward.scoring.files import score_file
 from basereward.scoring.model_spec import ModelSpec
 from basereward.scoring.spec import is_judge, open_scorer
 
@@ -201,10 +204,17 @@ def test_files_nest_and_pass_settings_on(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
+        (f"{ALONE}{ALONE}", RecipeError, "the key 'members' stands twice"),
+        (f"{ALONE}ensemble: {{rule: min, rule: mean}}\n", RecipeError, "the key 'rule' stands twice"),
+        ("? [model]\n: a\n", RecipeError, "unhashable"),
         ("members: []\n", RecipeError, "at least 1 item"),
         ("ensemble: {rule: mean}\n", RecipeError, "members: Field required"),
         (f"members: [{{model: {LONGER}}}, {{model: {LONGER}}}]\n", RecipeError, "give each a name of its own"),
         (f"members: [{{model: {LONGER}, dtpe: x}}]\n", RecipeError, r"Unknown key 'members\.0\.dtpe'.*'dtype'"),
+        *(
+            (f"members: [{{model: {LONGER}, name: {name}}}]\n", RecipeError, "give such members other names")
+            for name in ("spread", "raw", "low", "high", "weight of a")
+        ),
         (f"{ALONE}ensembl: {{}}\n", RecipeError, "Did you mean 'ensemble'"),
         (f"{ALONE}ensemble: {{rule: avg}}\n", RecipeError, "'mean', 'median'"),
         (f"{ALONE}ensemble: {{weights: {{a: 1}}}}\n", RecipeError, "give each one weight"),
@@ -233,6 +243,70 @@ def test_what_is_wrong_in_a_file_is_named(text, error, words, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=words):
         open_scorer(write(tmp_path / "m.yaml", text))
+
+
+def test_members_are_called_what_names_them_and_never_alike(tmp_path):
+    files = [write(tmp_path / f"{n}.yaml", f"model: {own}\nname: rm\n") for n, own in enumerate((LONGER, SHORTER))]
+    both = ", ".join(f"{{model: {file}}}" for file in files)
+    with pytest.raises(RecipeError, match="several members are called rm"):
+        open_scorer(write(tmp_path / "alike.yaml", f"members: [{both}]\n"))
+    named = f"members: [{{model: {files[0]}, name: one}}, {{model: {files[1]}, name: two}}]\n"
+    whole = open_scorer(write(tmp_path / "named.yaml", f"{named}ensemble: {{weights: {{one: 3, two: 1}}}}\n"))
+    [scored] = whole.score([group("abc", "a")])
+    assert values(scored) == [1.5, 0.5]
+    assert scored[0].parts["two"] == -3
+
+
+@pytest.mark.parametrize(
+    "kind", ["ensemble: {{weights: {{a: {}, b: 1}}}}", "router: {{by: task, routes: {{x: a, y: {}}}}}"]
+)
+def test_scores_of_a_changed_file_are_not_mixed(kind, tmp_path):
+    members = f"members: [{{model: {LONGER}, name: a}}, {{model: {SHORTER}, name: b}}]\n"
+    source = pairs_file(tmp_path, ROWS)
+
+    def call(value, on_progress=lambda done, total: None):
+        spec = write(tmp_path / "m.yaml", members + kind.format(value))
+        return score_file(open_scorer(spec), Path(source), tmp_path / "out.jsonl", on_progress)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    first, second = ("a", "b") if "router" in kind else (1, 2)
+    with pytest.raises(KeyboardInterrupt):
+        call(first, stop)
+    with pytest.raises(WorkError, match="not"):
+        call(second)
+    call(first)
+
+
+def test_a_member_that_changed_while_it_made_room_is_refused(tmp_path):
+    spec = ModelSpec(model="a")
+    versions = iter(("old", "new"))
+    members = Members([spec], lambda spec: Fake(next(versions)))
+    members._loaded.clear()
+    with pytest.raises(ScoringError, match="a has changed since it was loaded first: weights 'old', not 'new'"):
+        members.score([group("1")])
+
+
+def test_images_matter_to_members_that_are_left_out_of_some_prompts():
+    for only in (None, "text", "images"):
+        blind = Fake("a")
+        blind.about = replace(blind.about, sees_images=False)
+        assert Members([ModelSpec(model="a", only=only)], lambda _, own=blind: own).sees_images == bool(only)
+
+
+def test_a_validation_pair_of_two_kinds_is_of_no_restricted_member():
+    whole, _ = ensemble({"a": 1, "b": 2}, only={"b": "text"})
+    told, shown = (group("2", images=images) for images in ((), ("a.png",)))
+    mixed = Comparison((replace(told, id="m"), replace(shown, id="n")), 0, 1)
+    plain = Comparison((group("2", "1"),), 0, 1)
+    assert pair_margins(whole.members, [mixed, plain]) == {"a": [0, 1], "b": [2]}
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "m.yaml").write_bytes(b"model: \xff\n")
+    with pytest.raises(RecipeError, match="no text in UTF-8"):
+        open_scorer(str(tmp_path / "m.yaml"))
 
 
 def test_files_that_name_each_other_are_refused(tmp_path, monkeypatch):

@@ -27,6 +27,18 @@ def spec(vl_backbone, tmp_path_factory):
 TEXTS = ("a red circle", "a blue square", "nothing")
 
 
+@pytest.mark.parametrize("text", ["ensemble: {rule: vote}", "name: text"])
+def test_a_vote_and_one_of_text_alone_are_served(text, start, tmp_path):  # noqa: F811
+    path = tmp_path / "e.yaml"
+    only = ", only: text" if "text" in text else ""
+    path.write_text(f"members: [{{model: baseline:longer{only}}}]\n{text}\n")
+    server = start(open_scorer(str(path)))
+    prompt = [{"role": "user", "content": "Which?"}]
+    answer = server.client.post("/v1/score", json={"groups": [{"messages": prompt, "responses": ["ab", "a"]}]}).json()
+    assert answer["rewards"][0] == ([1.0, 0.0] if "vote" in text else [2.0, 1.0])
+    assert open_scorer(server.url).about.partial == open_scorer(str(path)).about.partial
+
+
 def test_rewards_are_the_same_everywhere(spec, start, rollouts, tmp_path):  # noqa: F811
     scorer = open_scorer(str(spec), device="cpu")
     own = rollouts(list(TEXTS))

@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from basereward.data.outcomes import Failure, Score
+from basereward.data.outcomes import About, Failure, Score
 from basereward.errors import RecipeError, ScoringError
+from basereward.scoring.compose.decisions import ByClassifier
 from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.router import open_router
 from basereward.scoring.compose.routing.folder import Experts, write_folder
@@ -187,6 +188,20 @@ def test_a_judge_says_the_task_of_a_prompt_once(opened, chat_server, make_group)
     assert values(opened(CLASSIFIER.replace("}}}}\n", "}}, otherwise: long}}\n").format(url=server.url)), odd) == [
         [1, 3]
     ]
+
+
+def test_a_classifier_that_does_not_answer_sends_nothing_to_otherwise(make_group):
+    class Down:
+        about = About("down", sees_images=False)
+
+        def compare(self, questions):
+            return [Failure("server", "connection refused") for _ in questions]
+
+    options = RouterOptions(
+        by="classifier", tasks={"a": "x", "b": "y"}, classifier=ModelSpec(model="judge:x"), otherwise="m"
+    )
+    [decision] = ByClassifier(options, Down()).decide([make_group("Which?", ["a", "b"])])
+    assert decision == Failure("server", "classifier: connection refused")
 
 
 def test_experts_may_be_judges_and_routers_members(opened, chat_server, make_group):

@@ -59,3 +59,10 @@ def test_a_vote_forgets_scales():
     rewards = [[1.0, 2.0, 0.5], [3.0, 1.0, 2.0], [0.0, 2.0, 1.0]]
     scaled = [[100 * one for one in rewards[0]], rewards[1], [one - 50 for one in rewards[2]]]
     assert vote_shares(rewards, [1, 1, 1], "tie") == vote_shares(scaled, [1, 1, 1], "tie")
+
+
+def test_a_tie_of_votes_is_one_for_both_whatever_rounding_says():
+    # 0.3 against 0.1 + 0.2, which is a little more in binary.
+    rewards = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    assert vote_shares(rewards, [0.3, 0.1, 0.2], "tie") == [0.5, 0.5]
+    assert vote_shares([[9.0, 0.0], *rewards[1:]], [0.3, 0.1, 0.2], "mean") == [1.0, 0.0]

@@ -82,7 +82,7 @@ def _identity(about: About, everything: AuditSet, options: AuditOptions) -> Iden
     return Identity(
         task=TASK,
         inputs=(WorkInput(name="items", sha256=everything.facts.sha256),),
-        weights={"name": about.name, **(about.identity or {})},
+        weights={"name": about.name, **about.facts},
         settings={**options.settings, "seed": options.seed},
     )
 

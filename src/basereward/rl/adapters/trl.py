@@ -7,6 +7,7 @@ rank and takes None for a reward that is not known. Source: ``trl/trainer/grpo_t
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from basereward.errors import RewardError
@@ -18,7 +19,8 @@ from basereward.rl.adapters.sight import check_sight
 from basereward.rl.options import RewardOptions
 from basereward.rl.reward_function import RULE_SCHEMES, RewardFunction
 from basereward.rl.rewards import Reward, Scheme
-from basereward.scoring.judges.opening import JUDGE, kind_of
+from basereward.scoring.compose.files import read_spec
+from basereward.scoring.judges.opening import JUDGE, TOURNAMENT, kind_of
 from basereward.scoring.model_spec import ModelSpec
 
 # What TRL passes beside the columns of the data.
@@ -216,12 +218,21 @@ def on_own_device(model: Any) -> Any:
     The function is made before the trainer, and so before anything has chosen a GPU: all ranks would take the first.
     """
     rank = os.environ.get("LOCAL_RANK")
-    if rank is None or not isinstance(model, str) or "://" in model or kind_of(model) not in ("folder", JUDGE):
+    if rank is None or not isinstance(model, str) or not _takes_device(model):
         return model
     import torch
 
     is_there = torch.cuda.is_available() and int(rank) < torch.cuda.device_count()
     return ModelSpec(model=model, device=f"cuda:{rank}") if is_there else model
+
+
+def _takes_device(model: str) -> bool:
+    """Return whether a model, or a member of a YAML file that leaves its device open, runs in this process."""
+    kind = kind_of(model)
+    if kind != "file" or not Path(model).is_file():
+        return "://" not in model and kind in ("folder", JUDGE, TOURNAMENT)
+    described = read_spec(ModelSpec(model=model))
+    return not isinstance(described, ModelSpec) or _takes_device(described.model)
 
 
 def _trainer_of(passed: Mapping[str, Any]) -> Any:

@@ -30,6 +30,8 @@ class CalibratedModel(Section):
     name: str
     identity: dict[str, JsonValue] | None
     """What decides its raw scores; null if it does not tell."""
+    partial: dict[str, JsonValue] | None = None
+    """What is known to decide them where there is no ``identity``."""
 
 
 class CalibrationData(Section):
@@ -94,8 +96,8 @@ def read_calibration(path: Path) -> Calibration:
 def check_model(calibration: Calibration, about: About, path: Path) -> None:
     """Refuse a calibration that was fitted on the scores of another model.
 
-    Device, backend and versions of libraries may differ. Where neither model tells what decides its scores nothing can
-    be compared, which is said.
+    Device, backend and versions of libraries may differ. Where neither model tells all that decides its scores only
+    what is known can be compared, which is said.
 
     Raises:
         ScoringError: another model; it says what differs.
@@ -103,7 +105,9 @@ def check_model(calibration: Calibration, about: About, path: Path) -> None:
     before, own = calibration.model.identity, about.identity
     if before is None and own is None:
         _log.warning("%s does not tell what decides its scores; %s may be of another model.", about.name, path)
-        return
+        # A file of before they were written down has none.
+        before = calibration.model.partial
+        own = about.facts if before else None
     unlike = differences(_without_free(before or {}), _without_free(own or {}))
     if unlike:
         raise ScoringError(
@@ -116,4 +120,6 @@ def _without_free(value: Any) -> Any:
     """Return an identity without the facts that may differ, also those of members."""
     if not isinstance(value, Mapping):
         return value
-    return {name: _without_free(own) for name, own in value.items() if name not in _FREE}
+    # These stand beside the weights or the precision of a model; elsewhere a member or a task may be called so.
+    free = _FREE if any(isinstance(value.get(name), str) for name in ("weights", "dtype")) else ()
+    return {name: _without_free(own) for name, own in value.items() if name not in free}

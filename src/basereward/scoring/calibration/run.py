@@ -7,12 +7,13 @@ import numpy as np
 
 from basereward import __version__
 from basereward.data.arrangement import ReadOptions
+from basereward.data.identity import WorkInput
 from basereward.data.outcomes import About
 from basereward.data.pairs import load_pairs
 from basereward.data.places import open_place
 from basereward.data.progress import Progress, no_progress
 from basereward.data.work import open_work
-from basereward.errors import ScoringError, WorkError
+from basereward.errors import DataError, ScoringError, WorkError
 from basereward.scoring.calibration.artifact import CalibratedModel, Calibration, CalibrationData, write_calibration
 from basereward.scoring.calibration.bounds import fit_bounds
 from basereward.scoring.calibration.choice import MapName, check_asked, choose_maps
@@ -44,6 +45,7 @@ def calibrate(
 
     Raises:
         ScoringError: nothing to remove, too few pairs, two scales, or the scorer is calibrated already.
+        DataError: the pairs changed while they were scored.
         WorkError: the file is there, or another process writes it.
         BaseRewardError: as ``load_pairs``.
     """
@@ -52,13 +54,16 @@ def calibrate(
         if out.exists() and not overwrite:
             raise WorkError(f"{out} is there already; choose another file, or give --overwrite.")
         about = scorer.about
-        if "calibration" in (about.identity or {}):
+        if "calibration" in about.facts:
             raise ScoringError(f"{about.name} is calibrated already; calibrate the model itself.")
+        source = WorkInput(name=pairs, sha256=open_place(pairs).describe().sha256)
         loaded = load_pairs([pairs], limit=limit, options=options)
         scored = score_pairs(scorer, loaded.pairs, about.sees_images, on_progress)
         _check_size(scored)
         maps, candidates = choose_maps(_fitted_on(scored.reference), asked, about.sees_images)
-        calibration = _describe(about, pairs, scored, maps, alpha).model_copy(update={"candidates": candidates})
+        if open_place(pairs).describe().sha256 != source.sha256:
+            raise DataError(f"{pairs} changed while it was scored; calibrate anew.")
+        calibration = _describe(about, source, scored, maps, alpha).model_copy(update={"candidates": candidates})
         write_calibration(out, calibration)
     return calibration
 
@@ -67,15 +72,19 @@ def _fitted_on(reference: ReferenceSet) -> ReferenceSet:
     return reference.take(~reference.is_held_out)
 
 
-def _describe(about: About, pairs: str, scored: ScoredPairs, maps: Maps, alpha: float) -> Calibration:
+def _describe(about: About, source: WorkInput, scored: ScoredPairs, maps: Maps, alpha: float) -> Calibration:
     reference = scored.reference
     held_out = reference.take(reference.is_held_out)
     raw, mapped = held_out.margins(Maps()), held_out.margins(maps)
     return Calibration(
-        model=CalibratedModel(name=about.name, identity=None if about.identity is None else dict(about.identity)),
+        model=CalibratedModel(
+            name=about.name,
+            identity=None if about.identity is None else about.facts,
+            partial=about.facts if about.identity is None else None,
+        ),
         data=CalibrationData(
-            name=pairs,
-            sha256=open_place(pairs).describe().sha256,
+            name=source.name,
+            sha256=source.sha256,
             pairs=len(reference.prompts),
             prompts=len(np.unique(reference.prompts)),
             held_out=len(held_out.prompts),

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from basereward.data.outcomes import About, Failure, Score, Scored
+from basereward.data.outcomes import HIGH, LOW, RAW, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.scoring.calibration.artifact import Calibration, check_model, read_calibration
 from basereward.scoring.calibration.forms import GroupForm, read_form
 from basereward.scoring.calibration.maps import RawResponses
 from basereward.scoring.interface import Scorer, checked_scores, finite
-
-# Parts of a score: the reward before the maps, and the interval that it is told apart by.
-RAW, LOW, HIGH = "raw", "low", "high"
 
 
 class Calibrated:
@@ -38,8 +35,8 @@ class Calibrated:
     def about(self) -> About:
         """What the scorer says of itself; the identity has the digest of the calibration beside it."""
         own = self.scorer.about
-        identity = None if own.identity is None else {**own.identity, "calibration": self.calibration.digest}
-        return replace(own, identity=identity)
+        facts = {**own.facts, "calibration": self.calibration.digest}
+        return replace(own, partial=facts) if own.identity is None else replace(own, identity=facts)
 
     @property
     def model(self) -> Any:

@@ -130,8 +130,10 @@ class ByClassifier:
         if isinstance(judged, Verdict) and isinstance(judged.choice, int):
             name = self._names[judged.choice]
             return _by_name(self._options, name, f"task {name!r} has no route")
-        said = judged.text if isinstance(judged, Verdict) else f"{judged.reason}: {judged.message}"
-        return _by_name(self._options, None, f"the classifier named no task ({said:.200})")
+        # A classifier that does not answer has not said that a prompt is of no kind.
+        if isinstance(judged, Failure):
+            return Failure(judged.reason, f"classifier: {judged.message}")
+        return _by_name(self._options, None, f"the classifier named no task ({judged.text:.200})")
 
 
 class ByTraining:

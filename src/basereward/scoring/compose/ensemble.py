@@ -9,13 +9,11 @@ from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.scoring.compose.members import Members, first_failure, joined_texts
 from basereward.scoring.compose.rules import lower_bound, middle, vote_shares, weighted_mean, weighted_spread
-from basereward.scoring.compose.specs import EnsembleOptions, EnsembleSpec
+from basereward.scoring.compose.specs import NO_MEMBER, EnsembleOptions, EnsembleSpec
 from basereward.scoring.compose.weights import member_weights
 from basereward.scoring.interface import finite
 from basereward.scoring.model_spec import OpenSpec
 from basereward.scoring.tournament import ALONE
-
-NO_MEMBER = "no_member"
 
 
 class Ensemble:
@@ -48,15 +46,22 @@ class Ensemble:
         compares = members.compares or self.options.rule == "vote"
         record = members.data_record()
         names = tuple(member.label for member in members.all)
-        return About(self.name, members.sees_images, self._identity(), record, compares, members.writes, names)
+        facts, is_known = self._facts(), members.is_known
+        return About(
+            self.name,
+            members.sees_images,
+            facts if is_known else None,
+            record,
+            compares,
+            members.writes,
+            names,
+            None if is_known else facts,
+        )
 
-    def _identity(self) -> dict[str, JsonValue] | None:
-        members = self.members.identities()
-        if members is None:
-            return None
+    def _facts(self) -> dict[str, JsonValue]:
         rule = self.options.model_dump(exclude={"memory_gib", "validation", "weights"})
         weights: dict[str, JsonValue] = dict(sorted(self.weights.items()))
-        return {"ensemble": {**rule, "weights": weights, "members": members}}
+        return {"ensemble": {**rule, "weights": weights, "members": self.members.facts()}}
 
     def score(self, groups: Sequence[ResponseGroup]) -> list[list[Scored]]:
         """Return a score or a failure for each response of each group, in order."""

@@ -48,11 +48,15 @@ def _read(member: ModelSpec, opened: tuple[Path, ...]) -> AnySpec:
         chain = " -> ".join(map(str, (*opened[opened.index(file.resolve()) :], file)))
         raise ScoringError(f"Files of models name each other in a circle: {chain}.")
     content = read_content(file)
+    described = _parsed(kind_of_content(content), content, file)
+    return _inlined(_merged(member, described), (*opened, file.resolve()))
+
+
+def _parsed(kind: type[Spec], content: dict[str, Any], file: Path) -> Any:
     try:
-        described = parse_configuration(kind_of_content(content), content)
+        return parse_configuration(kind, content)
     except RecipeError as error:
         raise RecipeError(f"{file}: {error}") from None
-    return _inlined(_merged(member, described), (*opened, file.resolve()))
 
 
 def _merged(member: ModelSpec, described: Spec) -> AnySpec:
@@ -64,7 +68,8 @@ def _merged(member: ModelSpec, described: Spec) -> AnySpec:
             raise ScoringError(
                 f"{member.model} says {key}: {own[key]}, and who names it {given[key]}; say one of them."
             )
-    name = {"name": described.name or member.label}
+    # Who names a file has the last word: weights and routes are by that name.
+    name = {"name": member.name or described.name or member.label}
     if isinstance(described, ModelSpec):
         return described.model_copy(update={**given, **own, **name})
     if foreign := sorted(given.keys() - {"name", "only", "calibrated", *INHERITED}):
@@ -76,11 +81,16 @@ def _merged(member: ModelSpec, described: Spec) -> AnySpec:
 
 def _inheriting(spec: Any, given: dict[str, Any]) -> AnySpec:
     if isinstance(spec, ModelSpec):
-        return spec.model_copy(update={key: value for key, value in given.items() if key not in spec.model_fields_set})
+        # A server has its own, and says so where somebody asks for another.
+        own = spec.model_fields_set | (set(INHERITED) if "://" in spec.model else set())
+        return spec.model_copy(update={key: value for key, value in given.items() if key not in own})
     return spec.model_copy(update={"members": [_inheriting(member, given) for member in spec.members]})
 
 
 def _inlined(spec: Any, opened: tuple[Path, ...]) -> AnySpec:
     if isinstance(spec, EnsembleSpec | RouterSpec):
-        return spec.model_copy(update={"members": [_inlined(member, opened) for member in spec.members]})
+        own = {key: getattr(spec, key) for key in spec.model_fields_set}
+        # Checked again: members are now called what their files say, where nothing else was said.
+        members = [_inlined(member, opened) for member in spec.members]
+        return _parsed(type(spec), {**own, "members": members}, opened[-1])
     return _read(spec, opened) if spec.model.endswith(SUFFIXES) else spec

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from basereward.data.identity import differences
 from basereward.data.outcomes import About, Failure, Scored
 from basereward.data.record import DataRecord, united_record
 from basereward.data.schema import ResponseGroup
@@ -53,7 +54,6 @@ class Members:
         self._loaded: dict[str, Scorer] = {}
         self.all: list[OpenMember] = []
         for spec in specs:
-            self._make_room(self._loaded, 0)
             scorer = self._loaded[spec.label] = open_spec(spec)
             member = OpenMember(spec.label, spec, scorer.about, weight_bytes(scorer))
             if member.size > self._limit:
@@ -87,10 +87,19 @@ class Members:
         return found
 
     def opened(self, member: OpenMember) -> Scorer:
-        """Return the scorer of a member, loaded again if it made room for others."""
+        """Return the scorer of a member, loaded again if it made room for others.
+
+        Raises:
+            ScoringError: its files, or those that it names, have changed meanwhile.
+        """
         if member.label not in self._loaded:
             self._make_room((), member.size)
-            self._loaded[member.label] = self._open_spec(member.spec)
+            scorer = self._open_spec(member.spec)
+            if unlike := differences(member.about.facts, scorer.about.facts):
+                raise ScoringError(
+                    f"{member.label} has changed since it was loaded first: {'; '.join(unlike)}. Open the whole again."
+                )
+            self._loaded[member.label] = scorer
         return self._loaded[member.label]
 
     def _make_room(self, kept: Any, more: int) -> None:
@@ -104,8 +113,8 @@ class Members:
 
     @property
     def sees_images(self) -> bool:
-        """Whether images can change what any of them says."""
-        return any(member.about.sees_images and member.spec.only != "text" for member in self.all)
+        """Whether images can change what any of them says, or which of them are asked."""
+        return any(member.about.sees_images or member.spec.only for member in self.all)
 
     @property
     def compares(self) -> bool:
@@ -117,14 +126,15 @@ class Members:
         """Whether any of them writes texts, such as critiques."""
         return any(member.about.writes for member in self.all)
 
-    def identities(self) -> dict[str, JsonValue] | None:
-        """Return what decides the scores of the members, by name; None if one does not tell."""
-        known = {member.label: (member.spec.only, member.about.identity) for member in self.all}
-        if any(identity is None for _, identity in known.values()):
-            return None
-        return {
-            label: {"only": only, "identity": dict(identity or {})} for label, (only, identity) in sorted(known.items())
-        }
+    @property
+    def is_known(self) -> bool:
+        """Whether all members tell what decides their scores."""
+        return all(member.about.identity is not None for member in self.all)
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return what decides the scores of the members, by name, or what is known of it."""
+        known = sorted(self.all, key=lambda member: member.label)
+        return {member.label: {"only": member.spec.only, "identity": member.about.facts} for member in known}
 
     def data_record(self) -> DataRecord | None:
         """Return what the members were trained on together, unknown parts included; None if all of it is unknown."""

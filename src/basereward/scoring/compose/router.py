@@ -12,12 +12,10 @@ from basereward.errors import ScoringError
 from basereward.scoring.compose.decisions import Decider, Decision, open_decider
 from basereward.scoring.compose.members import Members, first_failure, joined_texts
 from basereward.scoring.compose.rules import weighted_mean
-from basereward.scoring.compose.specs import NO_ROUTE, RouterOptions, RouterSpec
+from basereward.scoring.compose.specs import NO_ROUTE, WEIGHT, RouterOptions, RouterSpec
 from basereward.scoring.interface import finite
 from basereward.scoring.model_spec import OpenSpec
 
-# What stands before the name of a member in the part of a score that is its weight.
-WEIGHT = "weight of "
 _log = logging.getLogger(__name__)
 
 
@@ -48,14 +46,20 @@ class Router:
         members = self.members
         sees_images = members.sees_images or self.decider.sees_images
         record = members.data_record()
-        return About(self.name, sees_images, self._identity(), record, members.compares, members.writes)
+        facts, is_known = self._facts(), members.is_known and self.decider.identity is not None
+        return About(
+            self.name,
+            sees_images,
+            facts if is_known else None,
+            record,
+            members.compares,
+            members.writes,
+            partial=None if is_known else facts,
+        )
 
-    def _identity(self) -> dict[str, JsonValue] | None:
-        members, decider = self.members.identities(), self.decider.identity
-        if members is None or decider is None:
-            return None
+    def _facts(self) -> dict[str, JsonValue]:
         options = self.options.model_dump(mode="json", exclude={"memory_gib", "classifier", "file"})
-        return {"router": {**options, "decider": decider, "members": members}}
+        return {"router": {**options, "decider": self.decider.identity, "members": self.members.facts()}}
 
     def decide(self, groups: Sequence[ResponseGroup]) -> list[Decision]:
         """Return the members that score each group with their weights, or why none does."""

@@ -71,7 +71,10 @@ def _share(
 ) -> float:
     one, other = pair
     share = weighted_mean([_preference(own[one], own[other]) for own in rewards], weights)
-    return _preference(means[one], means[other]) if ties == "mean" and share == 0.5 else share
+    # 0.3 against 0.1 + 0.2 is a tie; rounding must not break it, least of all for one of the two alone.
+    if abs(share - 0.5) > 1e-12:
+        return share
+    return _preference(means[one], means[other]) if ties == "mean" else 0.5
 
 
 def _preference(one: float, other: float) -> float:

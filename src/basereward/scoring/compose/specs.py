@@ -5,11 +5,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, field_validator, model_validator
 
 from basereward.configuration import Section
+from basereward.data.outcomes import RESERVED_PARTS
 from basereward.scoring.model_spec import ModelSpec, Spec
 
 MEMBERS, ROUTER = "members", "router"
 # Why a prompt fails that a router sends nowhere.
 NO_ROUTE = "no_route"
+# Why one fails that no member of an ensemble with a weight concerns.
+NO_MEMBER = "no_member"
+# What stands before the name of a member in the part of a score that is its weight.
+WEIGHT = "weight of "
 
 
 class EnsembleOptions(Section):
@@ -144,6 +149,8 @@ def _told_apart(members: list[Spec]) -> list[Spec]:
     labels = [member.label for member in members]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ValueError(f"several members are called {', '.join(twice)}; give each a name of its own")
+    if taken := [label for label in labels if label in RESERVED_PARTS or label.startswith(WEIGHT)]:
+        raise ValueError(f"parts of a score are called {', '.join(taken)}; give such members other names")
     return members
 
 

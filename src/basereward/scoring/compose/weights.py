@@ -62,7 +62,7 @@ def pair_margins(members: Members, comparisons: Sequence[Comparison]) -> dict[st
         label: [
             _margin(label, comparison, [score for place in range(start, end) for score in scores[place]])
             for comparison, start, end in zip(comparisons, first, first[1:], strict=False)
-            if start in scores
+            if all(place in scores for place in range(start, end))
         ]
         for label, scores in members.score(groups, remember=True).items()
     }
