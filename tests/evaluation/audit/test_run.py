@@ -15,7 +15,7 @@ from basereward.evaluation.audit.numerics import COMPANION
 from basereward.evaluation.audit.probes import PROBES
 from basereward.evaluation.audit.result import AuditResult
 from basereward.evaluation.audit.run import AuditOptions, audit
-from tests.evaluation.audit.conftest import Ruled, clean, draw_pairs, opened, run
+from tests.evaluation.audit.conftest import Ruled, by_hash, clean, draw_pairs, opened, run
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()
 FEW = draw_pairs(40)
@@ -109,6 +109,17 @@ def test_a_finished_audit_is_kept_unless_asked(tmp_path):
     with pytest.raises(WorkError, match="--overwrite"):
         run(Ruled(), tmp_path, "list", pairs=FEW)
     again = Ruled()
+    run(again, tmp_path, "list", pairs=FEW, overwrite=True)
+    assert sum(again.calls) == 80
+
+
+def test_records_of_nobody_knows_which_audit_are_not_taken_for_its_own(tmp_path):
+    """A finished audit whose result was deleted by hand, or one whose deletion was cut off."""
+    run(Ruled(), tmp_path, "list", pairs=FEW)
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(WorkError, match=r"original\.jsonl .*--overwrite"):
+        run(Ruled(by_hash, name="other"), tmp_path, "list", pairs=FEW)
+    again = Ruled(by_hash, name="other")
     run(again, tmp_path, "list", pairs=FEW, overwrite=True)
     assert sum(again.calls) == 80
 

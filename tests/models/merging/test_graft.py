@@ -43,6 +43,9 @@ def test_it_reads_images_and_says_what_it_was_trained_on(text, vision, tmp_path,
     shown = [model.score("Colour?", [picture(64, 64, seed)], ["red", "blue"]) for seed in (0, 1)]
     assert shown[0] != shown[1]
     assert [one.name for one in read_record(tmp_path / "out").inputs] == ["text pairs"]
+    # Runs of the text model's recipe have other weights.
+    assert read_record(text).trained_by is not None
+    assert read_record(tmp_path / "out").trained_by is None
     assert json.loads((tmp_path / "out" / "merge.json").read_text())["kind"] == "graft"
     assert "0.5 vision + 0.5 text" in (tmp_path / "out" / "README.md").read_text()
 

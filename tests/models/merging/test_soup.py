@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from basereward.data.record import DataRecord, TrainedOn, read_record
+from basereward.data.record import DataRecord, TrainedBy, TrainedOn, read_record, united_record
 from basereward.errors import CheckpointError
 from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
 from basereward.models.head import HeadSettings
@@ -74,6 +74,15 @@ def test_the_record_is_the_union_of_what_any_was_trained_on(siblings, tmp_path):
     assert [one.name for one in read_record(tmp_path).inputs] == ["a", "b"]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["reward"]["data_hash"] == read_record(tmp_path).fingerprint
+
+
+def test_a_soup_of_seeds_on_the_same_data_is_no_run_of_their_recipe():
+    told = [
+        record("a").model_copy(update={"trained_by": TrainedBy(recipe_sha256=64 * "0", seed=seed, name="recipe")})
+        for seed in (0, 1)
+    ]
+    assert united_record([("first", told[0]), ("second", told[1])]).trained_by is None
+    assert united_record([("first", told[0])]).trained_by == told[0].trained_by
 
 
 def test_distances_have_their_closed_form():

@@ -120,6 +120,8 @@ class _Graft:
         # A bare backbone was trained on no preferences.
         trained = [own.folder for own in (self.text, self.vision) if has_head(own.folder)]
         record = united_record([(one.name, read_record(one.path)) for one in trained])
+        # No run of the text model's recipe has these weights.
+        record = record.model_copy(update={"trained_by": None})
         write_record(record, folder)
         self._write_config(folder, record)
         share = f"{self.share:g}"
