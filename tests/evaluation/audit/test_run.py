@@ -173,6 +173,11 @@ def test_a_neighbour_without_a_score_proves_nothing(tmp_path):
     assert (found.status, found.failures) == ("cannot tell", {COMPANION: 40})
 
 
+def test_a_single_item_certifies_nothing_of_batches(tmp_path):
+    found = run(Ruled(), tmp_path, "batch", "padding", pairs=FEW[:1])
+    assert (found["batch"].status, found["padding"].status) == ("not applicable", "pass")
+
+
 def test_calls_are_as_the_certificates_say(tmp_path):
     scorer = Ruled()
     run(scorer, tmp_path, "batch", "padding", pairs=FEW)

@@ -147,6 +147,24 @@ def test_models_that_differ_are_refused_by_what_differs(siblings, text_backbone,
 
 
 @pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        ("critic", (None, {"max_tokens": 9}), "differ in how they write critiques"),
+        ("pixels", ({"max": 9}, {"max": 8}), "differ in the sizes of images"),
+    ],
+)
+def test_models_that_were_trained_to_read_or_write_otherwise_are_refused(siblings, tmp_path, key, values, said):
+    """A vocabulary head that is tied to the embeddings is no tensor by which a critic could be told."""
+    members = [save_reward_model(load_reward_model(siblings[0]), tmp_path / name) for name in "ab"]
+    for member, value in zip(members, values, strict=True):
+        config = json.loads((member / "config.json").read_text())
+        config["reward"][key] = value
+        (member / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=said):
+        open_members(members)
+
+
+@pytest.mark.parametrize(
     ("tensor", "module"),
     [
         ("model.layers.3.mlp.up_proj.weight", "model.layers.3"),
