@@ -70,9 +70,14 @@ def test_pairs_without_images_weigh_one_and_need_no_scores():
 
 
 def test_scores_of_a_whole_record_are_no_scores_of_its_pairs(tmp_path):
-    """What ``score`` writes beside a record with several responses: the lowest chosen and the highest rejected score."""
+    """``score`` writes the lowest score of a chosen response and the highest of a rejected one beside such a record."""
     PIXEL.save(tmp_path / "pixel.png")
-    record = {"prompt": "<image>Which?", "chosen": ["yes", "yes, so it is"], "rejected": ["no"], "images": ["pixel.png"]}
+    record = {
+        "prompt": "<image>Which?",
+        "chosen": ["yes", "yes, so it is"],
+        "rejected": ["no"],
+        "images": ["pixel.png"],
+    }
     (tmp_path / "pairs.jsonl").write_text(json.dumps(record) + "\n")
     score_file(open_scorer("baseline:longer"), tmp_path / "pairs.jsonl", tmp_path / "scored.jsonl")
     for pair in load_pairs([tmp_path / "scored.jsonl"]).pairs:

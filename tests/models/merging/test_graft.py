@@ -99,6 +99,19 @@ def test_strangers_are_refused_by_what_differs(text, vision, base, vl_backbone, 
         assert not list(tmp_path.glob("out*partial*"))
 
 
+def test_another_chat_template_is_told(text, vision, tmp_path):
+    assert len(graft(text, vision, tmp_path / "alike").notes) == 1
+    folder = tmp_path / "text"
+    save_reward_model(load_reward_model(text), folder)
+    template = folder / "chat_template.jinja"
+    template.write_text("Be kind." + template.read_text())
+    config = json.loads((folder / "config.json").read_text())
+    del config["reward"]["inputs"]
+    (folder / "config.json").write_text(json.dumps(config))
+    [_, note] = graft(folder, vision, tmp_path / "out").notes
+    assert note.startswith("The chat templates write a conversation differently")
+
+
 def test_tokens_under_other_numbers_are_refused(text, vision, tmp_path):
     folder = tmp_path / "text"
     save_reward_model(load_reward_model(text), folder)
