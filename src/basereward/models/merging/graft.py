@@ -111,8 +111,9 @@ class _Graft:
         self.template: Template = load_template(self.vision.folder)
         text_template = load_template(self.text.folder)
         self.tokens = shared_tokens(text_template, self.template)
-        spoken = [own.conversation_ids(_SPOKEN) for own in (text_template, self.template)]
-        self.is_read_alike = np.array_equal(*spoken)
+        self.is_read_alike = np.array_equal(
+            text_template.conversation_ids(_SPOKEN), self.template.conversation_ids(_SPOKEN)
+        )
         self.head: StoredHead = read_head(self.text.folder)
         self.head_weights = {HEAD_PREFIX + name: weight for name, weight in self.head.weights.items()}
         self.inner_names = {hub: name for name, hub in self.vision.names.items()}
