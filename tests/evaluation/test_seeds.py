@@ -67,6 +67,16 @@ def test_one_seed_twice_is_no_spread(evaluated):
     assert [one.members for one in found] == [("x",), ("again",), ("y",)]
 
 
+def test_runs_that_were_asked_otherwise_about_one_benchmark_are_no_spread(evaluated):
+    """The first benchmark of each run in one dtype, and the second in two."""
+    runs = evaluated({f"{dtype}{seed}": Trained("a", seed, dtype) for dtype in ("float32", "other") for seed in (0, 1)})
+    first, others = ([runs[f"{dtype}{seed}"][BENCHMARK] for seed in (0, 1)] for dtype in ("float32", "other"))
+    alike = {"x": {"one": first[0], "two": others[0]}, "y": {"one": first[1], "two": others[1]}}
+    assert [one.members for one in group_by_recipe(alike)] == [("x", "y")]
+    unlike = {"x": {"one": first[0], "two": others[0]}, "y": {"one": first[1], "two": first[1]}}
+    assert [one.members for one in group_by_recipe(unlike)] == [("x",), ("y",)]
+
+
 def test_the_spread_and_the_difference_are_those_of_the_values(evaluated):
     models = evaluated({f"{recipe}{seed}": Trained(recipe, seed) for recipe in "ab" for seed in (0, 1, 2)})
     # Recipe b's seeds give other scores than those of a.

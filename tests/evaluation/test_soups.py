@@ -2,14 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
+from basereward.curation.seen import item_fingerprints
+from basereward.data.record import DataRecord
 from basereward.data.storage import write_rows
 from basereward.errors import CheckpointError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.soups import cook_soup
-from basereward.models.checkpoint import new_reward_model, save_reward_model
+from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
 from basereward.models.head import HeadSettings
 from basereward.models.parts import read_tensors
 
@@ -115,6 +118,20 @@ def test_a_greedy_soup_of_one_is_that_model(models, held_out, tmp_path):
     assert report.members == (str(models["good"]),)
     before, after = read_tensors(models["good"]), read_tensors(tmp_path / "out")
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+
+
+def test_a_model_that_was_trained_on_the_pairs_is_named(models, held_out, tmp_path):
+    """Its accuracy would choose the soup."""
+    model = load_reward_model(models["good"])
+    seen = np.concatenate([own for item in held_out.items[:5] for own in item_fingerprints(item).values()])
+    model.data_record = DataRecord(fingerprint="f", inputs=(), contamination=None, pairs=np.sort(seen).tobytes())
+    save_reward_model(model, tmp_path / "seen")
+    for greedy in (False, True):
+        report = cook_soup([models["better"], tmp_path / "seen"], tmp_path / f"out-{greedy}", held_out, greedy)
+        [note] = report.notes
+        assert note.startswith(f"{tmp_path / 'seen'} was trained on 5 of {PAIRS} held-out pairs")
+        assert note in (tmp_path / f"out-{greedy}" / "README.md").read_text()
+    assert not cook_soup([models["better"], models["good"]], tmp_path / "clean", held_out).notes
 
 
 def test_a_greedy_soup_needs_pairs(models, tmp_path):

@@ -19,6 +19,7 @@ from basereward.training.objectives import BradleyTerry
 from basereward.training.plan import trained_parameters
 from basereward.training.prepare import prepare_model
 from basereward.training.run import train
+from basereward.training.shortcuts import ImageSwap
 from basereward.training.trainer import RewardTrainer
 
 HEADS = 3
@@ -191,6 +192,25 @@ def test_the_loss_is_the_sum_over_heads_of_weighted_losses() -> None:
     expected = 2 * terms[0, 0] + 0.5 * terms[1, 0] + 1.5 * terms[1, 1]
     torch.testing.assert_close(found.total, expected)
     torch.testing.assert_close(found.rewards.chosen - found.rewards.rejected, margins.mean(1))
+
+
+def test_a_swap_is_drawn_with_its_pair() -> None:
+    """What a head does not draw teaches it nothing, whatever images it stands behind."""
+    rewards = torch.tensor([[0.3, 0.1], [-1.0, 0.4], [2.0, -0.2], [0.1, 0.6], [-0.4, 0.9]], dtype=torch.float64)
+    batch = {
+        "pairs": torch.tensor([[0, 1], [2, 3]]),
+        "margins": torch.zeros(2),
+        "weights": torch.ones(2, dtype=torch.float64),
+        "answer_lengths": torch.ones(5, dtype=torch.long),
+        "swaps": torch.tensor([[2, 4]]),
+        "swap_weights": torch.tensor([0.7], dtype=torch.float64),
+    }
+    drawn = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
+    found = sum_over_heads(BradleyTerry(image_swap=ImageSwap()).loss, rewards, batch, drawn).total
+    margins = rewards[[0, 2]] - rewards[[1, 3]]
+    swapped = rewards[2, 1] - rewards[4, 1]
+    terms = torch.nn.functional.softplus(-margins)
+    torch.testing.assert_close(found, (terms * drawn).sum() + 3 * 0.7 * torch.nn.functional.softplus(-swapped))
 
 
 def test_bootstrap_weights_are_poisson_and_independent_between_heads() -> None:

@@ -246,6 +246,17 @@ def test_recipes_are_one_if_they_differ_in_the_seed_or_in_what_decides_nothing(t
         assert told_by(**change).recipe_sha256 != first.recipe_sha256
 
 
+def test_recipes_that_start_from_other_weights_are_two(told_by, world: Any, tmp_path: Path) -> None:
+    """A backbone that was trained on has every file but its weights in common with what it came from."""
+    start = tmp_path / "start"
+    shutil.copytree(world.backbone, start)
+    first = told_by(model={"backbone": str(start)})
+    assert first.recipe_sha256 == told_by().recipe_sha256
+    weights = start / "model.safetensors"
+    save_file({name: 2 * one for name, one in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    assert told_by(model={"backbone": str(start)}).recipe_sha256 != first.recipe_sha256
+
+
 def test_a_trained_model_tells_its_recipe(begun: Path) -> None:
     recipe = load_recipe(begun)
     told = read_record(begun / MODEL).trained_by

@@ -1,5 +1,6 @@
 """Weights by a text-only proxy, and image swaps: closed forms, what trains, and what is refused."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from basereward.data.storage import write_rows
 from basereward.errors import DataError, RecipeError, RowError
 from basereward.lab.world import WorldConfig, draw_pairs
 from basereward.models.shapes import backbone_config
+from basereward.scoring.files import score_file
+from basereward.scoring.spec import open_scorer
 from basereward.training.collator import PreferenceCollator
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import NONE, SwapFacts, find_partners, read_swap_facts
@@ -64,6 +67,23 @@ def test_pairs_without_images_weigh_one_and_need_no_scores():
         check_proxy_scores(pair_of())
     with pytest.raises(RowError, match="finite number under 'chosen_score'"):
         ShortcutWeights().weigh(pair_of(extra={"chosen_score": math.nan, "rejected_score": 0.0}))
+
+
+def test_scores_of_a_whole_record_are_no_scores_of_its_pairs(tmp_path):
+    """``score`` writes the lowest score of a chosen response and the highest of a rejected one beside such a record."""
+    PIXEL.save(tmp_path / "pixel.png")
+    record = {
+        "prompt": "<image>Which?",
+        "chosen": ["yes", "yes, so it is"],
+        "rejected": ["no"],
+        "images": ["pixel.png"],
+    }
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(record) + "\n")
+    score_file(open_scorer("baseline:longer"), tmp_path / "pairs.jsonl", tmp_path / "scored.jsonl")
+    for pair in load_pairs([tmp_path / "scored.jsonl"]).pairs:
+        assert pair.is_multimodal
+        with pytest.raises(RowError, match="scores are of 3 responses"):
+            check_proxy_scores(pair)
 
 
 def test_weights_multiply_and_swaps_keep_the_pair_s_own():

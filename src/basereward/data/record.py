@@ -114,8 +114,8 @@ def united_record(members: Sequence[tuple[str, DataRecord | None]]) -> DataRecor
     for other in others:
         first = _together(first, other)
     inputs = tuple({repr(one): one for one in first.inputs}.values())
-    # What comes of several runs is no run of any one's recipe.
-    return first.model_copy(update={"inputs": inputs, **({"trained_by": None} if others else {})})
+    # What comes of several runs is no run of any one's recipe, although their data may be the same.
+    return first.model_copy(update={"inputs": inputs, **({"trained_by": None} if len(members) > 1 else {})})
 
 
 def _unknown(name: str) -> DataRecord:

@@ -99,8 +99,8 @@ class MetricRecipes(NamedTuple):
 def group_by_recipe(models: Mapping[str, Mapping[str, EvaluationRun]]) -> list[RecipeRuns]:
     """Return the recipes of runs, in the order of their first run; seeds in increasing order.
 
-    A run that was evaluated twice in the same way, that is one seed twice, says nothing of the spread: such runs stay
-    alone.
+    A run that was evaluated twice in the same way, that is one seed twice, says nothing of the spread, and neither do
+    runs that were asked about a benchmark in different ways, such as in another dtype: such runs stay alone.
 
     Args:
         models: the evaluations of each run by benchmark, by what the run is called.
@@ -111,7 +111,7 @@ def group_by_recipe(models: Mapping[str, Mapping[str, EvaluationRun]]) -> list[R
     found = []
     for names in keyed.values():
         seeds = [_seed(models[name]) for name in names]
-        if len(set(seeds)) == len(names):
+        if len(set(seeds)) == len(names) and _are_asked_alike([models[name] for name in names]):
             found.append(_gather(sorted(names, key=lambda name: _seed(models[name]) or 0), models))
         else:
             found += [_gather([name], models) for name in names]
@@ -203,10 +203,24 @@ def _key(name: str, runs: Mapping[str, EvaluationRun]) -> str:
     """Return what runs of one recipe share: the recipe, and how the model was asked; of any other run its name."""
     if not _is_of_one_recipe(runs):
         return f"run {name}"
-    first = next(iter(runs.values())).result
-    asked = {key: value for key, value in (first.identity or {}).items() if key != "weights"}
-    trained = first.trained_by
-    return json.dumps([trained and trained.recipe_sha256, asked], sort_keys=True)
+    first = next(iter(runs.values()))
+    trained = first.result.trained_by
+    return json.dumps([trained and trained.recipe_sha256, _asked(first)])
+
+
+def _asked(run: EvaluationRun) -> str:
+    """Return how the model was asked: its identity but for the weights."""
+    identity = {key: value for key, value in (run.result.identity or {}).items() if key != "weights"}
+    return json.dumps(identity, sort_keys=True)
+
+
+def _are_asked_alike(runs: Sequence[Mapping[str, EvaluationRun]]) -> bool:
+    """Return whether all runs were asked about each benchmark in the same way."""
+    ways: dict[str, set[str]] = {}
+    for own in runs:
+        for benchmark, run in own.items():
+            ways.setdefault(benchmark, set()).add(_asked(run))
+    return all(len(own) == 1 for own in ways.values())
 
 
 def _is_of_one_recipe(runs: Mapping[str, EvaluationRun]) -> bool:

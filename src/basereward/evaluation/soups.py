@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from basereward.benchmarks.records import RowRecord
+from basereward.curation.seen import seen_rows
+from basereward.data.record import read_record
 from basereward.data.shards import check_free
 from basereward.data.work import Work, open_work
 from basereward.errors import CheckpointError
@@ -57,6 +59,8 @@ def cook_soup(
     with open_work(target) as work:
         try:
             report = _cook(work, members, held_out, greedy, device)
+            if held_out:
+                report = report.model_copy(update={"notes": _overlap_notes(members, held_out)})
         except CheckpointError:
             work.discard()
             raise
@@ -113,6 +117,17 @@ def _written(work: Work, members: Sequence[ModelFolder], kind: str) -> MergeRepo
     modules = write_average(members, work.folder)
     names = tuple(member.name for member in members)
     return MergeReport(kind=kind, members=names, formula=f"mean of {len(names)}", modules=modules)  # type: ignore[arg-type]
+
+
+def _overlap_notes(members: Sequence[ModelFolder], held_out: Opened) -> tuple[str, ...]:
+    """Return a warning for each model that was trained on some of the pairs."""
+    records = {member.name: read_record(member.path) for member in members}
+    seen = {name: len(seen_rows(held_out.items, own.pairs)) for name, own in records.items() if own and own.pairs}
+    return tuple(
+        f"{name} was trained on {rows} of {len(held_out.items)} held-out pairs; accuracies on them are no estimate."
+        for name, rows in seen.items()
+        if rows
+    )
 
 
 def _measure(name: str, folder: Path, held_out: Opened, device: str | None) -> MeasuredModel:

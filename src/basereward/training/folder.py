@@ -119,6 +119,8 @@ def read_trained_by(recipe: Recipe, folder: Path) -> TrainedBy:
     facts = Identity.model_validate_json((folder / IDENTITY).read_text(encoding="utf-8")).facts()
     free = {*MAY_CHANGE, *_OF_A_RUN}.difference(_LENGTH)
     told = {name: value for name, value in facts.items() if not any(f"{name}.".startswith(f"{own}.") for own in free)}
+    # A checkpoint replaces all weights, so that the identity need not hold them; what came of them does depend on them.
+    told["start"] = weights_fingerprint(resolve_folder(recipe.model.start))
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return TrainedBy(recipe_sha256=digest, seed=recipe.run.seed, name=recipe.name)
 

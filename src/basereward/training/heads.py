@@ -29,13 +29,26 @@ def sum_over_heads(
         batch: what the objective reads of a batch, ``weights`` among it.
         head_weights: what each pair counts for each head; the same for all by default.
     """
-    weights = batch["weights"]
     each = []
     for head, own in enumerate(rewards.unbind(-1)):
-        drawn = weights if head_weights is None else weights * head_weights[:, head]
-        each.append(loss(own, **{**batch, "weights": drawn}))
+        drawn = batch if head_weights is None else draw_weights(batch, head_weights[:, head])
+        each.append(loss(own, **drawn))
     sides = (torch.stack(own).mean(0) for own in zip(*(one.rewards for one in each), strict=True))
     return PairLoss(torch.stack([one.total for one in each]).sum(), PairRewards(*sides))
+
+
+def draw_weights(batch: Mapping[str, Tensor], drawn: Float[Tensor, " pair"]) -> dict[str, Tensor]:
+    """Return what an objective reads of a batch with the weights of pairs, and of their swaps, as a head draws them.
+
+    Args:
+        drawn: how often each pair is drawn.
+    """
+    weights = {"weights": batch["weights"] * drawn}
+    if "swaps" in batch:
+        # The first column of a swap is the chosen response of its pair.
+        owners = (batch["swaps"][:, :1] == batch["pairs"][:, 0]).int().argmax(1)
+        weights["swap_weights"] = batch["swap_weights"] * drawn[owners]
+    return {**batch, **weights}
 
 
 def clip_apart(model: nn.Module, heads: int, max_norm: float) -> Tensor:

@@ -60,12 +60,18 @@ def proxy_margin(pair: PreferencePair) -> float | None:
 
 
 def check_proxy_scores(pair: PreferencePair) -> None:
-    """Refuse a pair that shows something and has no scores of a proxy.
+    """Refuse a pair that shows something and has no scores of a proxy, or has those of a record with several pairs.
 
     Raises:
         RowError: ``no_proxy_scores``, or as ``proxy_margin``.
     """
-    if pair.is_multimodal and proxy_margin(pair) is None:
+    if not pair.is_multimodal:
+        return
+    # Beside the scores of all responses of a record stand its lowest and its highest one, not those of a pair.
+    if (together := len(pair.scores)) > 2:
+        reason = f"The scores are of {together} responses of one record. Convert the file to pairs, and score these."
+        raise RowError(NO_PROXY_SCORES, reason)
+    if proxy_margin(pair) is None:
         raise RowError(NO_PROXY_SCORES, f"The pair has no {' and '.join(PROXY_COLUMNS)} of a text-only proxy.")
 
 

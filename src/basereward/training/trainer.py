@@ -23,7 +23,7 @@ from basereward.training.bootstrap import Bootstrap
 from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
 from basereward.training.collator import PreferenceCollator
 from basereward.training.evaluation import ValidationPairs
-from basereward.training.heads import HEAD_WEIGHTS, clip_apart, sum_over_heads
+from basereward.training.heads import HEAD_WEIGHTS, clip_apart, draw_weights, sum_over_heads
 from basereward.training.language import Critic
 from basereward.training.objectives import METRIC_NAMES, PAIR_KEYS, PairLoss, metric_means, metric_sums
 from basereward.training.own_critiques import own_accuracy
@@ -158,7 +158,7 @@ class RewardTrainer(AtomicCheckpoints):
         if self.heads > 1:
             return sum_over_heads(self.objective.loss, model(**read, each_head=True), compared, drawn)
         if drawn is not None:
-            compared["weights"] = compared["weights"] * drawn[:, 0]
+            compared = draw_weights(compared, drawn[:, 0])
         return self.objective.loss(model(**read), **compared)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from basereward.evaluation.audit.numerics import COMPANION
 from basereward.evaluation.audit.probes import PROBES
 from basereward.evaluation.audit.result import AuditResult
 from basereward.evaluation.audit.run import AuditOptions, audit
-from tests.evaluation.audit.conftest import Ruled, clean, draw_pairs, opened, run
+from tests.evaluation.audit.conftest import Ruled, by_hash, clean, draw_pairs, opened, run
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()
 FEW = draw_pairs(40)
@@ -113,6 +113,17 @@ def test_a_finished_audit_is_kept_unless_asked(tmp_path):
     assert sum(again.calls) == 80
 
 
+def test_records_of_nobody_knows_which_audit_are_not_taken_for_its_own(tmp_path):
+    """A finished audit whose result was deleted by hand, or one whose deletion was cut off."""
+    run(Ruled(), tmp_path, "list", pairs=FEW)
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(WorkError, match=r"original\.jsonl .*--overwrite"):
+        run(Ruled(by_hash, name="other"), tmp_path, "list", pairs=FEW)
+    again = Ruled(by_hash, name="other")
+    run(again, tmp_path, "list", pairs=FEW, overwrite=True)
+    assert sum(again.calls) == 80
+
+
 def test_another_result_is_never_deleted(tmp_path):
     (tmp_path / "result.json").write_text('{"format": 2}')
     with pytest.raises(WorkError, match="not the result of an audit"):
@@ -160,6 +171,11 @@ def test_texts_alone_have_no_probe_of_images(tmp_path):
 def test_a_neighbour_without_a_score_proves_nothing(tmp_path):
     found = run(Failing("so on and"), tmp_path, "padding", pairs=FEW)["padding"]
     assert (found.status, found.failures) == ("cannot tell", {COMPANION: 40})
+
+
+def test_a_single_item_certifies_nothing_of_batches(tmp_path):
+    found = run(Ruled(), tmp_path, "batch", "padding", pairs=FEW[:1])
+    assert (found["batch"].status, found["padding"].status) == ("not applicable", "pass")
 
 
 def test_calls_are_as_the_certificates_say(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, Qwen3ForCausalLM
 
-from basereward.data.record import DataRecord, TrainedOn
+from basereward.data.record import DataRecord, TrainedBy, TrainedOn
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 from basereward.models.families import FAMILIES
 from basereward.models.head import HeadSettings
@@ -55,5 +55,6 @@ def text(base, tmp_path_factory):
         for weight in model.parameters():
             weight += 0.01 * torch.randn_like(weight)
     inputs = (TrainedOn(name="text pairs", manifest_sha256=None, sources=None),)
-    model.data_record = DataRecord(fingerprint="t", inputs=inputs, contamination=None)
+    told = TrainedBy(recipe_sha256=64 * "0", seed=0, name="text recipe")
+    model.data_record = DataRecord(fingerprint="t", inputs=inputs, contamination=None, trained_by=told)
     return save_reward_model(model, tmp_path_factory.mktemp("text"))

@@ -43,6 +43,9 @@ def test_it_reads_images_and_says_what_it_was_trained_on(text, vision, tmp_path,
     shown = [model.score("Colour?", [picture(64, 64, seed)], ["red", "blue"]) for seed in (0, 1)]
     assert shown[0] != shown[1]
     assert [one.name for one in read_record(tmp_path / "out").inputs] == ["text pairs"]
+    # Runs of the text model's recipe have other weights.
+    assert read_record(text).trained_by is not None
+    assert read_record(tmp_path / "out").trained_by is None
     assert json.loads((tmp_path / "out" / "merge.json").read_text())["kind"] == "graft"
     assert "0.5 vision + 0.5 text" in (tmp_path / "out" / "README.md").read_text()
 
@@ -94,6 +97,19 @@ def test_strangers_are_refused_by_what_differs(text, vision, base, vl_backbone, 
             graft(*models, out)
         assert not out.exists()
         assert not list(tmp_path.glob("out*partial*"))
+
+
+def test_another_chat_template_is_told(text, vision, tmp_path):
+    assert len(graft(text, vision, tmp_path / "alike").notes) == 1
+    folder = tmp_path / "text"
+    save_reward_model(load_reward_model(text), folder)
+    template = folder / "chat_template.jinja"
+    template.write_text("Be kind." + template.read_text())
+    config = json.loads((folder / "config.json").read_text())
+    del config["reward"]["inputs"]
+    (folder / "config.json").write_text(json.dumps(config))
+    [_, note] = graft(folder, vision, tmp_path / "out").notes
+    assert note.startswith("The chat templates write a conversation differently")
 
 
 def test_tokens_under_other_numbers_are_refused(text, vision, tmp_path):

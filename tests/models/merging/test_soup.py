@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from basereward.data.record import DataRecord, TrainedOn, read_record
+from basereward.data.record import DataRecord, TrainedBy, TrainedOn, read_record, united_record
 from basereward.errors import CheckpointError
 from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
 from basereward.models.head import HeadSettings
@@ -76,6 +76,15 @@ def test_the_record_is_the_union_of_what_any_was_trained_on(siblings, tmp_path):
     assert config["reward"]["data_hash"] == read_record(tmp_path).fingerprint
 
 
+def test_a_soup_of_seeds_on_the_same_data_is_no_run_of_their_recipe():
+    told = [
+        record("a").model_copy(update={"trained_by": TrainedBy(recipe_sha256=64 * "0", seed=seed, name="recipe")})
+        for seed in (0, 1)
+    ]
+    assert united_record([("first", told[0]), ("second", told[1])]).trained_by is None
+    assert united_record([("first", told[0])]).trained_by == told[0].trained_by
+
+
 def test_distances_have_their_closed_form():
     table = ModuleTable()
     table.add("model.layers.10.a.weight", "average", 2, [torch.tensor([3.0, 0.0]), torch.tensor([0.0, 3.0])])
@@ -135,6 +144,24 @@ def test_models_that_differ_are_refused_by_what_differs(siblings, text_backbone,
     ):
         with pytest.raises(CheckpointError, match=said):
             open_members([first, other])
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        ("critic", (None, {"max_tokens": 9}), "differ in how they write critiques"),
+        ("pixels", ({"max": 9}, {"max": 8}), "differ in the sizes of images"),
+    ],
+)
+def test_models_that_were_trained_to_read_or_write_otherwise_are_refused(siblings, tmp_path, key, values, said):
+    """A vocabulary head that is tied to the embeddings is no tensor by which a critic could be told."""
+    members = [save_reward_model(load_reward_model(siblings[0]), tmp_path / name) for name in "ab"]
+    for member, value in zip(members, values, strict=True):
+        config = json.loads((member / "config.json").read_text())
+        config["reward"][key] = value
+        (member / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=said):
+        open_members(members)
 
 
 @pytest.mark.parametrize(

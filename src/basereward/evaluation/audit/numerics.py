@@ -10,7 +10,7 @@ from basereward.data.schema import Response, ResponseGroup, messages_from_text
 from basereward.evaluation.asking import Ask, ask_scorer
 from basereward.evaluation.audit.edits import turn_responses
 from basereward.evaluation.audit.measures import largest_difference
-from basereward.evaluation.audit.probe import Probe, each_item, needs_numbers
+from basereward.evaluation.audit.probe import Changed, Probe, each_item, needs_numbers
 from basereward.evaluation.audit.sets import AuditSet
 from basereward.scoring.interface import Scorer, checked_scores
 
@@ -80,6 +80,11 @@ def _is_one_group(item: BenchmarkItem) -> bool:
     return len(item.groups) == 1
 
 
+def _all_alone(asked: AuditSet) -> Changed:
+    # A call of one item was its own before: that it gives the same again certifies nothing.
+    return Changed((), asked.items.__getitem__) if len(asked.items) == 1 else each_item(_same, sample=SAMPLE)(asked)
+
+
 PROBES = (
     Probe(
         "order",
@@ -95,9 +100,10 @@ PROBES = (
         "same numbers",
         "How far does a score move when nothing else is in the call?",
         largest_difference,
-        each_item(_same, sample=SAMPLE),
+        _all_alone,
         ask_alone,
         needs_numbers,
+        "there is one item, which was alone before",
     ),
     Probe(
         "padding",

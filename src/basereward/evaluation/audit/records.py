@@ -75,16 +75,20 @@ def open_audit(folder: Path, identity: Identity, overwrite: bool = False) -> Ite
         overwrite: delete the audit that the folder holds first.
 
     Raises:
-        WorkError: another process writes the folder, or it holds a finished audit, the beginning of another one, or
-            another result.
+        WorkError: another process writes the folder, or it holds a finished audit, the beginning of another one or
+            of nobody knows which, or another result.
     """
     with open_work(folder, folder) as work:
         _refuse(folder / RESULT, overwrite)
+        # By name: a folder of records may hold those of somebody else.
+        records = [folder / RECORDS / f"{name}.jsonl" for name in (ORIGINAL, *PROBES.names())]
         if overwrite:
-            # By name: a folder of records may hold those of somebody else.
-            records = [f"{RECORDS}/{name}.jsonl" for name in (ORIGINAL, *PROBES.names())]
-            for name in (RESULT, PAGE, IDENTITY, *records):
-                (folder / name).unlink(missing_ok=True)
+            for path in (*(folder / name for name in (RESULT, PAGE, IDENTITY)), *records):
+                path.unlink(missing_ok=True)
+        if work.identity() is None and (left := [path for path in records if path.exists()]):
+            raise WorkError(
+                f"Nothing says which audit {left[0]} is of; --overwrite deletes it, --out names another folder."
+            )
         work.claim(identity)
         yield AuditFolder(folder)
 

@@ -1,12 +1,14 @@
 """A text reward model merged into a vision-language model: its language model by module names, and its head."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from basereward.data.record import DataRecord, read_record, united_record, write_record
+from basereward.data.schema import messages_from_text
 from basereward.data.shards import check_free
 from basereward.data.work import open_work
 from basereward.encoding.template import Template
@@ -24,6 +26,9 @@ from basereward.models.merging.stored import SHARD_BYTES, TensorFacts, write_wei
 from basereward.models.parts import HEAD_PREFIX, StoredHead, has_head, read_head
 
 _ADVICE = "Graft a text reward model whose language model is the one that the vision-language model was made from."
+
+# What two chat templates are compared by.
+_SPOKEN = (*messages_from_text("?"), *messages_from_text("!", "assistant"))
 
 
 def graft(
@@ -104,7 +109,11 @@ class _Graft:
         self.share = share
         self.text, self.vision = models["text"], models["vision"]
         self.template: Template = load_template(self.vision.folder)
-        self.tokens = shared_tokens(load_template(self.text.folder), self.template)
+        text_template = load_template(self.text.folder)
+        self.tokens = shared_tokens(text_template, self.template)
+        self.is_read_alike = np.array_equal(
+            text_template.conversation_ids(_SPOKEN), self.template.conversation_ids(_SPOKEN)
+        )
         self.head: StoredHead = read_head(self.text.folder)
         self.head_weights = {HEAD_PREFIX + name: weight for name, weight in self.head.weights.items()}
         self.inner_names = {hub: name for name, hub in self.vision.names.items()}
@@ -120,6 +129,8 @@ class _Graft:
         # A bare backbone was trained on no preferences.
         trained = [own.folder for own in (self.text, self.vision) if has_head(own.folder)]
         record = united_record([(one.name, read_record(one.path)) for one in trained])
+        # No run of the text model's recipe has these weights.
+        record = record.model_copy(update={"trained_by": None})
         write_record(record, folder)
         self._write_config(folder, record)
         share = f"{self.share:g}"
@@ -131,8 +142,17 @@ class _Graft:
             members=tuple(f"{role}: {own.folder.name}" for role, own in self.models.items()),
             formula=formula,
             modules=self.table.modules(),
-            notes=(f"Embeddings are merged for the {len(self.tokens):,} tokens that both models know.",),
+            notes=tuple(self._notes()),
         )
+
+    def _notes(self) -> Iterator[str]:
+        yield f"Embeddings are merged for the {len(self.tokens):,} tokens that both models know."
+        if not self.is_read_alike:
+            yield (
+                f"The chat templates write a conversation differently: the head learnt behind that of "
+                f"{self.text.folder.name}, and the new model reads that of {self.vision.folder.name}. Measure it on "
+                "text before you use it."
+            )
 
     def compute(self, name: str) -> Tensor:
         """Return a tensor of the new model: of its head, of its language model, or of the rest."""

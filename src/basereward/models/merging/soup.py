@@ -44,6 +44,10 @@ def open_members(places: Sequence[str | Path]) -> tuple[ModelFolder, ...]:
             raise CheckpointError(f"{pair} their heads: {own.head}, not {facts[0].head}.")
         if own.inputs and facts[0].inputs and (unlike := own.inputs.differences(facts[0].inputs)):
             raise CheckpointError(f"{pair} their inputs: {', '.join(unlike[:4])}; they read the same text otherwise.")
+        if own.critic != facts[0].critic:
+            raise CheckpointError(f"{pair} how they write critiques: {own.critic}, not {facts[0].critic}.")
+        if own.pixels and facts[0].pixels and own.pixels != facts[0].pixels:
+            raise CheckpointError(f"{pair} the sizes of images that they read: {own.pixels}, not {facts[0].pixels}.")
         if unlike := _unlike_tensors(stored, weights[0]):
             raise CheckpointError(f"{pair} {len(unlike)} tensors by name or shape: {', '.join(unlike[:4])}.")
     return folders
