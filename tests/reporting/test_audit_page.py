@@ -6,9 +6,10 @@ import re
 import pytest
 
 from basereward.errors import MissingFileError
-from basereward.reporting.audit_page import show_number, write_audit_page
+from basereward.evaluation.audit.run import AuditOptions, audit
+from basereward.reporting.audit_page import show_number, summary_line, write_audit_page
 from basereward.reporting.interval_bars import WIDTH, IntervalBar, draw_intervals
-from tests.evaluation.audit.conftest import Ruled, clean, draw_pairs, run
+from tests.evaluation.audit.conftest import Ruled, clean, draw_pairs, opened, run
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,13 @@ def test_changed_images_stand_behind_those_that_they_replace(page):
     _, data = page
     shown = [item for item in data["items"] if item["source"] == "image_blind"]
     assert all(len(item["images"]) == 2 for item in shown)
+
+
+def test_the_line_says_how_many_pairs_are_in_no_probe(tmp_path):
+    found = audit(Ruled(), opened(draw_pairs(20)), tmp_path, AuditOptions(("list",)))
+    assert "in no probe" not in summary_line(found)
+    lost = found.model_copy(update={"failures": {"too_long": 2, "image_missing": 1}})
+    assert summary_line(lost).endswith("80 scores of 20 pairs. 3 of them have none as they are, and are in no probe.")
 
 
 def test_a_folder_without_an_audit_is_named(tmp_path):

@@ -261,7 +261,9 @@ def test_a_run_with_swaps_and_weights_trains_and_says_so(swap_recipe, world, tmp
 
 def test_pairs_without_scores_of_a_proxy_are_refused_by_number(make_recipe):
     recipe = make_recipe(objective={"kind": "bradley_terry", "shortcut": {}})
-    with pytest.raises(DataError, match=r"of 30 pairs have no scores of a text-only proxy.*score --blind"):
+    with pytest.raises(
+        DataError, match=r"of 30 pairs have no scores of a text-only proxy.*Of the first: The pair .*score --blind"
+    ):
         prepare_data(recipe, prepare_template(recipe))
 
 

@@ -85,7 +85,10 @@ def summary_line(result: AuditResult) -> str:
     counts = ", ".join(f"{number} {status}" for status, number in sorted(result.counts.items()))
     what = "verdicts" if result.is_judge else "scores"
     failed = f"; failed: {', '.join(result.failed)}" if result.failed else ""
-    return f"{len(result.probes)} probes: {counts}{failed}. {count(result.answers)} {what} of {count(result.n)} pairs."
+    lost = sum(result.failures.values())
+    missing = f" {count(lost)} of them have none as they are, and are in no probe." if lost else ""
+    told = f"{len(result.probes)} probes: {counts}{failed}. {count(result.answers)} {what} of {count(result.n)} pairs."
+    return told + missing
 
 
 def show_number(value: float | None) -> str:

@@ -227,10 +227,10 @@ def prepare_record(
 
 def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
     for reason, (words, command) in _NEEDED.items():
-        if missing := sum(row.problem is not None and row.problem[0] == reason for row in lengths.rows):
+        if missing := [row.problem[1] for row in lengths.rows if row.problem and row.problem[0] == reason]:
             raise DataError(
-                f"{missing} of {len(lengths.rows)} pairs have no {words}, which this objective needs. Write them with "
-                f"{command}, or leave those pairs out."
+                f"{len(missing)} of {len(lengths.rows)} pairs have no {words}, which this objective needs. Of the "
+                f"first: {missing[0]} Write them with {command}, or leave those pairs out."
             )
     for row in lengths.rows:
         if row.problem is None:
