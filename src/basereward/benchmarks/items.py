@@ -7,10 +7,11 @@ hold images of their own share nothing, and stand in groups of their own.
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 from basereward.data.digests import image_digest, image_key
 from basereward.data.messages import parse_messages
@@ -75,6 +76,23 @@ class BenchmarkItem:
             for group in self.groups
             for image in (*group.images, *(frame for video in group.videos for frame in video.frames))
         ]
+
+
+class MadeItems(Sequence[BenchmarkItem]):
+    """Items that are made when asked for, so that memory holds no image of the others."""
+
+    @abstractmethod
+    def make(self, index: int) -> BenchmarkItem:
+        """Return the item at a place."""
+
+    @overload
+    def __getitem__(self, index: int) -> BenchmarkItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[BenchmarkItem]: ...
+    def __getitem__(self, index: int | slice) -> BenchmarkItem | list[BenchmarkItem]:
+        if isinstance(index, slice):
+            return [self.make(place) for place in range(*index.indices(len(self)))]
+        return self.make(index)
 
 
 def text_row(

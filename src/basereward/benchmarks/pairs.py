@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
-from basereward.benchmarks.items import BenchmarkItem, ItemRow
+from basereward.benchmarks.items import BenchmarkItem, ItemRow, MadeItems
 from basereward.data.schema import PreferencePair
 
 
-class PairItems(Sequence[BenchmarkItem]):
-    """The items of pairs, made when asked for, so that memory holds no image.
+class PairItems(MadeItems):
+    """The items of pairs, made when asked for.
 
     Args:
         rows: the place of each pair in its file; by default the pairs are all that it holds.
@@ -22,13 +21,8 @@ class PairItems(Sequence[BenchmarkItem]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchmarkItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchmarkItem]: ...
-    def __getitem__(self, index: int | slice) -> BenchmarkItem | list[BenchmarkItem]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def make(self, index: int) -> BenchmarkItem:
+        """Return the item of a pair."""
         pair = self._pairs[index]
         groups, chosen, rejected = pair.comparison()
         return BenchmarkItem(groups, (ItemRow(int(self._rows[index]), pair.id, pair.source, (chosen,), (rejected,)),))

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from random import Random
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
-from basereward.benchmarks.items import BenchmarkItem, ItemFacts, SeenImage
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts, MadeItems, SeenImage
 from basereward.errors import DataError
 
 IMAGE_BLIND = "image_blind"
@@ -72,7 +72,7 @@ def exchange_images(facts: ItemFacts, numbers: Sequence[int] | None = None, seed
     return Exchange(givers, tuple(sorted(left_out)))
 
 
-class ExchangedItems(Sequence[BenchmarkItem]):
+class ExchangedItems(MadeItems):
     """Items of which some show the images and videos of another one, put together when asked for."""
 
     def __init__(self, items: Sequence[BenchmarkItem], exchange: Exchange) -> None:
@@ -82,13 +82,8 @@ class ExchangedItems(Sequence[BenchmarkItem]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchmarkItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchmarkItem]: ...
-    def __getitem__(self, index: int | slice) -> BenchmarkItem | list[BenchmarkItem]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def make(self, index: int) -> BenchmarkItem:
+        """Return an item with the images of its giver, if it has one."""
         item, giver = self._items[index], self._givers.get(index)
         if giver is None:
             return item

@@ -86,6 +86,7 @@ def conclude(
         trained_by=asked.about.data_record.trained_by if asked.about.data_record else None,
         settings=dict(asked.settings),
         identity=None if asked.about.identity is None else dict(asked.about.identity),
+        partial_identity=None if asked.about.partial is None else dict(asked.about.partial),
         seeds=SEEDS,
         versions=versions_of(asked.about),
     )

@@ -129,6 +129,8 @@ class Result(Section):
     """What the command asked for, such as a dtype."""
     identity: dict[str, Any] | None
     """What decides the scores: SHA-256 of the weights, template hash, limits, dtype, device, library versions."""
+    partial_identity: dict[str, Any] | None = None
+    """What is known of it where it is not told whole."""
     seeds: dict[str, int]
     versions: dict[str, str]
 

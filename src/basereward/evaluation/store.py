@@ -97,7 +97,7 @@ def _finished_records(folder: Path, identity: Identity, partial: Identity | None
         return {}
     run = read_evaluation(folder)
     result = run.result
-    about = About(result.scorer, sees_images=False, identity=result.identity)
+    about = About(result.scorer, sees_images=False, identity=result.identity, partial=result.partial_identity)
     found = work_identity(about, result.settings, result.data.sha256)
     if unlike := differences(found.facts(), identity.facts(), MAY_CHANGE):
         if partial is not None:

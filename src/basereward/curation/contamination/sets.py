@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import datasets
 
-from basereward.benchmarks.items import BenchmarkItem, ItemRow
+from basereward.benchmarks.items import BenchmarkItem, ItemRow, MadeItems
 from basereward.benchmarks.pairs import PairItems
 from basereward.benchmarks.plugins import benchmark_names, open_benchmark
 from basereward.data.messages import parse_messages
@@ -91,7 +91,7 @@ def answer_names(answer: str) -> dict[str, str]:
     return {} if answer == "answer" else {"answer": answer}
 
 
-class AnswerItems(Sequence[BenchmarkItem]):
+class AnswerItems(MadeItems):
     """The items of prompts with answers, made when asked for; the answer is their only response.
 
     Args:
@@ -104,13 +104,8 @@ class AnswerItems(Sequence[BenchmarkItem]):
     def __len__(self) -> int:
         return len(self._prompts)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchmarkItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchmarkItem]: ...
-    def __getitem__(self, index: int | slice) -> BenchmarkItem | list[BenchmarkItem]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def make(self, index: int) -> BenchmarkItem:
+        """Return the item of a prompt."""
         [row] = iterate_rows(self._prompts.select([index]))
         said = messages_from_text(row["answer"], "assistant")
         response = Response(response_id(row["id"], said), said)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import overload
 
-from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow, survey
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow, MadeItems, survey
 
 
 def draw_pair_of(item: BenchmarkItem, seed: int) -> BenchmarkItem | None:
@@ -33,7 +32,7 @@ def draw_pair_of(item: BenchmarkItem, seed: int) -> BenchmarkItem | None:
     return BenchmarkItem(tuple(groups), (ItemRow(row.row, row.id, row.subset, *places, row.first),))
 
 
-class PairedItems(Sequence[BenchmarkItem]):
+class PairedItems(MadeItems):
     """One pair of each item that has two different responses, made when asked for.
 
     Args:
@@ -48,13 +47,8 @@ class PairedItems(Sequence[BenchmarkItem]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchmarkItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchmarkItem]: ...
-    def __getitem__(self, index: int | slice) -> BenchmarkItem | list[BenchmarkItem]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def make(self, index: int) -> BenchmarkItem:
+        """Return the pair of an item."""
         found = draw_pair_of(self._items[self._numbers[index]], self._seed)
         assert found is not None
         return found

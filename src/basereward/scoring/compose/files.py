@@ -5,7 +5,7 @@ from typing import Any
 
 from basereward.configuration import parse_configuration, read_content
 from basereward.errors import MissingFileError, RecipeError, ScoringError
-from basereward.scoring.compose.specs import AnySpec, EnsembleSpec, RouterSpec, kind_of_content
+from basereward.scoring.compose.specs import AnySpec, ComposedSpec, kind_of_content
 from basereward.scoring.interface import Scorer
 from basereward.scoring.model_spec import ModelSpec, OpenSpec, Spec
 
@@ -88,7 +88,7 @@ def _inheriting(spec: Any, given: dict[str, Any]) -> AnySpec:
 
 
 def _inlined(spec: Any, opened: tuple[Path, ...]) -> AnySpec:
-    if isinstance(spec, EnsembleSpec | RouterSpec):
+    if isinstance(spec, ComposedSpec):
         own = {key: getattr(spec, key) for key in spec.model_fields_set}
         # Checked again: members are now called what their files say, where nothing else was said.
         members = [_inlined(member, opened) for member in spec.members]

@@ -90,23 +90,37 @@ class RouterOptions(Section):
         return self
 
 
-class EnsembleSpec(Spec):
-    """Several members whose scores become one."""
+class ComposedSpec(Spec):
+    """Several members under a name."""
 
-    tag: ClassVar[str | None] = "(ensemble)"
+    words: ClassVar[str]
+    """What stands before the members where it has no name of its own."""
 
     members: list["AnySpec"] = Field(min_length=1)
-    ensemble: EnsembleOptions = EnsembleOptions()
 
     @property
     def label(self) -> str:
         """What result files call it."""
-        return self.name or f"ensemble of {', '.join(member.label for member in self.members)}"
+        return self.name or f"{self.words} {', '.join(member.label for member in self.members)}"
 
     @field_validator(MEMBERS)
     @classmethod
     def _apart(cls, members: list[Spec]) -> list[Spec]:
-        return _told_apart(members)
+        labels = [member.label for member in members]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"several members are called {', '.join(twice)}; give each a name of its own")
+        if taken := [label for label in labels if label in RESERVED_PARTS or label.startswith(WEIGHT)]:
+            raise ValueError(f"parts of a score are called {', '.join(taken)}; give such members other names")
+        return members
+
+
+class EnsembleSpec(ComposedSpec):
+    """Several members whose scores become one."""
+
+    tag: ClassVar[str | None] = "(ensemble)"
+    words: ClassVar[str] = "ensemble of"
+
+    ensemble: EnsembleOptions = EnsembleOptions()
 
     @model_validator(mode="after")
     def _weighs_members(self) -> "EnsembleSpec":
@@ -118,23 +132,13 @@ class EnsembleSpec(Spec):
         return self
 
 
-class RouterSpec(Spec):
+class RouterSpec(ComposedSpec):
     """Several members of which one scores a prompt."""
 
     tag: ClassVar[str | None] = "(router)"
+    words: ClassVar[str] = "router to"
 
-    members: list["AnySpec"] = Field(min_length=1)
     router: RouterOptions
-
-    @property
-    def label(self) -> str:
-        """What result files call it."""
-        return self.name or f"router to {', '.join(member.label for member in self.members)}"
-
-    @field_validator(MEMBERS)
-    @classmethod
-    def _apart(cls, members: list[Spec]) -> list[Spec]:
-        return _told_apart(members)
 
     @model_validator(mode="after")
     def _leads_to_members(self) -> "RouterSpec":
@@ -143,15 +147,6 @@ class RouterSpec(Spec):
         if unknown := sorted(set(named) - set(known)):
             raise ValueError(f"routes lead to {', '.join(unknown)}; the members are {', '.join(known)}")
         return self
-
-
-def _told_apart(members: list[Spec]) -> list[Spec]:
-    labels = [member.label for member in members]
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise ValueError(f"several members are called {', '.join(twice)}; give each a name of its own")
-    if taken := [label for label in labels if label in RESERVED_PARTS or label.startswith(WEIGHT)]:
-        raise ValueError(f"parts of a score are called {', '.join(taken)}; give such members other names")
-    return members
 
 
 def kind_of_content(content: Any) -> type[Spec]:

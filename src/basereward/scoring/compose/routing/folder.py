@@ -10,7 +10,7 @@ from basereward.data.io import replacing
 from basereward.errors import ScoringError
 from basereward.scoring.compose.files import read_spec
 from basereward.scoring.compose.routing.model import TrainedRouter, save_router
-from basereward.scoring.compose.specs import AnySpec, EnsembleSpec, RouterOptions, RouterSpec
+from basereward.scoring.compose.specs import AnySpec, ComposedSpec, EnsembleSpec, RouterOptions, RouterSpec
 from basereward.scoring.model_spec import ModelSpec
 
 ROUTER, SPEC = "router.json", "router.yaml"
@@ -31,7 +31,7 @@ def read_experts(named: ModelSpec) -> Experts:
         BaseRewardError: as ``read_spec``.
     """
     found = read_spec(named)
-    if not isinstance(found, EnsembleSpec | RouterSpec) or len(found.members) < 2:
+    if not isinstance(found, ComposedSpec) or len(found.members) < 2:
         raise ScoringError(f"{named.model} has no members to choose between; expected a YAML file with two or more.")
     options = found.ensemble if isinstance(found, EnsembleSpec) else found.router
     return Experts(list(found.members), options.memory_gib)
