@@ -1,5 +1,7 @@
 """ECE, Brier score and log loss against hand computation, and what noise alone gives."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,11 @@ def test_nothing_to_measure_is_an_error():
     for margins in ([], [float("nan")], [float("inf")]):
         with pytest.raises(DataError, match="finite margins"):
             measure_reliability(margins, range(len(margins)))
+
+
+@pytest.mark.parametrize("margin", [-96.0, -50.0, 0.0, 96.0])
+@pytest.mark.parametrize("pairs", [1, 7, 700, 1399, 1600])
+def test_pairs_that_are_all_alike_can_be_measured(margin, pairs):
+    found = measure_reliability([margin] * pairs, range(pairs))
+    assert found.brier == pytest.approx(1 / (1 + math.exp(margin)) ** 2)
+    assert len(found.bins) == 1

@@ -85,7 +85,8 @@ def measure_reliability(
         low=low,
         high=high,
         chance=_chance(by_prompt),
-        brier=float(own @ sigmoid(-found) ** 2),
+        # Weights add up to 1 but for rounding.
+        brier=min(float(own @ sigmoid(-found) ** 2), 1.0),
         log_loss=float(own @ softplus(-found)),
         bins=tuple(_bin(confidence, gaps, own, place == number) for number in range(place.max() + 1)),
     )
