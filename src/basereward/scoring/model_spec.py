@@ -1,5 +1,6 @@
 """One model and how it runs: what a spec names, alone or as a member of others."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -39,9 +40,9 @@ class Spec(Section):
     """File that ``basereward calibrate`` wrote, by which its scores are changed."""
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """What result files call it."""
-        raise NotImplementedError
 
 
 class ModelSpec(Spec):

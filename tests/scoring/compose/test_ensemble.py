@@ -17,7 +17,7 @@ from basereward.scoring.compose.members import Members
 from basereward.scoring.compose.specs import EnsembleOptions
 from basereward.scoring.compose.weights import pair_margins
 from basereward.scoring.files import score_file
-from basereward.scoring.model_spec import ModelSpec
+from basereward.scoring.model_spec import ModelSpec, Spec
 from basereward.scoring.spec import is_judge, open_scorer
 
 LONGER, SHORTER, RANDOM = "baseline:longer", "baseline:shorter", "baseline:random"
@@ -350,3 +350,8 @@ def test_a_model_of_unknown_data_makes_the_whole_unknown(checkpoints):
     joined = members.data_record()
     assert [one.name for one in joined.inputs] == ["unknown"]
     assert joined.summary is None
+
+
+def test_a_spec_is_one_of_a_kind():
+    with pytest.raises(TypeError, match="abstract"):
+        Spec()
