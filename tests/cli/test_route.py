@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from basereward.data.work import open_work
 from basereward.scoring.spec import open_scorer
 from tests.cli.conftest import call
 
@@ -41,6 +42,15 @@ def test_a_router_is_written_with_its_page(folder, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert call(*asked, "--overwrite") == 0
     assert "Pairs held out" in capsys.readouterr().out
+
+
+def test_a_folder_that_another_process_writes_is_refused(folder, tmp_path, capsys):
+    out = tmp_path / "router"
+    with open_work(out, out):
+        asked = ("route", folder / "members.yaml", folder / "pairs.jsonl", out, "--budget", "1.6", *COSTS)
+        assert call(*asked) == 1
+    assert str(out) in capsys.readouterr().err
+    assert not (out / "router.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def route(
     Example: `basereward route members.yaml pairs.jsonl runs/router --budget 1.3 --cost small=1 --cost large=3`
     """
     from basereward.data.pairs import load_pairs
+    from basereward.data.work import open_work
     from basereward.scoring.compose.members import Members
     from basereward.scoring.compose.routing.folder import check_folder, read_experts, write_folder
     from basereward.scoring.compose.routing.run import RouteSettings
@@ -66,7 +67,10 @@ def route(
     members = Members(experts.members, open_spec, experts.memory_gib)
     with progress("scoring", len(loaded.pairs) * len(experts.members)) as bar:
         router = train(members, loaded.pairs, settings, bar.move)
-    files = [*write_folder(out, router, experts), *_write_page(out, router)]
+    # Files of two calls that end together would not be of one router; what the other wrote meanwhile stays.
+    with open_work(out, out):
+        check_folder(out, overwrite)
+        files = [*write_folder(out, router, experts), *_write_page(out, router)]
     if as_json:
         print_json({"out": str(out), "files": [str(file) for file in files], **router.record.model_dump(mode="json")})
         return
