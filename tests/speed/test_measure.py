@@ -1,6 +1,7 @@
 """Backends side by side: what is timed is the same work, and the figures are those of the layouts."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -43,12 +44,32 @@ def test_the_tiny_preset_has_the_vision_share_of_the_3b():
 
 def test_padding_is_part_of_the_plain_layout():
     size = measure_backbone(PRESETS.get("tiny")())
-    lengths = [GroupLength(100, (10, 30), 0), GroupLength(50, (20, 20), 0)]
+    lengths, workload = [GroupLength(100, (10, 30), 0), GroupLength(50, (20, 20), 0)], Workload(with_image=False)
     padded = [GroupLength(130, (), 0)] * 4
-    assert layout_flops(size, lengths, "plain") == pytest.approx(
-        sum(size.forward_flops(own) for own in padded), rel=1e-6
-    )
-    assert layout_flops(size, lengths, "split") < layout_flops(size, lengths, "plain_unpadded")
+    flops = partial(layout_flops, size, workload, lengths, mode="train")
+    assert flops("plain") == pytest.approx(sum(size.forward_flops(own) for own in padded), rel=1e-6)
+    assert flops("split") < flops("plain_unpadded")
+
+
+def test_a_ranked_batch_in_closed_form():
+    """Three prompts of one image, three responses each, all pairs: of what is shared nothing is counted twice."""
+    size = measure_backbone(PRESETS.get("tiny")())
+    workload = Workload(60, 10, group=3, groups=1, jitter=0, prompts_per_image=3, pairs="all")
+    assert len(workload.compared) == 9
+    assert workload.compared[:4] == [(0, 1), (0, 2), (1, 2), (3, 4)]
+    lengths = workload.lengths()
+    opening = workload.image_side**2 + 2
+    assert workload.tree(lengths).total == opening + 3 * (60 - opening) + 9 * 10
+    sequence = GroupLength(60, (10,), workload.image_side**2)
+    assert layout_flops(size, workload, lengths, "plain_unpadded", "train") == 18 * size.forward_flops(sequence)
+    assert layout_flops(size, workload, lengths, "plain_unpadded", "score") == 9 * size.forward_flops(sequence)
+    groups = encode_lengths(lengths, PRESETS.get("tiny")(), prompts_per_image=3)
+    batch = pack(groups, workload.compared, "cpu")
+    assert batch["input_ids"].numel() == workload.tree(lengths).total
+    assert len(batch["image_rows"]) == 1
+    apart = pack(separate(groups, [0, 1, 0]), [], "cpu")
+    assert apart["input_ids"].numel() == 3 * 70
+    assert len(apart["image_rows"]) == 3
 
 
 def test_separate_sequences_are_the_same_sequences():
@@ -56,7 +77,7 @@ def test_separate_sequences_are_the_same_sequences():
     groups = encode_lengths(SMALL.lengths(), model.config)
     with torch.inference_mode():
         shared = model(**_structure(pack(groups, [(0, 1)], "cpu")))
-        alone = model(**_structure(pack(separate(groups), [(0, 1)], "cpu")))
+        alone = model(**_structure(pack(separate(groups, range(len(groups) * SMALL.group)), [(0, 1)], "cpu")))
     assert torch.allclose(shared, alone, atol=1e-6)
 
 

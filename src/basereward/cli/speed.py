@@ -12,7 +12,7 @@ PRESET = typer.Option("tiny", help="Shape of the backbone, with random weights: 
 PROMPT = typer.Option(1200, min=1, help="Tokens of a prompt, its image included.")
 RESPONSE = typer.Option(200, min=1, help="Mean tokens of a response.")
 JITTER = typer.Option(0.3, min=0.0, max=1.0, help="Responses vary by this share around the mean.")
-GROUPS = typer.Option(2, min=1, help="Prompts in a batch.")
+GROUPS = typer.Option(2, min=1, help="Images in a batch, or without images prompts.")
 BACKENDS = typer.Option("plain,plain_unpadded,split", help="Backends to compare, by comma.")
 REPEATS = typer.Option(5, min=1, help="Interleaved rounds.")
 THREADS = typer.Option(1, min=1, help="CPU threads.")
@@ -27,7 +27,10 @@ def train(
     prompt: int = PROMPT,
     response: int = RESPONSE,
     jitter: float = JITTER,
+    group: int = typer.Option(2, min=2, help="Responses of a prompt."),
     groups: int = GROUPS,
+    prompts_per_image: int = typer.Option(1, min=1, help="Prompts that ask about each image."),
+    pairs: str = typer.Option("first", help="Compare the first two responses of a prompt, or all with each other."),
     backends: str = BACKENDS,
     repeats: int = REPEATS,
     threads: int = THREADS,
@@ -41,7 +44,20 @@ def train(
 
     Example: `basereward speed train --prompt 1200 --response 200 --repeats 5 --json`
     """
-    options = {"prompt": prompt, "response": response, "jitter": jitter, "groups": groups, "with_image": not text_only}
+    if pairs not in ("first", "all"):
+        raise typer.BadParameter(f"found {pairs!r}, expected first or all", param_hint="--pairs")
+    if text_only and prompts_per_image > 1:
+        raise typer.BadParameter("prompts without an image share none", param_hint="--prompts-per-image")
+    options = {
+        "prompt": prompt,
+        "response": response,
+        "jitter": jitter,
+        "group": group,
+        "groups": groups,
+        "with_image": not text_only,
+        "prompts_per_image": prompts_per_image,
+        "pairs": pairs,
+    }
     settings = {"preset": preset, "repeats": repeats, "device": device, "checkpointing": checkpointing}
     _measure("train", options, backends, dtype, threads, settings, as_json)
 

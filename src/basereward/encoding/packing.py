@@ -3,9 +3,38 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
 
 from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.encoding.tree import common_length
+
+Count = TypeVar("Count", int | float, np.ndarray)
+
+
+class NodeLength(NamedTuple):
+    """Tokens of a node of a tree, and those of all nodes above it."""
+
+    own: int
+    above: int
+
+
+class TreeLength(NamedTuple):
+    """Sizes of a tree of any depth, and the tokens of the images that are computed for it."""
+
+    nodes: tuple[NodeLength, ...]
+    images: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """Tokens computed for the tree."""
+        return sum(node.own for node in self.nodes)
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of all images."""
+        return sum(self.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +51,17 @@ class CostModel:
     attention: float = 0.0
     image: float = 0.0
 
-    def of(self, length: GroupLength) -> float:
-        """Return the cost of one group computed as a tree."""
-        prefix = length.prefix
-        attended = prefix * prefix / 2 + sum(size * (prefix + size / 2) for size in length.suffixes)
-        return length.total + self.attention * attended + self.image * length.image_tokens
+    def of(self, length: GroupLength | TreeLength) -> float:
+        """Return the cost of one group, or of a tree of any depth."""
+        if isinstance(length, GroupLength):
+            nodes = (NodeLength(length.prefix, 0), *(NodeLength(size, length.prefix) for size in length.suffixes))
+        else:
+            nodes = length.nodes
+        return sum(self.node(*node) for node in nodes) + self.image * length.image_tokens
+
+    def node(self, own: Count, above: Count) -> Count:
+        """Return the cost of a node's tokens, each of which attends to all above and to half of its own."""
+        return own + self.attention * own * (above + own / 2)
 
 
 def fill_rows(groups: Sequence[EncodedGroup], cap: int, is_shared: bool = True) -> list[list[int]]:

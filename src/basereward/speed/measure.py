@@ -18,6 +18,8 @@ from basereward.speed.workloads import Workload, build_model, encode_lengths, pa
 
 UNPADDED = "plain_unpadded"
 BACKENDS = ("plain", UNPADDED, "split", "varlen", "expand", "auto")
+# Pairs that are computed together where nothing is shared.
+PAIRS_AT_ONCE = 2
 PEAK_SIZE = 1024
 PEAK_SECONDS = 0.5
 # Dense bf16 operations a second, from the makers' data sheets.
@@ -40,6 +42,7 @@ class _Run(NamedTuple):
     """What the figures of all backends are taken from."""
 
     mode: Mode
+    workload: Workload
     lengths: list[GroupLength]
     rounds: dict[str, list[RoundSeconds]]
     rewards: dict[str, torch.Tensor]
@@ -76,7 +79,7 @@ def measure_speed(
         model.enable_checkpointing()
     model.train(mode == "train")
     lengths = workload.lengths()
-    groups = encode_lengths(lengths, model.config)
+    groups = encode_lengths(lengths, model.config, prompts_per_image=workload.prompts_per_image)
     tasks = [_Task(name, _runner(mode, model, name, groups, workload, device)) for name in backends]
     rewards = {task.backend: task.run() for task in tasks}
     memory = {task.backend: peak_bytes(task.run, device) for task in tasks}
@@ -86,14 +89,14 @@ def measure_speed(
             rounds[task.backend].append(time_round(task.run, device))
         on_round(turn + 1)
     size, peak, sheet = measure_backbone(model.config), matmul_rate(dtype, device), data_sheet_rate(device, dtype)
-    run = _Run(mode, lengths, rounds, rewards, memory, size, peak, sheet)
+    run = _Run(mode, workload, lengths, rounds, rewards, memory, size, peak, sheet)
     results = [_timing(run, name) for name in backends]
     threads = torch.get_num_threads()
     kind = str(dtype).removeprefix("torch.")
     return SpeedReport(mode, preset, workload, device, kind, threads, repeats, peak, torch.__version__, results)
 
 
-def layout_flops(size: BackboneSize, lengths: list[GroupLength], backend: str) -> float:
+def layout_flops(size: BackboneSize, workload: Workload, lengths: list[GroupLength], backend: str, mode: Mode) -> float:
     """Return the forward work of a backend's layout, padding included."""
     if backend == "plain":
         longest = max(length.longest for length in lengths)
@@ -102,7 +105,17 @@ def layout_flops(size: BackboneSize, lengths: list[GroupLength], backend: str) -
             for length in lengths
         ]
         return sum(size.forward_flops(length, shared=False) for length in padded)
-    return sum(size.forward_flops(length, shared=backend != UNPADDED) for length in lengths)
+    if backend == UNPADDED:
+        whole = [length._replace(suffixes=(own,)) for length in lengths for own in length.suffixes]
+        return sum(size.forward_flops(whole[response]) for response in separate_responses(workload, mode))
+    return size.tree_flops(workload.tree(lengths))
+
+
+def separate_responses(workload: Workload, mode: Mode) -> list[int]:
+    """Return the responses that are computed without sharing: both of every pair, to score each once."""
+    if mode == "train":
+        return [response for pair in workload.compared for response in pair]
+    return list(range(workload.groups * workload.prompts_per_image * workload.group))
 
 
 def matmul_rate(dtype: torch.dtype, device: str) -> float:
@@ -137,22 +150,29 @@ def _check_backends(mode: Mode, backends: list[str]) -> None:
 def _runner(
     mode: Mode, model: RewardModel, backend: str, groups: list[EncodedGroup], workload: Workload, device: str
 ) -> Callable[[], torch.Tensor]:
-    shared = backend != UNPADDED
-    pairs = [(at, at + 1) for at in range(0, workload.groups * workload.group, workload.group)]
-    batch = pack(groups if shared else separate(groups), pairs, device)
+    pairs = workload.compared if mode == "train" else []
+    batches = [pack(groups, pairs, device)]
+    if backend == UNPADDED:
+        # Nothing is shared, so a batch in parts takes the same work, and never more memory than its largest part.
+        responses, part = separate_responses(workload, mode), 2 * PAIRS_AT_ONCE
+        parts = [responses[at : at + part] for at in range(0, len(responses), part)]
+        counted = [[(at, at + 1) for at in range(0, len(own), 2)] if pairs else [] for own in parts]
+        batches = [pack(separate(groups, own), alone, device) for own, alone in zip(parts, counted, strict=True)]
 
     def run() -> torch.Tensor:
         # Without padding, too, the baseline gets the fastest attention of the device.
         model.use_backend("auto" if backend == UNPADDED else backend, mode == "score")  # type: ignore[arg-type]
         if mode == "score":
             with torch.inference_mode():
-                return _forward(model, batch)
-        rewards = _forward(model, batch)
-        chosen, rejected = (rewards[batch["pairs"][:, side]] for side in (0, 1))
-        (-torch.nn.functional.logsigmoid(chosen - rejected)).mean().backward()
+                return torch.cat([_forward(model, batch) for batch in batches])
+        compared = []
+        for batch in batches:
+            sides = _forward(model, batch)[batch["pairs"]]
+            (-torch.nn.functional.logsigmoid(sides[:, 0] - sides[:, 1])).sum().div(len(pairs)).backward()
+            compared.append(sides.detach().flatten())
         # Gradients stay allocated, so that peak memory is counted above model and gradients.
         model.zero_grad(set_to_none=False)
-        return rewards.detach()
+        return torch.cat(compared)
 
     return run
 
@@ -180,20 +200,23 @@ def _timing(run: _Run, name: str) -> Timing:
     own, lengths = run.rounds[name], run.lengths
     seconds, cpu = spread_of([turn.wall for turn in own]), spread_of([turn.cpu for turn in own])
     factor = 3 if run.mode == "train" else 1
-    work, reference = (factor * layout_flops(run.size, lengths, layout) for layout in (name, UNPADDED))
-    responses = sum(len(length.suffixes) for length in lengths)
-    items = responses if run.mode == "score" else len(lengths)
-    separate_tokens = sum(length.prefix * len(length.suffixes) + sum(length.suffixes) for length in lengths)
+    work, reference = (
+        factor * layout_flops(run.size, run.workload, lengths, layout, run.mode) for layout in (name, UNPADDED)
+    )
+    responses, pairs = sum(len(length.suffixes) for length in lengths), len(run.workload.compared)
+    items = responses if run.mode == "score" else pairs
+    whole = [length.prefix + own for length in lengths for own in length.suffixes]
+    separate_tokens = sum(whole[response] for response in separate_responses(run.workload, run.mode))
     return Timing(
         backend=name,
         seconds=seconds,
         cpu_seconds=cpu,
-        pairs_per_second=len(lengths) / seconds.median,
+        pairs_per_second=pairs / seconds.median,
         responses_per_second=responses / seconds.median,
         rate_wall=spread_of([items / turn.wall for turn in own]),
         rate_cpu=spread_of([items / turn.cpu for turn in own]),
         tokens_per_second=separate_tokens / seconds.median,
-        unique_token_ratio=sum(length.total for length in lengths) / separate_tokens,
+        unique_token_ratio=run.workload.tree(lengths).total / separate_tokens,
         flops=work,
         cpu_ratio_to_plain=_ratio(run.rounds, "plain", name),
         cpu_ratio_to_plain_unpadded=_ratio(run.rounds, UNPADDED, name),
