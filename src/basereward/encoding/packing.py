@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.encoding.tree import common_length
@@ -22,55 +21,20 @@ class NodeLength(NamedTuple):
 
 
 class TreeLength(NamedTuple):
-    """Sizes of a tree of any depth; ``image_tokens`` are those of its distinct images."""
+    """Sizes of a tree of any depth, and the tokens of the images that are computed for it."""
 
     nodes: tuple[NodeLength, ...]
-    image_tokens: int
+    images: tuple[int, ...]
 
     @property
     def total(self) -> int:
         """Tokens computed for the tree."""
         return sum(node.own for node in self.nodes)
 
-
-class Sharing(NamedTuple):
-    """What pairs share and how large it is, pair by pair.
-
-    Equal codes say equal tokens. A sequence is read from its start: the opening ends with the last image, the prompt
-    holds the opening, and both sequences hold the prompt.
-
-    Args:
-        opening: code of the tokens up to the end of the last image, the images included; -1 without one.
-        prompt: code of the whole prompt, its images included.
-        responses: codes of chosen and rejected; they tell the responses of one prompt apart.
-        opening_tokens: 0 without an image.
-        prompt_tokens: with those of the opening.
-        sequence_tokens: of chosen and rejected with their prompt.
-        image_tokens: of all images of the opening.
-    """
-
-    opening: Int[np.ndarray, " pair"]
-    prompt: Int[np.ndarray, " pair"]
-    responses: Int[np.ndarray, "pair 2"]
-    opening_tokens: Int[np.ndarray, " pair"]
-    prompt_tokens: Int[np.ndarray, " pair"]
-    sequence_tokens: Int[np.ndarray, "pair 2"]
-    image_tokens: Int[np.ndarray, " pair"]
-
-    def tree(self, pairs: Sequence[int]) -> TreeLength:
-        """Return the tree that holds what these pairs share once, those of one opening or prompt or of many."""
-        nodes: dict[tuple[int, ...], NodeLength] = {}
-        images = {}
-        for pair in pairs:
-            opening, prompt = int(self.opening[pair]), int(self.prompt[pair])
-            opened, asked = int(self.opening_tokens[pair]), int(self.prompt_tokens[pair])
-            if opening >= 0:
-                nodes[(opening,)] = NodeLength(opened, 0)
-                images[opening] = int(self.image_tokens[pair])
-            nodes[opening, prompt] = NodeLength(asked - opened, opened)
-            for response, whole in zip(self.responses[pair].tolist(), self.sequence_tokens[pair].tolist(), strict=True):
-                nodes[opening, prompt, response] = NodeLength(whole - asked, asked)
-        return TreeLength(tuple(nodes.values()), sum(images.values()))
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of all images."""
+        return sum(self.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +62,6 @@ class CostModel:
     def node(self, own: Count, above: Count) -> Count:
         """Return the cost of a node's tokens, each of which attends to all above and to half of its own."""
         return own + self.attention * own * (above + own / 2)
-
-    def shared_nodes(self, sharing: Sharing) -> Float[np.ndarray, "pair 4"]:
-        """Return the cost of the nodes of each pair: opening with its images, rest of the prompt, both responses."""
-        opened, asked = sharing.opening_tokens, sharing.prompt_tokens[:, None]
-        opening = self.node(opened, np.zeros_like(opened)) + self.image * sharing.image_tokens
-        prompt = self.node(sharing.prompt_tokens - opened, opened)
-        return np.column_stack([opening, prompt, self.node(sharing.sequence_tokens - asked, asked)])
 
 
 def fill_rows(groups: Sequence[EncodedGroup], cap: int, is_shared: bool = True) -> list[list[int]]:

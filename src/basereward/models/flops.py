@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedConfig
 
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.packing import CostModel
+from basereward.encoding.packing import CostModel, TreeLength
 from basereward.models.families import family_of
 
 
@@ -51,6 +51,11 @@ class BackboneSize:
         # Causal: a prompt token sees half of the prompt on average, a response's also all of the prompt.
         attended = copies * prefix**2 / 2 + sum(size * (prefix + size / 2) for size in suffixes)
         return 2 * self.text * tokens + 4 * self.attention * attended + copies * self._vision_flops(length.image_tokens)
+
+    def tree_flops(self, tree: TreeLength) -> float:
+        """Floating-point operations of one forward pass over a tree of any depth, counted as ``forward_flops`` does."""
+        attended = sum(node.own * (node.above + node.own / 2) for node in tree.nodes)
+        return 2 * self.text * tree.total + 4 * self.attention * attended + sum(map(self._vision_flops, tree.images))
 
     def writing_flops(self, length: GroupLength, written: int) -> float:
         """Floating-point operations of reading a tree of openings and writing behind each of its n suffixes.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from basereward.encoding.packing import Sharing
+from basereward.encoding.sharing import PairSharing
 
 
 class Grouping(NamedTuple):
@@ -26,7 +26,7 @@ class Grouping(NamedTuple):
         """Pairs of a step that share what they are drawn by."""
         return self.pairs_per_image if self.by == "image" else self.pairs_per_prompt
 
-    def keys(self, sharing: Sharing) -> Int[np.ndarray, " pair"]:
+    def keys(self, sharing: PairSharing) -> Int[np.ndarray, " pair"]:
         """Return the code of what each pair is drawn by; text has no image, and is drawn by its prompt."""
         if self.by == "prompt":
             return sharing.prompt
@@ -54,7 +54,7 @@ class Slice(NamedTuple):
         return self._replace(end=self.start + size), self._replace(start=self.start + size)
 
 
-def draw_bundles(sharing: Sharing, grouping: Grouping, generator: torch.Generator) -> Bundles:
+def draw_bundles(sharing: PairSharing, grouping: Grouping, generator: torch.Generator) -> Bundles:
     """Return all pairs in bundles, in random order.
 
     The pairs of a prompt are cut into even chunks. Of an image, chunks of different prompts are bundled: two of one
@@ -158,7 +158,7 @@ class StepFiller:
     holds more only if all that is left of an epoch is of prompts that are in all its steps already.
     """
 
-    def __init__(self, bundles: Bundles, sharing: Sharing, grouping: Grouping, size: int) -> None:
+    def __init__(self, bundles: Bundles, sharing: PairSharing, grouping: Grouping, size: int) -> None:
         self.pairs, self.size, self.grouping = bundles.pairs, size, grouping
         keys = grouping.keys(sharing)[bundles.pairs[bundles.starts[:-1]]]
         bounds = bundles.starts.tolist()
@@ -187,12 +187,19 @@ class StepFiller:
         return self.pairs[stretches(starts, ends - starts)].reshape(-1, self.size)
 
     def _fits(self, step: _Step, own: Slice) -> bool:
-        if own.key not in step.keys:
-            return True
+        return own.key not in step.keys or self._fitting(step, own) == own.end - own.start
+
+    def _fitting(self, step: _Step, own: Slice) -> int:
+        """Return how many pairs of a slice, its first ones, a step may hold beside those that it has."""
         alike = [part for part in step.taken if part.key == own.key]
-        together = Counter(prompt for part in (*alike, own) for prompt in self.prompts[part.start : part.end])
-        is_few = max(together.values()) <= self.grouping.pairs_per_prompt
-        return is_few and together.total() <= self.grouping.most
+        together = Counter(prompt for part in alike for prompt in self.prompts[part.start : part.end])
+        most = min(own.end - own.start, self.grouping.most - together.total())
+        for count in range(most):
+            prompt = self.prompts[own.start + count]
+            together[prompt] += 1
+            if together[prompt] > self.grouping.pairs_per_prompt:
+                return count
+        return max(most, 0)
 
     def _take_waiting(self, step: _Step) -> None:
         for key, queue in list(self.waiting.items()):
@@ -203,7 +210,7 @@ class StepFiller:
 
     def _take_new(self, step: _Step) -> None:
         while step.room and (own := next(self.supply, None)):
-            if own.key not in step.keys or self._fits(step, own):
+            if self._fits(step, own):
                 self.rest = step.add(own)
             else:
                 self.waiting.setdefault(own.key, deque()).append(own)
@@ -223,16 +230,20 @@ class StepFiller:
             step.add(part)
 
     def _exchange(self, step: _Step, own: Slice) -> list[Slice] | None:
+        """Put the first pairs of a slice into an earlier step, and return what leaves it for this one."""
         for earlier in reversed(self.steps):
-            if self._fits(earlier, own):
-                given = earlier.give(own.end - own.start, banned={own.key, *step.keys})
+            if count := self._fitting(earlier, own):
+                given = earlier.give(count, banned={own.key, *step.keys})
                 if given is not None:
-                    earlier.add(own)
+                    first, rest = own.cut(count)
+                    earlier.add(first)
+                    if rest:
+                        self.waiting.setdefault(own.key, deque()).appendleft(rest)
                     return given
         return None
 
 
-def crowded_steps(steps: Int[np.ndarray, "step pair"], sharing: Sharing, grouping: Grouping) -> int:
+def crowded_steps(steps: Int[np.ndarray, "step pair"], sharing: PairSharing, grouping: Grouping) -> int:
     """Return how many steps hold more pairs of a prompt or image than they should."""
     limits = [(sharing.prompt, grouping.pairs_per_prompt), (grouping.keys(sharing), grouping.most)]
     is_crowded = np.zeros(len(steps), dtype=bool)

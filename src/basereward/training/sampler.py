@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from basereward.encoding.packing import balanced_bins
@@ -46,8 +47,8 @@ class PairSampler(BatchRebalanceSampler):
 
     def __init__(
         self,
-        tokens: Sequence[int],
-        costs: Sequence[float],
+        tokens: Sequence[int] | np.ndarray,
+        costs: Sequence[float] | np.ndarray,
         pairs_per_step: int,
         dp_size: int = 1,
         grad_accum: int = 1,
@@ -59,10 +60,14 @@ class PairSampler(BatchRebalanceSampler):
         if len(tokens) < pairs_per_step:
             raise TrainingError(f"Found {len(tokens)} usable pairs, fewer than pairs_per_step {pairs_per_step}.")
         _check_filled(pairs_per_step, dp_size, grad_accum)
+        # The base makes a list of what it is given, of millions of numbers tens of megabytes more.
         super().__init__(
-            list(tokens), pairs_per_step, dp_size=dp_size, grad_accum=grad_accum, seed=seed, rank=rank, drop_last=True
+            [], pairs_per_step, dp_size=dp_size, grad_accum=grad_accum, seed=seed, rank=rank, drop_last=True
         )
-        self.costs = list(costs)
+        self.lengths = np.asarray(tokens, dtype=np.int64)
+        self.costs = np.asarray(costs, dtype=np.float64)
+        self.num_full_batches = self.num_global_batches = len(self.lengths) // pairs_per_step
+        self.remainder = len(self.lengths) % pairs_per_step
         self.window = window
         self.shared = shared
 
@@ -78,49 +83,53 @@ class PairSampler(BatchRebalanceSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self.steps(self.epoch):
-            yield from self._yield_global_batch(step)
+            yield from self._yield_global_batch(step.tolist())
 
-    def steps(self, epoch: int) -> list[list[int]]:
+    def steps(self, epoch: int) -> Int[np.ndarray, "steps pairs"]:
         """Return the pairs of every step of an epoch, from the seed, the epoch and the window alone."""
         # A plain sum would give seed 1 the second epoch of seed 0 as its first.
         generator = torch.Generator().manual_seed(self.seed * SEED_STRIDE + epoch)
-        drawn = self._draw_together(self.shared, generator) if self.shared else self._draw(generator)
-        steps = []
-        for start in range(0, len(drawn), self.window):
-            window = drawn[start : start + self.window]
+        steps = self._draw_together(self.shared, generator) if self.shared else self._draw(generator)
+        if self.window == 1:
+            return steps
+        for start in range(0, len(steps), self.window):
+            window = steps[start : start + self.window]
             # Else every window would go from short to long pairs, and the loss with it.
-            steps += [window[at] for at in torch.randperm(len(window), generator=generator).tolist()]
+            steps[start : start + self.window] = window[torch.randperm(len(window), generator=generator).numpy()]
         return steps
 
-    def _draw(self, generator: torch.Generator) -> list[list[int]]:
+    def _draw(self, generator: torch.Generator) -> Int[np.ndarray, "steps pairs"]:
         size = self.effective_batch_size
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        order = torch.randperm(len(self.lengths), generator=generator).numpy()
         # The rest would make a smaller step, whose pairs weighed more; another epoch has another rest.
         order = order[: self.num_full_batches * size]
-        drawn = []
-        for start in range(0, len(order), size * self.window):
+        # A window of one step is left as drawn: a step's own order changes nothing but how ties are cut.
+        for start in range(0, len(order), size * self.window) if self.window > 1 else ():
             window = order[start : start + size * self.window]
-            # A window of one step is left as drawn: a step's own order changes nothing but how ties are cut.
-            if self.window > 1:
-                window.sort(key=lambda pair: self.costs[pair])
-            drawn += [window[at : at + size] for at in range(0, len(window), size)]
-        return drawn
+            order[start : start + len(window)] = window[np.argsort(self.costs[window], kind="stable")]
+        return order.reshape(-1, size)
 
-    def _draw_together(self, shared: SharedWork, generator: torch.Generator) -> list[list[int]]:
+    def _draw_together(self, shared: SharedWork, generator: torch.Generator) -> Int[np.ndarray, "steps pairs"]:
         size = self.effective_batch_size
         bundles = draw_bundles(shared.sharing, shared.grouping, generator)
         if self.window > 1:
-            bundles = sort_windows(bundles, np.array(self.costs), size * self.window)
-        return StepFiller(bundles, shared.sharing, shared.grouping, size).fill().tolist()
+            bundles = sort_windows(bundles, self.costs, size * self.window)
+        return StepFiller(bundles, shared.sharing, shared.grouping, size).fill()
 
-    def bins(self, steps: Sequence[Sequence[int]], count: int) -> Iterator[list[Bin]]:
+    def tokens_of(self, steps: Int[np.ndarray, "steps pairs"]) -> Int[np.ndarray, " steps"]:
+        """Return the tokens of each step, what is drawn together counted once."""
+        if self.shared is None:
+            return self.lengths[steps].sum(axis=1)
+        units = self.shared.whole(self.shared.lay(steps))
+        return np.bincount(units.steps, self.shared.measure(units)).astype(np.int64)
+
+    def bins(self, steps: Int[np.ndarray, "steps pairs"], count: int) -> Iterator[list[Bin]]:
         """Yield for each step so many bins of nearly equal cost, none of them empty, the dearest first."""
         if self.shared is None:
             for step in steps:
-                costs, tokens = [self.costs[pair] for pair in step], [self.lengths[pair] for pair in step]
-                yield _fill([[pair] for pair in step], costs, tokens, count)
+                yield _fill(step[:, None].tolist(), self.costs[step].tolist(), self.lengths[step].tolist(), count)
             return
-        units = self.shared.cut(np.array(steps), count)
+        units = self.shared.cut(steps, count)
         pairs, tokens = units.laid.pairs.tolist(), self.shared.measure(units).tolist()
         stretches, costs = list(zip(units.starts.tolist(), units.ends.tolist(), strict=True)), units.costs.tolist()
         bounds = np.searchsorted(units.steps, np.arange(len(steps) + 1)).tolist()
@@ -132,7 +141,7 @@ class PairSampler(BatchRebalanceSampler):
     def _assign(self, indices: list[int], lengths: list[int]) -> list[list[list[int]]]:
         """Return [rank][micro-batch] lists; each round of micro-batches has bins of similar cost on all ranks."""
         # Trainer passes the lengths that it knows; memory follows tokens, but waiting follows cost.
-        [bins] = self.bins([indices], self.dp_size * self.grad_accum)
+        [bins] = self.bins(np.array([indices]), self.dp_size * self.grad_accum)
         # Bins come dearest first, so neighbours are alike: they are dealt to the ranks round by round, because ranks
         # wait for each other in every round and not only at the end of the step.
         return [
@@ -182,13 +191,22 @@ def plan_bins(sampler: PairSampler, cap: int | None, epochs: int = 1, reserved: 
     Raises:
         TrainingError: one pair alone is larger than the cap, or the step cannot be cut so finely.
     """
-    steps = [step for epoch in range(epochs) for step in sampler.steps(epoch)]
+    return plan_steps(sampler, np.concatenate([sampler.steps(epoch) for epoch in range(epochs)]), cap, reserved)
+
+
+def plan_steps(
+    sampler: PairSampler, steps: Int[np.ndarray, "steps pairs"], cap: int | None, reserved: int = 0
+) -> BinPlan:
+    """Return what ``plan_bins`` does, of some steps.
+
+    Raises:
+        TrainingError: as ``plan_bins``.
+    """
     if cap is None:
         return _cut(sampler, steps, 1)
-    tokens = sampler.lengths
-    check_cap(max(tokens), cap, reserved)
+    check_cap(int(sampler.lengths.max()), cap, reserved)
     room = cap - reserved
-    heaviest = max(step.tokens for [step] in sampler.bins(steps, 1))
+    heaviest = int(sampler.tokens_of(steps).max())
     # Fewer micro-batches cannot hold the heaviest step, however well it is cut.
     accumulation = max(1, heaviest // (sampler.dp_size * room))
     while accumulation * sampler.dp_size <= sampler.effective_batch_size:
@@ -213,7 +231,7 @@ def check_cap(longest: int, cap: int, reserved: int = 0) -> None:
         raise TrainingError(f"{found}; raise it or lower max_length.")
 
 
-def _cut(sampler: PairSampler, steps: list[list[int]], accumulation: int) -> BinPlan:
+def _cut(sampler: PairSampler, steps: Int[np.ndarray, "steps pairs"], accumulation: int) -> BinPlan:
     largest, balance = 0, 0.0
     for bins in sampler.bins(steps, sampler.dp_size * accumulation):
         largest = max(largest, *(own.tokens for own in bins))

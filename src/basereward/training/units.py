@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from basereward.encoding.packing import CostModel, Sharing
+from basereward.encoding.packing import CostModel
+from basereward.encoding.sharing import Further, PairSharing
 from basereward.training.bundles import Grouping, stretches
 
 # Costs are whole parts of a token: sums are then exact, and a step alone is cut as it is among all others.
@@ -51,26 +52,23 @@ class SharedWork:
         sharing: of all pairs.
         model: of costs.
         grouping: what units are.
-        further_tokens: of each pair, computed for it alone beside its tree.
-        further_costs: their cost.
+        further: what each pair takes beside its tree.
     """
 
     def __init__(
         self,
-        sharing: Sharing,
+        sharing: PairSharing,
         model: CostModel,
         grouping: Grouping,
-        further_tokens: Int[np.ndarray, " pair"] | None = None,
-        further_costs: np.ndarray | None = None,
+        further: Further | None = None,
     ) -> None:
         self.sharing, self.grouping = sharing, grouping
-        self.costs = np.rint(PARTS * model.shared_nodes(sharing)).astype(np.int64)
+        self.costs = np.rint(PARTS * sharing.nodes(model)).astype(np.int64)
         asked = sharing.prompt_tokens
         behind = sharing.sequence_tokens - asked[:, None]
         self.tokens = np.column_stack([sharing.opening_tokens, asked - sharing.opening_tokens, behind])
-        none = np.zeros_like(asked)
-        self.further_tokens = none if further_tokens is None else further_tokens
-        self.further_costs = none if further_costs is None else np.rint(PARTS * further_costs).astype(np.int64)
+        further = further or Further(np.zeros_like(asked), np.zeros(len(asked)))
+        self.further_tokens, self.further_costs = further.tokens, np.rint(PARTS * further.costs).astype(np.int64)
         self.keys = grouping.keys(sharing)
         low, high = sharing.responses.min(axis=1), sharing.responses.max(axis=1)
         # The place of each pair among all, those that share next to each other.
