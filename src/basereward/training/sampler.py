@@ -131,12 +131,12 @@ class PairSampler(BatchRebalanceSampler):
             return
         units = self.shared.cut(steps, count)
         pairs, tokens = units.laid.pairs.tolist(), self.shared.measure(units).tolist()
-        stretches, costs = list(zip(units.starts.tolist(), units.ends.tolist(), strict=True)), units.costs.tolist()
+        stretches = list(zip(units.starts.tolist(), units.ends.tolist(), strict=True))
+        costs = (units.costs / PARTS).tolist()
         bounds = np.searchsorted(units.steps, np.arange(len(steps) + 1)).tolist()
         for first, behind in itertools.pairwise(bounds):
             members = [pairs[start:end] for start, end in stretches[first:behind]]
-            bins = _fill(members, costs[first:behind], tokens[first:behind], count)
-            yield [own._replace(cost=own.cost / PARTS) for own in bins]
+            yield _fill(members, costs[first:behind], tokens[first:behind], count)
 
     def _assign(self, indices: list[int], lengths: list[int]) -> list[list[list[int]]]:
         """Return [rank][micro-batch] lists; each round of micro-batches has bins of similar cost on all ranks."""
