@@ -15,6 +15,8 @@ from basereward.training.bundles import StepFiller, draw_bundles, sort_windows
 from basereward.training.units import PARTS, SharedWork
 
 SEED_STRIDE = 1_000_003
+# Steps that are cut at once: enough for flat arrays to be quick, few enough for them to be small.
+_BLOCK = 1024
 
 
 class Bin(NamedTuple):
@@ -129,14 +131,8 @@ class PairSampler(BatchRebalanceSampler):
             for step in steps:
                 yield _fill(step[:, None].tolist(), self.costs[step].tolist(), self.lengths[step].tolist(), count)
             return
-        units = self.shared.cut(steps, count)
-        pairs, tokens = units.laid.pairs.tolist(), self.shared.measure(units).tolist()
-        stretches = list(zip(units.starts.tolist(), units.ends.tolist(), strict=True))
-        costs = (units.costs / PARTS).tolist()
-        bounds = np.searchsorted(units.steps, np.arange(len(steps) + 1)).tolist()
-        for first, behind in itertools.pairwise(bounds):
-            members = [pairs[start:end] for start, end in stretches[first:behind]]
-            yield _fill(members, costs[first:behind], tokens[first:behind], count)
+        for start in range(0, len(steps), _BLOCK):
+            yield from _cut_block(self.shared, steps[start : start + _BLOCK], count)
 
     def _assign(self, indices: list[int], lengths: list[int]) -> list[list[list[int]]]:
         """Return [rank][micro-batch] lists; each round of micro-batches has bins of similar cost on all ranks."""
@@ -147,6 +143,16 @@ class PairSampler(BatchRebalanceSampler):
         return [
             [bins[slot * self.dp_size + rank].pairs for slot in range(self.grad_accum)] for rank in range(self.dp_size)
         ]
+
+
+def _cut_block(shared: SharedWork, steps: Int[np.ndarray, "steps pairs"], count: int) -> Iterator[list[Bin]]:
+    units = shared.cut(steps, count)
+    pairs, tokens, costs = units.laid.pairs.tolist(), shared.measure(units).tolist(), (units.costs / PARTS).tolist()
+    stretches = list(zip(units.starts.tolist(), units.ends.tolist(), strict=True))
+    bounds = np.searchsorted(units.steps, np.arange(len(steps) + 1)).tolist()
+    for first, behind in itertools.pairwise(bounds):
+        members = [pairs[start:end] for start, end in stretches[first:behind]]
+        yield _fill(members, costs[first:behind], tokens[first:behind], count)
 
 
 def _fill(units: Sequence[list[int]], costs: Sequence[float], tokens: Sequence[int], count: int) -> list[Bin]:
