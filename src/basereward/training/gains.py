@@ -80,8 +80,8 @@ class Simulation:
         cap: packed tokens of a micro-batch, without those of ``reserved``.
     """
 
-    tokens: Sequence[int]
-    costs: Sequence[float]
+    tokens: Sequence[int] | np.ndarray
+    costs: Sequence[float] | np.ndarray
     sharing: PairSharing
     further: Further
     model: CostModel

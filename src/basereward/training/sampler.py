@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class PairSampler(BatchRebalanceSampler):
             rank, 32 raises the balance of ranks from 0.70 to 0.98, at the price of steps of similar pairs.
         shared: what pairs share, if those that do are drawn together.
     """
+
+    lengths: Any
 
     def __init__(
         self,

@@ -142,8 +142,9 @@ class RewardTrainer(AtomicCheckpoints):
         """Return the micro-batch's share of the step's mean loss, times ranks (their gradients are averaged)."""
         if self._compare_backends and self.state.global_step == 0:
             # Of one pair: alone, the sequences of a whole batch that shares much are many times its tokens.
-            pair: Any = self.train_dataset[self.args.process_index]
-            self._difference = self._backend_difference(self._prepare_inputs(self.data_collator([pair])))
+            pairs: Any = self.train_dataset
+            row = self.data_collator([pairs[self.args.process_index]])
+            self._difference = self._backend_difference(self._prepare_inputs(row))
             self._compare_backends = False
         loss = self._loss(model, inputs)
         self._sums += metric_sums(loss.rewards)
