@@ -149,7 +149,7 @@ def read(tmp_path, monkeypatch):
             monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / name))
             with monkeypatch.context() as patch:
                 if not by_columns:
-                    patch.setattr(ingest, "_is_stored", lambda path: False)
+                    patch.setattr(ingest, "is_stored", lambda path: False)
                 found.append(list(iterate_rows(read_rows(folder / "a.parquet"))))
         return found
 

@@ -16,6 +16,8 @@ from basereward.errors import DataError
 
 _BATCH_ROWS, _IMAGE_ROWS, _BATCH_BYTES = 1000, 32, 4 * 2**20
 _BUFFER_BYTES = 2**20
+# Texts of a row that training asks for are decoded with those of its whole group.
+GROUP_ROWS = 256
 
 _Decode = Callable[[Any], Any]
 
@@ -38,8 +40,17 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def read_batches(path: Path, columns: Sequence[str] | None = None, most: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+def read_batches(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    most: int = _BATCH_ROWS,
+    groups: Sequence[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of some megabytes, of ``most`` rows at most.
+
+    Args:
+        columns: these alone, of those that it has.
+        groups: row groups, all by default.
 
     Raises:
         DataError: as ``open_parquet``.
@@ -48,7 +59,7 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, most: int = _
         names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
         rows = min(most, _batch_rows(file))
         # Threads would decode columns at once, and hold a page of each.
-        for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+        for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=names, use_threads=False):
             # A damaged page may still decompress, to texts that are none and to lists that end nowhere.
             batch.validate(full=True)
             yield batch
@@ -82,14 +93,32 @@ def _batch_rows(file: pq.ParquetFile) -> int:
 def _has_bytes(file: pq.ParquetFile) -> bool:
     """Whether a column that is no text, such as that of images, has values."""
     columns = [file.schema.column(number) for number in range(len(file.schema))]
-    places = [
-        place
-        for place, one in enumerate(columns)
-        if one.physical_type == "BYTE_ARRAY" and one.logical_type.type == "NONE"
-    ]
+    places = [place for place, one in enumerate(columns) if holds_bytes(one)]
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     found = [group.column(place).statistics for group in groups for place in places]
     return any(statistics is None or statistics.num_values for statistics in found)
+
+
+def write_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file for writing: texts compressed, bytes of images as they are, so that each can be found there.
+
+    Encoded images become no smaller by compression, and a reader that wants one of a group would decode all of them.
+    """
+    leaves = pq.ParquetFile(_empty(schema)).schema
+    columns = [leaves.column(number) for number in range(len(leaves))]
+    codecs = {one.path: "NONE" if holds_bytes(one) else "snappy" for one in columns}
+    return pq.ParquetWriter(path, schema, compression=codecs)
+
+
+def _empty(schema: pa.Schema) -> pa.BufferReader:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    return pa.BufferReader(sink.getvalue())
+
+
+def holds_bytes(column: pq.ColumnSchema) -> bool:
+    """Whether a column holds bytes that are no text, such as those of images."""
+    return column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
 
 
 def batch_records(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:

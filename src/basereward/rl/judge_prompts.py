@@ -111,15 +111,14 @@ def load_judge_prompts(
     prompt = make_prompt(recipe.prompt, max_tokens)
     pairs = _fitting(loaded, prompt, template, recipe.strict) if template else loaded.pairs
     has_both = paths is not None or recipe.order == "both"
-    # Ids alone: a row would bring its images.
-    ids = zip(pairs.stored.select_columns("id")["id"], pairs.rows, strict=True)
-    names = [name or str(row) for name, row in ids]
+    ids = (name for table in pairs.tables(["id"]) for name in table.column("id").to_pylist())
+    names = [name or str(row) for name, row in zip(ids, pairs.rows, strict=True)]
     orders = [
         {"pair": place, "is_chosen_first": first}
         for place, (name, before) in enumerate(zip(names, _counts_before(names), strict=True))
         for first in ((True, False) if has_both else (is_chosen_first(name, before),))
     ]
-    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, pairs, prompt, have_images(pairs.stored))
+    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, pairs, prompt, have_images(pairs))
 
 
 def _fitting(loaded: LoadedPairs, prompt: JudgePrompt, template: Template, strict: bool) -> PairDataset:

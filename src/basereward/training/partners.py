@@ -5,21 +5,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import datasets
 import numpy as np
 
 from basereward.configuration import Section
 from basereward.curation.fingerprints.text import mix, text_hashes
 from basereward.curation.seen import image_hashes
 from basereward.data.columns import column, list_counts, read_spoken
-from basereward.data.pairs import LoadedPairs
+from basereward.data.pairs import LoadedPairs, PairDataset
 from basereward.data.schema import REQUIRED_KEYS, Comparison, PreferencePair
 from basereward.encoding.lengths import Lengths, Trees, measure_lengths
 from basereward.encoding.template import GroupLength, Template
 from basereward.errors import DataError
 from basereward.training.shortcuts import ImageSwap, SwappedPairs, swapped_group
 
-_BATCH_ROWS = 1000
 # How many others are looked at before a pair goes without: with few distinct images nearly all may be the same.
 _TRIES = 64
 NONE = -1
@@ -83,7 +81,7 @@ def plan_swaps(
     Raises:
         DataError: no pair can be swapped.
     """
-    shown = read_swap_facts(loaded.pairs.stored)
+    shown = read_swap_facts(loaded.pairs)
     kept = _draw(shown, swap.share)
     partners = find_partners(shown, kept)[list(usable)]
     lengths = _measure(loaded, usable, partners, template, workers)
@@ -110,11 +108,11 @@ def plan_swaps(
     return Swaps(SwappedPairs(loaded.pairs, usable, partners), tuple(lengths), counts)
 
 
-def read_swap_facts(rows: datasets.Dataset) -> SwapFacts:
-    """Return what decides who may be whose partner, from stored pairs."""
+def read_swap_facts(pairs: PairDataset) -> SwapFacts:
+    """Return what decides who may be whose partner."""
     prompts, chosen, counts, others = [], [], [], []
     videos = []
-    for table in rows.select_columns([*REQUIRED_KEYS, "videos"]).with_format("arrow").iter(batch_size=_BATCH_ROWS):
+    for table in pairs.tables([*REQUIRED_KEYS, "videos"]):
         asked, *answers = (read_spoken(column(table, side)) for side in REQUIRED_KEYS)
         prompts.append(text_hashes(asked.texts.to_pylist()))
         chosen.append(text_hashes(answers[0].texts.to_pylist()))
@@ -122,7 +120,7 @@ def read_swap_facts(rows: datasets.Dataset) -> SwapFacts:
         others.append(answers[0].images + answers[1].images)
         videos.append(list_counts(column(table, "videos")))
     own, others_shown, moving = (np.concatenate(parts) for parts in (counts, others, videos))
-    images = image_hashes(rows)
+    images = image_hashes(pairs)
     can_swap = (own > 0) & (others_shown == 0) & (moving == 0)
     is_multimodal = (own + others_shown + moving) > 0
     return SwapFacts(

@@ -140,8 +140,8 @@ class KnownPairs(NamedTuple):
 
 def known_pairs(train: MeasuredPairs, validation: MeasuredPairs | None) -> KnownPairs:
     """Return what the record of the training data holds, and warn of validation on what is trained on."""
-    packed = pack(pair_fingerprints(train.pairs.stored))
-    validated = count_seen(pair_fingerprints(validation.pairs.stored), packed) if validation else 0
+    packed = pack(pair_fingerprints(train.pairs))
+    validated = count_seen(pair_fingerprints(validation.pairs), packed) if validation else 0
     if validation and validated:
         _log.warning(
             "%s of %s validation pairs are training pairs too: their accuracy says nothing of others. Hold some out "
