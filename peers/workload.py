@@ -24,7 +24,8 @@ from transformers import (
 
 from basereward.data.schema import PreferencePair, Response, ResponseGroup, messages_from_text
 from basereward.data.storage import write_rows
-from basereward.encoding.template import GroupLength, Template
+from basereward.encoding.groups import GroupLength
+from basereward.encoding.template import Template
 from basereward.lab.tokenizer import TEXT_TEMPLATE, VISION_TEMPLATE, train_tokenizer
 from basereward.lab.world import world_texts
 from basereward.models.flops import BackboneSize, measure_backbone

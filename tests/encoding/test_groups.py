@@ -7,7 +7,8 @@ from transformers import AutoTokenizer
 
 from basereward.encoding.collate import PairIndex, collate, pair_tensors
 from basereward.encoding.layout import TreeLayout, unpack
-from basereward.encoding.template import Template, common_length, shared_prefix
+from basereward.encoding.template import Template
+from basereward.encoding.tree import common_length, shared_prefix
 from basereward.errors import RowError, TemplateError
 from basereward.lab.tokenizer import TEXT_TEMPLATE, train_tokenizer
 

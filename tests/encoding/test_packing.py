@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.packing import CostModel, balanced_bins, fill_rows
-from basereward.encoding.template import GroupLength
 
 
 @pytest.mark.parametrize("seed", range(20))

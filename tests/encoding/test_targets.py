@@ -56,7 +56,7 @@ def test_places_weights_and_verdicts_of_a_row(vl_template, group, say):
     judged = encode_targets(vl_template, one, others)
     plain = encode_targets(vl_template, group("red and blue"))
     row = collate([judged.group, plain.group])
-    found = collate_targets([judged, plain], [2, 1])
+    found = collate_targets(row, [judged, plain], [2, 1])
     ids = row["input_ids"][0]
     decode = vl_template.tokenizer.decode
     told = [decode(ids[found["target_places"][found["target_owners"] == owner]][:-1]) for owner in range(3)]

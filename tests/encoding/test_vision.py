@@ -6,8 +6,8 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from basereward.encoding.collate import collate
+from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.media import Positions
-from basereward.encoding.template import EncodedGroup
 from basereward.errors import TemplateError
 
 SIZES = ((56, 56), (28, 28), (57, 83), (300, 40), (40, 300), (640, 480), (14, 100))

@@ -10,9 +10,9 @@ from transformers import AutoConfig, AutoModel, Qwen3NextConfig
 from transformers.models.qwen3_5 import Qwen3_5TextConfig
 
 from basereward.encoding.collate import collate
+from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.layout import TreeLayout
 from basereward.encoding.media import text_positions
-from basereward.encoding.template import EncodedGroup
 from basereward.errors import BackendError
 from basereward.models import attention, guard
 from basereward.models.backends import choose_backend, read_hidden

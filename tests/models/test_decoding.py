@@ -10,8 +10,8 @@ import torch
 from transformers import GenerationConfig
 
 from basereward.data.schema import Message, Part, ResponseGroup, Video
+from basereward.encoding.groups import EncodedPrompt
 from basereward.encoding.openings import encode_openings
-from basereward.encoding.template import EncodedPrompt
 from basereward.errors import TemplateError
 from basereward.models.generation import Generator, TreeShape, fill_batches, rows_at_once
 

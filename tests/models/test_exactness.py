@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from basereward.encoding.collate import collate
-from basereward.encoding.template import EncodedGroup
+from basereward.encoding.groups import EncodedGroup
 from basereward.models.checkpoint import load_reward_model, save_reward_model
 
 TOLERANCE = 1e-5

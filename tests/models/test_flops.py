@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from transformers import Qwen3Config
 
-from basereward.encoding.template import GroupLength
+from basereward.encoding.groups import GroupLength
 from basereward.errors import MissingFileError
 from basereward.models.flops import measure_backbone
 from basereward.models.shapes import SHAPES, backbone_config

@@ -6,7 +6,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from basereward.encoding.template import GroupLength
+from basereward.encoding.groups import GroupLength
 from basereward.errors import RecipeError, UnknownNameError
 from basereward.models.flops import measure_backbone
 from basereward.speed.loader import measure_loader, needed_images

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from basereward.data.judging.prompts import make_prompt
 from basereward.data.outcomes import About, JudgeQuestion, Verdict
 from basereward.data.storage import write_rows
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.openings import encode_openings
-from basereward.encoding.template import GroupLength
 from basereward.errors import MissingFileError
 from basereward.lab.world import WorldConfig, draw_rows
 from basereward.models.checkpoint import new_reward_model, save_reward_model

@@ -8,7 +8,7 @@ import torch
 from basereward.data.judging.examples import judge_examples
 from basereward.data.parsing import parse_pair
 from basereward.data.schema import ResponseGroup
-from basereward.encoding.template import EncodedPrompt
+from basereward.encoding.groups import EncodedPrompt
 from basereward.errors import BaseRewardError, RowError
 from basereward.models.checkpoint import load_reward_model, new_reward_model, read_weights, save_reward_model
 from basereward.models.facts import read_judge_facts

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.packing import CostModel
-from basereward.encoding.template import GroupLength
 from basereward.errors import TrainingError
 from basereward.training.sampler import PairSampler, plan_bins
 

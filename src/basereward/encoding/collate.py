@@ -1,6 +1,7 @@
 """Encoded groups and their comparisons as one packed row: a dict of tensors."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple, Required, TypedDict, TypeVar, cast
 
 import numpy as np
@@ -9,25 +10,29 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from basereward.data.schema import PartType
-from basereward.encoding.template import EncodedGroup
+from basereward.encoding.groups import EncodedGroup
+from basereward.encoding.keys import FIRST_SALT, content_key, key_tokens, media_spans
+from basereward.encoding.media import EncodedImages
+from basereward.encoding.tree import TokenNode, grow
 from basereward.encoding.vision import VisionEncoding
 
 
 class GroupBatch(TypedDict, total=False):
-    """One packed row ``[prompt | r1 | r2 | prompt | r1 | ...]``, a dictionary so that Trainer moves it between devices.
+    """One packed row: a forest of token nodes, in a dictionary so that Trainer moves it between devices.
 
-    ``prefixes`` are the start and end of every prompt, ``responses`` the group, start and end of every response,
-    ``answer_lengths`` its tokens after the generation prompt. A row with images or videos also has ``image_groups``,
-    the group of every one in row order; ``image_rows``, how many rows it has in the tensor of each of ``VISION_KEYS``;
-    and these tensors, those that the family has.
+    ``nodes`` are the parent (-1: none), start and end of every node, ``leaves`` the node that each response ends with,
+    ``answer_lengths`` its tokens after the generation prompt. A row with images or videos also has ``image_nodes``, the
+    node of every place where one stands, in row order; ``image_items``, which one stands there; ``image_rows``, how
+    many rows each of these has in the tensor of each of ``VISION_KEYS``; and these tensors, those that the family has.
     """
 
     input_ids: Required[Int[Tensor, "1 token"]]
     position_ids: Required[Int[Tensor, "axis 1 token"]]
-    prefixes: Required[Int[Tensor, "group 2"]]
-    responses: Required[Int[Tensor, "response 3"]]
+    nodes: Required[Int[Tensor, "node 3"]]
+    leaves: Required[Int[Tensor, " response"]]
     answer_lengths: Required[Int[Tensor, " response"]]
-    image_groups: Int[Tensor, " item"]
+    image_nodes: Int[Tensor, " place"]
+    image_items: Int[Tensor, " place"]
     image_rows: Int[Tensor, "item key"]
     pixel_values: Float[Tensor, "..."]
     image_grid_thw: Int[Tensor, "image 3"]
@@ -73,7 +78,7 @@ class PairIndex(NamedTuple):
 def collate(
     groups: Sequence[EncodedGroup], vision: VisionEncoding | None = None, kinds: Sequence[PartType] = ("image",)
 ) -> GroupBatch:
-    """Pack groups into one row.
+    """Pack groups into one row, in which whatever their conversations begin with alike stands once.
 
     Args:
         groups: at least one encoded group.
@@ -84,28 +89,22 @@ def collate(
     """
     # A dummy is a tree without responses: no reward reads it, so it changes nothing but that the tower runs.
     groups = [*groups, *(_dummies(groups, vision, kinds) if vision else ())]
-    ids, positions, prefixes, responses = [], [], [], []
-    cursor = 0
-    for number, group in enumerate(groups):
-        ids.append(group.prefix)
-        positions.append(group.positions.prefix)
-        prefixes.append((cursor, cursor + len(group.prefix)))
-        cursor += len(group.prefix)
-        axes = len(group.positions.prefix)
-        for suffix in group.suffixes:
-            # Every response continues at the position where its prompt ends, as if it were alone.
-            ids.append(suffix)
-            positions.append(np.tile(group.positions.following + np.arange(len(suffix)), (axes, 1)))
-            responses.append((number, cursor, cursor + len(suffix)))
-            cursor += len(suffix)
+    sequences = [_Sequence(group, suffix) for group in groups for suffix in group.suffixes or (_NOTHING,)]
+    forest = grow([sequence.keys(FIRST_SALT + place) for place, sequence in enumerate(sequences)])
+    responses = [place for place, sequence in enumerate(sequences) if sequence.group.suffixes]
+    sizes = [node.end - node.start for node in forest.nodes]
+    starts = [0, *accumulate(sizes)]
+    spans = [(node.parent, start, start + size) for node, start, size in zip(forest.nodes, starts, sizes, strict=False)]
+    ids = [sequences[node.sequence].ids[node.start : node.end] for node in forest.nodes]
+    positions = [sequences[node.sequence].positions(node.start, node.end) for node in forest.nodes]
     batch = {
         "input_ids": torch.from_numpy(np.concatenate(ids))[None],
         "position_ids": torch.from_numpy(np.concatenate(positions, axis=1))[:, None],
-        "prefixes": torch.tensor(prefixes),
-        "responses": torch.tensor(responses).reshape(-1, 3),
+        "nodes": torch.tensor(spans),
+        "leaves": torch.tensor([forest.ends[place] for place in responses], dtype=torch.long),
         "answer_lengths": torch.tensor([length for group in groups for length in group.answer_lengths]),
     }
-    return cast(GroupBatch, {**batch, **_images(groups)})
+    return cast(GroupBatch, {**batch, **_images(forest.nodes, [sequence.group for sequence in sequences])})
 
 
 def move_batch(batch: Batch, device: torch.device | str) -> Batch:
@@ -149,7 +148,7 @@ def take_images(batch: GroupBatch, items: Tensor | None = None) -> dict[str, Ten
 
     Args:
         batch: a packed row.
-        items: which of the row's images and videos, in the order wanted, possibly several times; all by default.
+        items: which of the row's images and videos, in the order wanted, possibly several times; each once by default.
     """
     tensors = cast(dict[str, Tensor], batch)
     present = [key for key in VISION_KEYS if key in batch]
@@ -167,18 +166,83 @@ def take_images(batch: GroupBatch, items: Tensor | None = None) -> dict[str, Ten
     return taken
 
 
-def _images(groups: Sequence[EncodedGroup]) -> dict[str, Tensor]:
-    found = [(number, group.images) for number, group in enumerate(groups) if group.images is not None]
-    if not found:
+_NOTHING: Int[np.ndarray, " none"] = np.zeros(0, dtype=np.int64)
+
+
+class _Sequence(NamedTuple):
+    """One conversation of a group; of a group without responses, its prompt."""
+
+    group: EncodedGroup
+    suffix: Int[np.ndarray, " suffix"]
+
+    @property
+    def ids(self) -> Int[np.ndarray, " token"]:
+        return np.concatenate([self.group.prefix, self.suffix])
+
+    def keys(self, salt: int) -> Int[np.ndarray, " token"]:
+        keys = np.concatenate([self.group.keys, self.suffix])
+        if self.group.is_apart:
+            # What differs in its first token is another branch, whatever follows.
+            keys[len(self.group.keys)] = salt
+        return keys
+
+    def positions(self, start: int, end: int) -> Int[np.ndarray, "axis token"]:
+        """Every response continues at the position where its prompt ends, as if it were alone."""
+        prompt, following = self.group.positions
+        behind = following + np.arange(max(start - prompt.shape[1], 0), max(end - prompt.shape[1], 0))
+        return np.concatenate([prompt[:, start:end], np.tile(behind, (len(prompt), 1))], axis=1)
+
+
+class _Place(NamedTuple):
+    """An image or video where it stands: in which node, and the which of whose images it is."""
+
+    node: int
+    images: EncodedImages
+    item: int
+
+    @property
+    def key(self) -> int | tuple[int, int]:
+        """What is equal for the same image; without keys it is the same if it is the same object."""
+        return self.images.keys[self.item] if self.images.keys else (id(self.images), self.item)
+
+
+def _images(nodes: Sequence[TokenNode], groups: Sequence[EncodedGroup]) -> dict[str, Tensor]:
+    """Return where images and videos stand, and their tensors, each once however often it stands in the row."""
+    places = [place for number, node in enumerate(nodes) for place in _places(number, node, groups[node.sequence])]
+    if not places:
         return {}
-    parts = {key: [images.tensors[key] for _, images in found if key in images.tensors] for key in VISION_KEYS}
+    items: dict[int | tuple[int, int], _Place] = {}
+    for place in places:
+        items.setdefault(place.key, place)
+    numbers = {key: number for number, key in enumerate(items)}
+    rows = [[item.images.rows[item.item].get(key, 0) for key in VISION_KEYS] for item in items.values()]
+    parts = {key: [own for item in items.values() if (own := _rows(item, key)) is not None] for key in VISION_KEYS}
     return {
-        "image_groups": torch.tensor([number for number, images in found for _ in images.rows]),
-        "image_rows": torch.tensor(
-            [[own.get(key, 0) for key in VISION_KEYS] for _, images in found for own in images.rows]
-        ),
+        "image_nodes": torch.tensor([place.node for place in places]),
+        "image_items": torch.tensor([numbers[place.key] for place in places]),
+        "image_rows": torch.tensor(rows),
         **{key: torch.cat(tensors) for key, tensors in parts.items() if tensors},
     }
+
+
+def _places(number: int, node: TokenNode, group: EncodedGroup) -> Iterator[_Place]:
+    """Yield the images and videos that stand in a node, which holds each of them whole."""
+    if group.images is None:
+        return
+    for item, (first, stop) in enumerate(media_spans(group.keys, group.images)):
+        if node.start <= first < node.end:
+            assert stop <= node.end, "equal keys end together"
+            yield _Place(number, group.images, item)
+
+
+def _rows(place: _Place, key: str) -> Tensor | None:
+    """Return the rows of one image or video in one tensor, None if it has none there."""
+    images, item = place.images, place.item
+    size = images.rows[item].get(key, 0)
+    if not size:
+        return None
+    start = sum(own.get(key, 0) for own in images.rows[:item])
+    return images.tensors[key][start : start + size]
 
 
 def _dummies(
@@ -190,4 +254,5 @@ def _dummies(
             images = vision.dummy_images(kind)
             if not images.tensors.keys() <= present:
                 ids = vision.dummy_ids(kind)
-                yield EncodedGroup(ids, (), vision.positions(ids, images), (), images)
+                keys = key_tokens(ids, vision.pad_ids, images.expansions, [content_key(f"dummy {kind}")])
+                yield EncodedGroup(ids, (), vision.positions(ids, images), (), images, keys=keys)

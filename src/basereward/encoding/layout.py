@@ -1,5 +1,6 @@
-"""Where the prompts and responses of a packed row stand, and the same row as separate sequences."""
+"""Where the nodes of a packed row stand and what they continue, and the same row as separate sequences."""
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -16,30 +17,44 @@ class Span(NamedTuple):
     start: int
     end: int
 
-
-class Tree(NamedTuple):
-    """One prompt and the responses that continue it."""
-
-    prefix: Span
-    responses: tuple[Span, ...]
+    @property
+    def size(self) -> int:
+        """How many tokens."""
+        return self.end - self.start
 
 
 class TreeLayout:
-    """The trees of a packed row, in order, as host integers.
+    """The nodes of a packed row as host integers: parents first, each directly behind what stands before it.
 
     A plain class: FSDP2 would take a dataclass apart to cast what it holds.
 
     Args:
-        trees: every prompt with its responses.
+        parents: of each node, -1 for one that continues nothing.
+        spans: the tokens of each node; they fill the row in order.
+        images: the node and the number of every image or video of the row, in its order.
     """
 
-    def __init__(self, trees: tuple[Tree, ...]) -> None:
-        self.trees = trees
-        spans = [span for tree in trees for span in (tree.prefix, *tree.responses)]
-        # Lengths of all spans in row order: each prompt, then its responses. Host integers, because a length that is
-        # read from the device stops every layer until the device has caught up.
-        self.sizes = tuple(span.end - span.start for span in spans)
+    def __init__(self, parents: Sequence[int], spans: Sequence[Span], images: Sequence[tuple[int, int]] = ()) -> None:
+        self.parents = tuple(parents)
+        self.spans = tuple(spans)
+        self.images = tuple(images)
+        # Host integers, because a length that is read from the device stops every layer until the device has caught up.
+        self.sizes = tuple(span.size for span in spans)
+        chains: list[tuple[int, ...]] = []
+        for node, parent in enumerate(parents):
+            chains.append((*(chains[parent] if parent >= 0 else ()), node))
+        # Of each node, itself and all that it continues, from the root on.
+        self.chains = tuple(chains)
         self._varlen: VarlenIndex | None = None
+
+    @property
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes that continue each node."""
+        found: list[list[int]] = [[] for _ in self.parents]
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                found[parent].append(node)
+        return tuple(map(tuple, found))
 
     def varlen(self, device: torch.device) -> "VarlenIndex":
         """Return the row as variable-length queries and keys, built once for all layers."""
@@ -47,20 +62,29 @@ class TreeLayout:
             self._varlen = _index(self, device)
         return self._varlen
 
+    def tokens(self, node: int) -> Int[Tensor, " token"]:
+        """Return the places in the row of the sequence that ends with a node."""
+        return torch.cat([torch.arange(*self.spans[own]) for own in self.chains[node]])
+
+    def shown(self, nodes: Sequence[int]) -> list[int]:
+        """Return the numbers of the images and videos in some nodes of one sequence, in its order."""
+        # Parents stand before their children in the row, so the order of the row is that of the sequence.
+        return [item for node, item in self.images if node in nodes]
+
     @classmethod
     def of(cls, batch: GroupBatch) -> "TreeLayout":
-        """Read the layout of a batch (two small copies from the device)."""
-        prefixes = batch["prefixes"].tolist()
-        members: list[list[Span]] = [[] for _ in prefixes]
-        for group, start, end in batch["responses"].tolist():
-            members[group].append(Span(start, end))
-        return cls(tuple(Tree(Span(*span), tuple(own)) for span, own in zip(prefixes, members, strict=True)))
+        """Read the layout of a batch (small copies from the device)."""
+        nodes = batch["nodes"].tolist()
+        places = [batch[key].tolist() for key in ("image_nodes", "image_items") if key in batch]
+        return cls(
+            [parent for parent, _, _ in nodes], [Span(*span) for _, *span in nodes], list(zip(*places, strict=True))
+        )
 
 
 class VarlenIndex(NamedTuple):
     """A packed row as variable-length attention: queries in row order, keys gathered.
 
-    A prompt asks itself; a response asks its prompt and itself, aligned at the end.
+    A node asks all that it continues and itself, aligned at the end.
     """
 
     query_starts: Int[Tensor, " segment_and_one"]
@@ -72,12 +96,8 @@ class VarlenIndex(NamedTuple):
 
 def _index(layout: TreeLayout, device: torch.device) -> VarlenIndex:
     # Causal attention of a kernel is aligned at the end: the last query sees all keys, the one before all but one. So a
-    # response as queries, over its prompt and itself as keys, is a causal segment, and needs no mask.
-    keys = [
-        torch.cat([_range(tree.prefix), _range(span)]) if span is not tree.prefix else _range(span)
-        for tree in layout.trees
-        for span in (tree.prefix, *tree.responses)
-    ]
+    # node as queries, over its ancestors and, last, itself as keys, is a causal segment, and needs no mask.
+    keys = [layout.tokens(node) for node in range(len(layout.spans))]
     sizes = [len(key) for key in keys]
     starts = [
         torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device) for lengths in (layout.sizes, sizes)
@@ -86,28 +106,28 @@ def _index(layout: TreeLayout, device: torch.device) -> VarlenIndex:
 
 
 class SequenceBatch(NamedTuple):
-    """Every sequence of a packed row alone, right-padded.
+    """Every sequence of a packed row alone, right-padded, once however many responses it is.
 
-    ``last`` is the place of each response's last token; rows of groups without responses come after them.
+    ``rows`` and ``last`` are the sequence of each response and the place of its last token; sequences of groups without
+    responses come after those. ``images`` are the row's images, once for every sequence that shows them.
     """
 
     input_ids: Int[Tensor, "sequence token"]
     position_ids: Int[Tensor, "axis sequence token"]
     attention_mask: Int[Tensor, "sequence token"]
+    rows: Int[Tensor, " response"]
     last: Int[Tensor, " response"]
     images: Int[Tensor, " image"]
 
 
 def unpack(batch: GroupBatch, layout: TreeLayout) -> SequenceBatch:
-    """Return the row's sequences ``[prompt; response]``, each with its own copy of prompt and images.
-
-    ``images`` indexes the row's images once for every sequence that shows them.
-    """
-    # Groups without responses, the dummies, come last: whatever is indexed by response needs no gaps for them.
-    order = [(int(group), Span(start, end)) for group, start, end in batch["responses"].tolist()]
-    childless = [number for number, tree in enumerate(layout.trees) if not tree.responses]
-    rows = [torch.cat([_range(layout.trees[group].prefix), _range(span)]) for group, span in order]
-    rows += [_range(layout.trees[group].prefix) for group in childless]
+    """Return the row's sequences, each with its own copy of all that it continues, images too."""
+    leaves = batch["leaves"].tolist()
+    # Trees without responses, the dummies, come last: whatever is indexed by response needs no gaps for them.
+    read = list(dict.fromkeys(leaves))
+    seen = {node for leaf in read for node in layout.chains[leaf]}
+    ends = read + [node for node in range(len(layout.spans)) if node not in seen]
+    rows = [layout.tokens(node) for node in ends]
     lengths = torch.tensor([len(row) for row in rows])
     device = batch["input_ids"].device
     mask: Bool[Tensor, "sequence token"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
@@ -115,16 +135,13 @@ def unpack(batch: GroupBatch, layout: TreeLayout) -> SequenceBatch:
     # and is masked out below.
     index = torch.zeros(mask.shape, dtype=torch.long).masked_scatter(mask, torch.cat(rows)).to(device)
     mask = mask.to(device)
-    owners = batch["image_groups"].tolist() if "image_groups" in batch else []
-    shown = [image for group in [g for g, _ in order] + childless for image, own in enumerate(owners) if own == group]
+    numbers = {node: number for number, node in enumerate(read)}
+    own = torch.tensor([numbers[leaf] for leaf in leaves], dtype=torch.long)
     return SequenceBatch(
         input_ids=batch["input_ids"][0][index].masked_fill(~mask, 0),
         position_ids=batch["position_ids"][:, 0][:, index],
         attention_mask=mask.long(),
-        last=(lengths[: len(order)] - 1).to(device),
-        images=torch.tensor(shown, dtype=torch.long, device=device),
+        rows=own.to(device),
+        last=(lengths[own] - 1).to(device),
+        images=torch.tensor([item for node in ends for item in layout.shown(layout.chains[node])]).long().to(device),
     )
-
-
-def _range(span: Span) -> Int[Tensor, " token"]:
-    return torch.arange(span.start, span.end)

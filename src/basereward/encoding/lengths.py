@@ -21,8 +21,9 @@ from basereward.data.images import VideoSize
 from basereward.data.pairs import LoadedPairs
 from basereward.data.parts import Pace, Parts, Stored, load_arrays, save_arrays
 from basereward.data.schema import Comparison, PreferencePair, Video
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.packing import CostModel
-from basereward.encoding.template import GroupLength, Template
+from basereward.encoding.template import Template
 from basereward.errors import RowError
 
 BATCH = 256

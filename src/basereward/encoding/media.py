@@ -40,12 +40,14 @@ class EncodedImages(NamedTuple):
         rows: for each item, how many rows it has in each tensor.
         expansions: for each item, its tokens.
         rope: what the backbone's ``get_rope_index`` asks for beside ids and tensors.
+        keys: for each item, a number that equal ones have; without them none is taken for another.
     """
 
     tensors: dict[str, Tensor]
     rows: list[dict[str, int]]
     expansions: list[Expansion]
     rope: Mapping[str, Any] = {}
+    keys: tuple[int, ...] = ()
 
 
 class Positions(NamedTuple):

@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Int
 
 from basereward.data.schema import Messages, ResponseGroup
+from basereward.encoding.groups import EncodedPrompt
 from basereward.encoding.media import EncodedImages, Positions, text_positions
-from basereward.encoding.template import EncodedPrompt, Template, shared_prefix
+from basereward.encoding.template import Template
+from basereward.encoding.tree import shared_prefix
 from basereward.errors import TemplateError
 
 

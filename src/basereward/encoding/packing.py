@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from basereward.encoding.template import GroupLength
+from basereward.encoding.groups import EncodedGroup, GroupLength
+from basereward.encoding.tree import common_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +29,30 @@ class CostModel:
         return length.total + self.attention * attended + self.image * length.image_tokens
 
 
-def fill_rows(sizes: Sequence[int], cap: int) -> list[list[int]]:
-    """Put items into rows of at most ``cap``, those of similar size together; a larger item gets a row of its own.
+def fill_rows(groups: Sequence[EncodedGroup], cap: int, is_shared: bool = True) -> list[list[int]]:
+    """Put groups into rows of at most ``cap`` tokens; a larger group gets a row of its own.
+
+    Args:
+        is_shared: a row computes what its groups begin with alike once. Those that do come together, and that is
+            counted once. Else those of similar size come together, so that little is padded.
 
     Returns:
-        Item indices of each row.
+        Group indices of each row.
     """
+    # In the order of their keys, no earlier group shares more with one than its neighbour does: what the neighbour
+    # lacks of it is what it adds to the row. Big-endian, the first token that differs decides the order of the bytes.
+    keys = [group.keys.astype(">i8").tobytes() if is_shared else group.tokens for group in groups]
+    order = sorted(range(len(groups)), key=keys.__getitem__)
     rows: list[list[int]] = []
     filled = 0
-    for item in sorted(range(len(sizes)), key=lambda item: sizes[item]):
-        if not rows or filled + sizes[item] > cap:
+    for place, former in zip(order, [None, *order], strict=False):
+        group = groups[place]
+        shared = common_length([group.keys, groups[former].keys]) if is_shared and former is not None else 0
+        if not rows or filled + group.tokens - shared > cap:
             rows.append([])
-            filled = 0
-        rows[-1].append(item)
-        filled += sizes[item]
+            filled, shared = 0, 0
+        rows[-1].append(place)
+        filled += group.tokens - shared
     return rows
 
 

@@ -10,8 +10,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from basereward.data.schema import Messages, ResponseGroup
-from basereward.encoding.merging import cut_positions
-from basereward.encoding.template import EncodedGroup, Template, common_length
+from basereward.encoding.collate import GroupBatch
+from basereward.encoding.groups import EncodedGroup
+from basereward.encoding.media import Positions
+from basereward.encoding.template import Template
+from basereward.encoding.tree import common_length
 from basereward.errors import TemplateError
 
 
@@ -66,7 +69,10 @@ def encode_targets(template: Template, group: ResponseGroup, others: Sequence[Me
         encoded,
         prefix=encoded.prefix[:split],
         suffixes=suffixes,
-        positions=cut_positions(encoded.positions, split),
+        positions=_cut_positions(encoded.positions, split),
+        keys=encoded.keys[:split],
+        # What is learned has places of its own, even where two responses are to learn the same.
+        is_apart=True,
         answer_lengths=tuple(len(ids) - start for ids, start in zip(whole, starts, strict=True)),
     )
     end = template.tokenizer.eos_token_id
@@ -81,34 +87,35 @@ def encode_targets(template: Template, group: ResponseGroup, others: Sequence[Me
     return TargetGroup(tree, tuple(targets))
 
 
-def collate_targets(groups: Sequence[TargetGroup], responses_of_pairs: Sequence[int]) -> dict[str, Tensor]:
-    """Return the targets of a row as ``collate`` packs it, token by token: places, owners and weights.
+def collate_targets(
+    batch: GroupBatch, groups: Sequence[TargetGroup], responses_of_pairs: Sequence[int]
+) -> dict[str, Tensor]:
+    """Return the targets of a row, token by token: places, owners and weights.
 
     The weights of a pair sum to 1: each of its responses counts alike, and so does each token of a response.
     ``verdict_targets`` are the targets that are verdicts, ``verdict_others`` the tokens of the other verdict there.
 
     Args:
+        batch: the row, as ``collate`` packs these groups.
         responses_of_pairs: how many responses belong to each pair, in the order of the row.
     """
     shares = [1 / count for count in responses_of_pairs for _ in range(count)]
+    # A suffix with targets is a node of its own.
+    starts = batch["nodes"][batch["leaves"], 1].tolist()
     places: list[int] = []
     owners: list[int] = []
     weights: list[float] = []
     verdicts: list[int] = []
     others: list[int] = []
-    cursor, owner = 0, 0
-    for group, targets in groups:
-        cursor += len(group.prefix)
-        for suffix, target in zip(group.suffixes, targets, strict=True):
-            if target.verdict is not None and target.other is not None:
-                verdicts.append(len(places) + target.verdict - target.start)
-                others.append(target.other)
-            count = target.end - target.start
-            places += range(cursor + target.start, cursor + target.end)
-            owners += [owner] * count
-            weights += [shares[owner] / count] * count
-            cursor += len(suffix)
-            owner += 1
+    targets = [target for group in groups for target in group.targets]
+    for owner, (start, target) in enumerate(zip(starts, targets, strict=True)):
+        if target.verdict is not None and target.other is not None:
+            verdicts.append(len(places) + target.verdict - target.start)
+            others.append(target.other)
+        count = target.end - target.start
+        places += range(start + target.start, start + target.end)
+        owners += [owner] * count
+        weights += [shares[owner] / count] * count
     return {
         "target_places": torch.tensor(places),
         "target_owners": torch.tensor(owners),
@@ -126,3 +133,11 @@ def _end_of_turn(suffix: Int[np.ndarray, " suffix"], start: int, end: int) -> in
             f"The chat template writes no token {end} behind an answer; a model could not learn to end."
         )
     return start + int(found[-1]) + 1
+
+
+def _cut_positions(positions: Positions, length: int) -> Positions:
+    """Return the positions of a prefix that is cut in text: what continues it stands where its next token stood."""
+    known = positions.prefix.shape[1]
+    if length < known:
+        return Positions(positions.prefix[:, :length], int(positions.prefix[0, length]))
+    return positions

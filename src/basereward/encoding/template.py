@@ -1,101 +1,25 @@
 """Response groups as token trees: ids equal to those of the chat template, shared prompts, images in their places."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
-from basereward.data.digests import image_key
 from basereward.data.images import ImageLimits, VideoSize, load_frames, load_image
 from basereward.data.schema import Messages, PartType, ResponseGroup, count_parts
 from basereward.encoding.conversation import ChatTemplate
 from basereward.encoding.facts import InputFacts, digest
-from basereward.encoding.media import Clip, EncodedImages, Expansion, Positions, text_positions
+from basereward.encoding.groups import EncodedGroup, EncodedPrompt, GroupLength, Removed, SharingKeys
+from basereward.encoding.keys import content_key, key_tokens, media_keys
+from basereward.encoding.media import Clip, EncodedImages, Expansion, text_positions
 from basereward.encoding.memory import PromptMemory
 from basereward.encoding.text import Memo, TextEncoder, any_of
+from basereward.encoding.tree import common_length, shared_prefix
 from basereward.encoding.vision import VisionEncoding
 from basereward.errors import RowError, TemplateError
-
-
-class Removed(NamedTuple):
-    """Characters of text that the chat template itself leaves out: of the prompt, and of every response."""
-
-    prompt: int = 0
-    responses: tuple[int, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """All of them; those of the prompt once."""
-        return self.prompt + sum(self.responses)
-
-
-NOTHING_REMOVED = Removed()
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedGroup:
-    """The token tree of a group: ``prefix`` is computed once, every suffix continues it.
-
-    ``answer_lengths`` are the tokens of each response after the generation prompt, for length normalisation.
-    """
-
-    prefix: Int[np.ndarray, " prefix"]
-    suffixes: tuple[Int[np.ndarray, " _"], ...]
-    positions: Positions
-    answer_lengths: tuple[int, ...]
-    images: EncodedImages | None = None
-    removed: Removed = NOTHING_REMOVED
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed for this group."""
-        return len(self.prefix) + sum(map(len, self.suffixes))
-
-    @property
-    def removed_counts(self) -> tuple[int, ...]:
-        """Characters of each response that the chat template leaves out."""
-        return self.removed.responses or (0,) * len(self.suffixes)
-
-    def take(self, members: Sequence[int]) -> "EncodedGroup":
-        """Return the group with some of its responses, in the order given."""
-        return replace(
-            self,
-            suffixes=tuple(self.suffixes[member] for member in members),
-            answer_lengths=tuple(self.answer_lengths[member] for member in members),
-            removed=self.removed._replace(responses=tuple(self.removed_counts[member] for member in members)),
-        )
-
-
-class EncodedPrompt(NamedTuple):
-    """A prompt up to the place where a model goes on."""
-
-    ids: Int[np.ndarray, " token"]
-    images: EncodedImages | None
-
-
-class GroupLength(NamedTuple):
-    """Tokens of a group, known without decoding an image; ``image_tokens`` counts those of videos too.
-
-    ``removed`` counts the characters that the chat template leaves out.
-    """
-
-    prefix: int
-    suffixes: tuple[int, ...]
-    image_tokens: int
-    removed: int = 0
-
-    @property
-    def total(self) -> int:
-        """Tokens computed for the group in one tree."""
-        return self.prefix + sum(self.suffixes)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest sequence: prefix and one suffix."""
-        return self.prefix + max(self.suffixes, default=0)
 
 
 class _Conversation(NamedTuple):
@@ -200,7 +124,8 @@ class Template:
         # Whole conversations without a common first message have no common generation prompt either.
         opening = self._encode(group.prompt, in_prompt, True, memo).ids if group.prompt else prefix[:0]
         answers = tuple(len(own) - common_length([opening, own]) for own in tree.ids)
-        return EncodedGroup(prefix, suffixes, positions, answers, images, tree.removed)
+        keys = key_tokens(prefix, self.vision.pad_ids, expansions, images.keys) if self.vision and images else prefix
+        return EncodedGroup(prefix, suffixes, positions, answers, images, tree.removed, keys)
 
     def encode_prompt(self, group: ResponseGroup) -> EncodedPrompt:
         """Encode the prompt of a group with its images and videos, and the generation prompt; responses are not read.
@@ -214,7 +139,11 @@ class Template:
         return EncodedPrompt(ids, images)
 
     def measure(
-        self, group: ResponseGroup, image_sizes: Sequence[tuple[int, int]], video_sizes: Sequence[VideoSize] = ()
+        self,
+        group: ResponseGroup,
+        image_sizes: Sequence[tuple[int, int]],
+        video_sizes: Sequence[VideoSize] = (),
+        media: Sequence[int] | None = None,
     ) -> GroupLength:
         """Return the lengths that ``encode`` would give, from sizes alone.
 
@@ -222,6 +151,7 @@ class Template:
             group: what to measure; its images and the frames of its videos are not looked at.
             image_sizes: (width, height) of each image.
             video_sizes: size of each video.
+            media: a number that equal images and videos have, of each in the order of their parts; asks for the keys.
 
         Raises:
             RowError: text is malformed, or ``too_long``.
@@ -237,7 +167,29 @@ class Template:
         tree = self._lay_out(group, expansions, {})
         suffixes = tuple(len(sequence) - tree.split for sequence in tree.ids)
         tokens = sum(sum(expansion.counts) for expansion in expansions)
-        return GroupLength(tree.split, suffixes, tokens, tree.removed.total)
+        length = GroupLength(tree.split, suffixes, tokens, tree.removed.total)
+        return length if media is None else self._with_keys(length, group, tree, expansions, media)
+
+    def _with_keys(
+        self,
+        length: GroupLength,
+        group: ResponseGroup,
+        tree: "_Tree",
+        expansions: Sequence[Expansion],
+        media: Sequence[int],
+    ) -> GroupLength:
+        pad_ids = self.vision.pad_ids if self.vision else ()
+        asked = self._encode(group.prompt, expansions, True, {}).ids if group.prompt else tree.ids[0][:0]
+        # The beginning of all sequences that no response decides: responses may begin alike, or be written otherwise.
+        keyed = [key_tokens(own, pad_ids, expansions, media) for own in tree.ids]
+        pads = np.flatnonzero(keyed[0] < 0)
+        opening = int(pads[-1]) + 1 if len(pads) else 0
+        prompt = max(common_length([asked, *tree.ids]), opening)
+        responses = tuple(content_key(own.tobytes()) for own in keyed)
+        keys = SharingKeys(
+            content_key(keyed[0][:opening].tobytes()), content_key(keyed[0][:prompt].tobytes()), responses
+        )
+        return length._replace(prompt=prompt, opening=opening, keys=keys)
 
     def conversation_ids(
         self, messages: Messages, expansions: Sequence[Expansion] = (), prompt: bool = False
@@ -313,9 +265,10 @@ class Template:
         def encode() -> EncodedImages:
             images = [load_image(image, self.image_limits) for image in group.images]
             clips = [Clip(load_frames(video.frames, self.image_limits), video.fps) for video in group.videos]
-            return vision.encode(_in_order(group, images, clips))
+            return vision.encode(_in_order(group, images, clips))._replace(keys=keys)
 
-        return self.memory.images.get_or_make(_images_key(group), encode) if self.memory else encode()
+        keys = media_keys(group, _in_order(group, ["image"] * len(group.images), ["video"] * len(group.videos)))
+        return self.memory.images.get_or_make(keys, encode) if self.memory else encode()
 
     def _require_vision(self, group_id: str) -> VisionEncoding:
         if self.vision is None:
@@ -365,25 +318,3 @@ def _in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]
             raise TemplateError(f"Group {group.id!r} has {kinds.count(kind)} {kind} parts for {len(own)} {kind}s.")
     left = {kind: iter(own) for kind, own in given.items()}
     return [next(left[kind]) for kind in kinds]
-
-
-def _images_key(group: ResponseGroup) -> Hashable:
-    """Return what tells the images and videos of groups apart: their content and the order of their parts."""
-    images = tuple(map(image_key, group.images))
-    videos = tuple((video.fps, *map(image_key, video.frames)) for video in group.videos)
-    return images, videos, tuple(_in_order(group, ["image"] * len(images), ["video"] * len(videos)))
-
-
-def common_length(sequences: Sequence[Int[np.ndarray, " _"]]) -> int:
-    """Return the length of the longest common prefix."""
-    shortest = min(map(len, sequences))
-    first = sequences[0][:shortest]
-    differs = np.zeros(shortest, dtype=bool)
-    for other in sequences[1:]:
-        differs |= other[:shortest] != first
-    return int(differs.argmax()) if differs.any() else shortest
-
-
-def shared_prefix(sequences: Sequence[Int[np.ndarray, " _"]]) -> int:
-    """Return how many tokens to share: the common prefix, but at least one token is left to every response."""
-    return min(common_length(sequences), min(map(len, sequences)) - 1)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from basereward.data.schema import PreferencePair, ResponseGroup
-from basereward.encoding.template import EncodedPrompt
+from basereward.encoding.groups import EncodedPrompt
 from basereward.lab.backbone import write_backbone
 from basereward.lab.descriptions import ATTRIBUTES, Facts, describe, read_facts
 from basereward.lab.questions import KINDS

@@ -1,7 +1,7 @@
-"""Attention over a packed row of trees: every response sees its own prompt and itself, and nothing else.
+"""Attention over a packed row of trees: every node sees what it continues and itself, and nothing else.
 
-Neither form needs a mask over the row. ``split`` runs causal attention on each prompt, then for each response a query
-over ``[prompt; response]``; ``varlen`` gives all of these to one CUDA kernel. Both equal every sequence alone.
+Neither form needs a mask over the row. ``split`` asks for each node in turn over ``[ancestors; node]``; ``varlen``
+gives all of these to one CUDA kernel. Both equal every sequence alone.
 """
 
 from typing import Any
@@ -55,13 +55,11 @@ def _attend_trees(
     # One split for the whole row: the backward of many slices would fill and add a full row for each of them.
     pieces = [tensor.split(layout.sizes, dim=2) for tensor in (query, key, value)]
     outputs: list[Tensor] = []
-    for tree in layout.trees:
-        first = len(outputs)
-        members = range(first + 1, first + 1 + len(tree.responses))
-        outputs.append(_attend(pieces[0][first], pieces[1][first], pieces[2][first], scaling, is_grouped))
-        for member in members:
-            keys, values = (torch.cat([own[first], own[member]], dim=2) for own in pieces[1:])
-            outputs.append(_attend(pieces[0][member], keys, values, scaling, is_grouped))
+    for node, chain in enumerate(layout.chains):
+        keys, values = (
+            torch.cat([own[above] for above in chain], dim=2) if len(chain) > 1 else own[node] for own in pieces[1:]
+        )
+        outputs.append(_attend(pieces[0][node], keys, values, scaling, is_grouped))
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous()
 
 
@@ -88,7 +86,8 @@ def varlen_attention(
     tree_layout: TreeLayout | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "1 token head dim"], None]:
-    """The same attention as one variable-length kernel: queries in row order, prompt keys gathered for every response.
+    """The same attention as one variable-length kernel: queries in row order, and for every node the keys of all
+    that it continues gathered.
 
     Without gradients the key dimension is not split, so that a score does not depend on the rest of the row.
 

@@ -8,9 +8,11 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from basereward.encoding.collate import GroupBatch, take_images
-from basereward.encoding.layout import Tree, TreeLayout, unpack
+from basereward.encoding.layout import TreeLayout, unpack
 from basereward.errors import BackendError
 from basereward.models.attention import SPLIT, VARLEN
+from basereward.models.expand import expand_row
+from basereward.models.vision import read_images
 
 Backend = Literal["auto", "plain", "split", "varlen", "expand"]
 # Attention implementation of the text model under each backend.
@@ -106,19 +108,21 @@ def read_hidden(backbone: Any, batch: GroupBatch, backend: str, axes: int) -> Hi
         position_ids=_positions(batch["position_ids"], axes),
         tree_layout=layout,
         use_cache=False,
-        **take_images(batch),
+        **read_images(backbone, batch, layout).of([item for _, item in layout.images]),
     )
     row = output.last_hidden_state[0]
-    return HiddenStates(row[batch["responses"][:, 2] - 1], row[_target_places(batch) - 1])
+    ends = row[batch["nodes"][batch["leaves"], 2] - 1]
+    return HiddenStates(ends, row[_target_places(batch) - 1])
 
 
 def _target_places(batch: GroupBatch) -> Int[Tensor, " target"]:
-    return batch.get("target_places", batch["responses"].new_zeros(0))
+    return batch.get("target_places", batch["leaves"].new_zeros(0))
 
 
 def _plain(backbone: Any, batch: GroupBatch, axes: int) -> HiddenStates:
     """Compute every sequence alone, right-padded, with its own copy of prompt and images."""
-    alone = unpack(batch, TreeLayout.of(batch))
+    layout = TreeLayout.of(batch)
+    alone = unpack(batch, layout)
     output = backbone(
         input_ids=alone.input_ids,
         position_ids=_positions(alone.position_ids, axes),
@@ -127,52 +131,23 @@ def _plain(backbone: Any, batch: GroupBatch, axes: int) -> HiddenStates:
         **take_images(batch, alone.images),
     )
     hidden = output.last_hidden_state
-    ends = hidden[torch.arange(len(alone.last), device=alone.last.device), alone.last]
+    ends = hidden[alone.rows, alone.last]
     if "target_places" not in batch:
         return HiddenStates(ends, ends[:0])
     owners = batch["target_owners"]
-    groups, starts = batch["responses"][owners, 0], batch["responses"][owners, 1]
-    # In a sequence of its own a suffix begins where its prompt ends.
-    prompts = batch["prefixes"][:, 1] - batch["prefixes"][:, 0]
-    return HiddenStates(ends, hidden[owners, batch["target_places"] - starts + prompts[groups] - 1])
+    # A node that ends a response ends its sequence too: from its end, a token is as far in the one as in the other.
+    behind = batch["nodes"][batch["leaves"], 2][owners] - batch["target_places"]
+    return HiddenStates(ends, hidden[alone.rows[owners], alone.last[owners] - behind])
 
 
 def _expand(backbone: Any, batch: GroupBatch, axes: int) -> HiddenStates:
-    """Compute each prompt once and copy its cache for its responses; exact for every kind of layer."""
+    """Compute what several responses share once and copy its cache for them; exact for every kind of layer."""
     if torch.is_grad_enabled():
         raise BackendError("Backend 'expand' has no gradients; call it under torch.inference_mode, or use 'plain'.")
     if "target_places" in batch:
         raise BackendError("Backend 'expand' reads rewards alone; use 'plain'.")
-    trees = TreeLayout.of(batch).trees
-    ends = [_expand_tree(backbone, batch, tree, group, axes) for group, tree in enumerate(trees) if tree.responses]
-    return HiddenStates(torch.cat(ends), ends[0][:0])
-
-
-def _expand_tree(
-    backbone: Any, batch: GroupBatch, tree: Tree, group: int, axes: int
-) -> Float[Tensor, "response hidden"]:
-    ids, positions = batch["input_ids"], batch["position_ids"]
-    start, end = tree.prefix
-    owners = batch.get("image_groups", ids.new_zeros(0))
-    prompt = backbone(
-        input_ids=ids[:, start:end],
-        position_ids=_positions(positions[:, :, start:end], axes),
-        use_cache=True,
-        **take_images(batch, (owners == group).nonzero()[:, 0]),
-    )
-    cache = prompt.past_key_values
-    cache.reorder_cache(ids.new_zeros(len(tree.responses)))
-    sizes = torch.tensor([span.end - span.start for span in tree.responses])
-    # Right padding: a padded place repeats the last token, and nothing before it sees it.
-    steps = torch.minimum(torch.arange(int(sizes.max()))[None], sizes[:, None] - 1)
-    index = (torch.tensor([span.start for span in tree.responses])[:, None] + steps).to(ids.device)
-    output = backbone(
-        input_ids=ids[0][index],
-        position_ids=_positions(positions[:, 0][:, index], axes),
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return output.last_hidden_state[torch.arange(len(sizes)), sizes - 1]
+    ends = expand_row(backbone, batch, axes)
+    return HiddenStates(ends, ends[:0])
 
 
 def _positions(positions: Tensor, axes: int) -> Tensor:

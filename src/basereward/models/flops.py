@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig
 
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.packing import CostModel
-from basereward.encoding.template import GroupLength
 from basereward.models.families import family_of
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from basereward.data.progress import Progress, no_progress
+from basereward.encoding.groups import EncodedPrompt
 from basereward.encoding.openings import Openings, open_prompt
-from basereward.encoding.template import EncodedPrompt, Template
+from basereward.encoding.template import Template
 from basereward.models.decoding import Decoder, Row, Written
 from basereward.models.families import family_of
 from basereward.models.hub import ModelFolder, load_complete, open_folder

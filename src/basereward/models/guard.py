@@ -5,6 +5,7 @@ class with the same kinds of layers, but a few narrow ones. A CUDA kernel is pro
 """
 
 import logging
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig
 
-from basereward.encoding.layout import Span, Tree, TreeLayout
+from basereward.encoding.layout import Span, TreeLayout
 from basereward.errors import BackendError
 from basereward.models.attention import SPLIT, VARLEN
 from basereward.models.backends import Backend, Choice
@@ -22,8 +23,14 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-5
 # Half precision differs by rounding, about 1e-2; a wrong alignment of prompt and response by about 1.
 HALF_TOLERANCE = 5e-2
-# Prompt and response lengths of the proof's row: groups of two, one and three, one-token responses among them.
-SHAPES = ((7, (3, 4)), (5, (1,)), (6, (2, 1, 5)))
+# The parent and length of every node of the proof's row: prompts with two, one and three responses, one-token responses
+# among them, and a tree of four levels in which responses end at every level but the first.
+SHAPES = (
+    *((-1, 7), (0, 3), (0, 4)),
+    *((-1, 5), (3, 1)),
+    *((-1, 6), (5, 2), (5, 1), (5, 5)),
+    *((-1, 4), (9, 3), (10, 2), (11, 1), (11, 4), (10, 2), (9, 3), (15, 2), (15, 1)),
+)
 SMALL: dict[str, Any] = {
     "intermediate_size": 96,
     "num_attention_heads": 2,
@@ -93,21 +100,16 @@ def prove(
         torch.default_generator.manual_seed(0)
         twin = AutoModel.from_config(twin_config(config), dtype=dtype).eval().to(device)
     layout = _layout()
-    length = layout.trees[-1].responses[-1].end
+    length = layout.spans[-1].end
     # Any ids will do whose neighbours differ: equal tokens would hide that a response reads the wrong one.
     ids = torch.arange(length, device=device)[None] * 37 % 101 + 1
     twin.set_attn_implementation("sdpa")
-    alone = torch.cat([_alone(twin, ids, tree) for tree in layout.trees])
+    alone = torch.cat([_alone(twin, ids, layout, node) for node in range(len(SHAPES))])
     twin.set_attn_implementation(attention)
     shared = _shared(twin, ids, layout)
-    # Another first response: were the second's states to move, it would have seen the first.
-    changed = ids.clone()
-    first = layout.trees[0].responses[0]
-    changed[:, first.start : first.end] += 1
-    moved = _shared(twin, changed, layout)
     scale = alone.abs().max()
-    size = first.end - first.start
-    return Proof(float((shared - alone).abs().max() / scale), float((moved - shared)[size:].abs().max() / scale))
+    leak = max(_leak(twin, ids, layout, node, shared) for node in range(len(SHAPES)))
+    return Proof(float((shared - alone).abs().max() / scale), leak / float(scale))
 
 
 def check_sharing(config: PreTrainedConfig, backend: str = "split", device: str = "cpu") -> Proof:
@@ -153,40 +155,31 @@ def settle_backend(model: RewardModel, wanted: Backend, dtype: torch.dtype | Non
 
 
 def _layout() -> TreeLayout:
-    trees, cursor = [], 0
-    for prompt, sizes in SHAPES:
-        prefix = Span(cursor, cursor + prompt)
-        cursor = prefix.end
-        responses = []
-        for size in sizes:
-            responses.append(Span(cursor, cursor + size))
-            cursor += size
-        trees.append(Tree(prefix, tuple(responses)))
-    return TreeLayout(tuple(trees))
+    ends = [0, *accumulate(size for _, size in SHAPES)]
+    return TreeLayout([parent for parent, _ in SHAPES], [Span(*span) for span in pairwise(ends)])
 
 
-def _alone(twin: Any, ids: Int[Tensor, "1 row"], tree: Tree) -> Float[Tensor, "token hidden"]:
-    """Return the hidden states of a tree's response tokens, each response in a sequence of its own."""
-    prompt = tree.prefix.end - tree.prefix.start
-    states = []
-    for span in tree.responses:
-        sequence = torch.cat([ids[:, tree.prefix.start : tree.prefix.end], ids[:, span.start : span.end]], dim=1)
-        states.append(twin(input_ids=sequence, use_cache=False).last_hidden_state[0, prompt:])
-    return torch.cat(states)
-
-
-def _positions(layout: TreeLayout) -> Int[Tensor, " row"]:
-    """Return where every token of the row stands in its own sequence: responses go on where their prompt ends."""
-    pieces = []
-    for tree in layout.trees:
-        prompt = tree.prefix.end - tree.prefix.start
-        pieces.append(torch.arange(prompt))
-        pieces += [torch.arange(prompt, prompt + span.end - span.start) for span in tree.responses]
-    return torch.cat(pieces)
+def _alone(twin: Any, ids: Int[Tensor, "1 row"], layout: TreeLayout, node: int) -> Float[Tensor, "token hidden"]:
+    """Return the hidden states of a node's tokens, in a sequence of their own."""
+    sequence = ids[:, layout.tokens(node)]
+    return twin(input_ids=sequence, use_cache=False).last_hidden_state[0, -layout.sizes[node] :]
 
 
 def _shared(twin: Any, ids: Int[Tensor, "1 row"], layout: TreeLayout) -> Float[Tensor, "token hidden"]:
-    """Return the hidden states of all response tokens, computed in one row of trees."""
-    positions = _positions(layout)[None].to(ids.device)
-    hidden = twin(input_ids=ids, position_ids=positions, tree_layout=layout, use_cache=False).last_hidden_state[0]
-    return torch.cat([hidden[span.start : span.end] for tree in layout.trees for span in tree.responses])
+    """Return the hidden states of all tokens, computed in one row of trees."""
+    # Every token stands in the row where it stands in its own sequence.
+    behind = [len(layout.tokens(node)) for node in range(len(SHAPES))]
+    places = [torch.arange(end - size, end) for end, size in zip(behind, layout.sizes, strict=True)]
+    positions = torch.cat(places)[None].to(ids.device)
+    return twin(input_ids=ids, position_ids=positions, tree_layout=layout, use_cache=False).last_hidden_state[0]
+
+
+def _leak(
+    twin: Any, ids: Int[Tensor, "1 row"], layout: TreeLayout, node: int, shared: Float[Tensor, "token hidden"]
+) -> float:
+    """Return how far states move that do not continue a node when its tokens are others: they would have seen it."""
+    changed = ids.clone()
+    changed[:, slice(*layout.spans[node])] += 1
+    moved = (_shared(twin, changed, layout) - shared).abs()
+    others = [slice(*span) for span, chain in zip(layout.spans, layout.chains, strict=True) if node not in chain]
+    return max(float(moved[own].max()) for own in others)

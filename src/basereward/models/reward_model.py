@@ -246,7 +246,7 @@ class RewardModel(nn.Module):
                 "The chat template leaves out %d characters of thoughts; the model does not see them.", removed
             )
         rewards: list[list[float]] = [[]] * len(encoded)
-        for row in fill_rows([group.tokens for group in encoded], row_tokens):
+        for row in fill_rows(encoded, row_tokens, self.backend != "plain"):
             batch = move_batch(collate([encoded[place] for place in row]), self.device)
             found = iter(self(**batch).tolist())
             for place in row:

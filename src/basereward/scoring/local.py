@@ -14,8 +14,9 @@ from torch import Tensor
 from basereward.data.outcomes import SPREAD, About, Failure, Score, Scored
 from basereward.data.schema import ResponseGroup
 from basereward.encoding.collate import GroupBatch, collate, move_batch
+from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.packing import fill_rows
-from basereward.encoding.template import EncodedGroup, Template
+from basereward.encoding.template import Template
 from basereward.errors import RowError, TemplateError
 from basereward.models.checkpoint import reward_facts
 from basereward.models.reward_model import ROW_TOKENS, RewardModel
@@ -123,9 +124,9 @@ class LocalScorer:
         return outcomes
 
     def rows(self, pieces: Iterable[Piece]) -> Iterator[PackedRow]:
-        """Yield rows filled up to the cap, pieces of similar length together; a larger piece has a row of its own."""
+        """Yield rows filled up to the cap, pieces that begin alike together; a larger piece has a row of its own."""
         queued = list(pieces)
-        for row in fill_rows([piece.encoded.tokens for piece in queued], self.row_tokens):
+        for row in fill_rows([piece.encoded for piece in queued], self.row_tokens, self.model.backend != "plain"):
             yield _pack([queued[place] for place in row])
 
     @torch.inference_mode()

@@ -171,27 +171,27 @@ class Batcher:
         return any(tokens >= self.engine.cap for tokens in filled)
 
     def _take(self) -> list[_QueuedUnit]:
-        """Remove the oldest units that fill a batch, and with them younger ones of the same prompts that still fit.
+        """Remove the oldest units that fill a batch, and with them younger ones that begin like these and still fit.
 
-        The first unit is taken whatever its size. Once one of another prompt does not fit, no further prompt is begun,
-        so that a large unit is not overtaken for ever.
+        The first unit is taken whatever its size. Once one with another beginning does not fit, no further one is
+        begun, so that a large unit is not overtaken for ever.
         """
         taken: list[_QueuedUnit] = []
         left: deque[_QueuedUnit] = deque()
-        prompts: set[Any] = set()
+        begun: set[Any] = set()
         filled, is_full = 0, False
         for task in self._waiting:
             if not task.job.is_wanted:
                 continue
             unit = task.unit
-            is_known = unit.prompt is not None and unit.prompt in prompts
-            size = unit.added if is_known else unit.tokens
+            shared = next((own.tokens for own in unit.beginnings if own.key in begun), 0)
+            size, is_known = unit.tokens - shared, shared > 0
             if taken and (filled + size > self.engine.cap or (is_full and not is_known)):
                 is_full = is_full or not is_known
                 left.append(task)
                 continue
             taken.append(task)
-            prompts.add(unit.prompt)
+            begun.update(own.key for own in unit.beginnings)
             filled += size
         self._waiting = left
         return taken

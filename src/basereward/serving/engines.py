@@ -17,6 +17,13 @@ Outcome = Scored | Judged
 ITEMS_AT_ONCE = 64
 
 
+class Beginning(NamedTuple):
+    """The first tokens of a unit, which a row computes once for all units that have the same ``key``."""
+
+    key: Hashable
+    tokens: int
+
+
 class Unit(NamedTuple):
     """A part of an item that is computed whole.
 
@@ -24,15 +31,13 @@ class Unit(NamedTuple):
         places: which outcomes of the item it gives.
         content: what the engine computes.
         tokens: what it takes of a row.
-        added: what it takes of a row that holds its prompt already.
-        prompt: equal for units whose prompt is computed once for all of them; None shares with nothing.
+        beginnings: what it can share with others, the longest first.
     """
 
     places: tuple[int, ...]
     content: Any
     tokens: int = 1
-    added: int = 1
-    prompt: Hashable = None
+    beginnings: tuple[Beginning, ...] = ()
 
 
 class Prepared(NamedTuple):

@@ -1,22 +1,21 @@
 """Reward models in this process: rows of tokens, in which a prompt stands once for everyone who asks it."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from basereward.data.digests import media_key
-from basereward.data.outcomes import Scored
 from basereward.data.schema import ResponseGroup
+from basereward.encoding.groups import EncodedGroup
+from basereward.encoding.keys import content_key
 from basereward.encoding.memory import PromptMemory
-from basereward.encoding.merging import merge_groups
-from basereward.encoding.template import EncodedGroup, Template
-from basereward.scoring.local import LocalScorer, Piece, Refused, split_group
-from basereward.serving.engines import ComputedBatch, Outcome, Prepared, Unit
+from basereward.encoding.template import Template
+from basereward.scoring.local import LocalScorer, Refused
+from basereward.serving.engines import Beginning, ComputedBatch, Outcome, Prepared, Unit
 from basereward.serving.settings import ServeSettings
 
 
 class RowEngine:
-    """Encodes in any thread, and merges and packs what is computed together.
+    """Encodes in any thread, and packs what is computed together.
 
     Args:
         scorer: the model; its template remembers texts and images from here on.
@@ -47,51 +46,31 @@ class RowEngine:
         """Encode a group."""
         units: list[Unit] = []
         known: dict[int, Outcome] = {}
-        prompt = _prompt_key(item)
         for outcome in self.scorer.encode(item):
             if isinstance(outcome, Refused):
                 known.update(dict.fromkeys(outcome.responses, outcome.failure))
             else:
                 encoded = outcome.encoded
-                units.append(Unit(outcome.responses, outcome, encoded.tokens, sum(encoded.answer_lengths), prompt))
+                units.append(Unit(outcome.responses, outcome, encoded.tokens, tuple(_beginnings(encoded))))
         return Prepared(units, known)
 
     def compute(self, units: Sequence[Unit]) -> ComputedBatch:
-        """Merge units with one prompt, pack rows and compute them."""
-        together: dict[Hashable, list[int]] = {}
-        for number, unit in enumerate(units):
-            together.setdefault(unit.prompt, []).append(number)
-        pieces: list[Piece] = []
-        owners: list[list[tuple[int, int]]] = []
-        for members, merged in self._merge(units, together.values()):
-            owner = [(number, place) for number in members for place in range(len(units[number].places))]
-            pieces += split_group(len(owners), range(len(owner)), merged, self.cap)
-            owners.append(owner)
-        found: dict[tuple[int, int], Scored] = {}
+        """Pack rows of units and compute them; what they begin with alike stands once in a row."""
+        pieces = [unit.content._replace(group=number) for number, unit in enumerate(units)]
+        outcomes: list[list[Outcome]] = [[] for _ in units]
+        tokens = 0
         for row in self.scorer.rows(pieces):
+            tokens += row.batch["input_ids"].numel()
             for piece, scores in zip(row.pieces, self.scorer.compute(row), strict=True):
-                found.update(
-                    (owners[piece.group][at], score) for at, score in zip(piece.responses, scores, strict=True)
-                )
-        outcomes: list[list[Outcome]] = [
-            [found[number, place] for place in range(len(unit.places))] for number, unit in enumerate(units)
-        ]
-        return ComputedBatch(outcomes, sum(piece.encoded.tokens for piece in pieces))
-
-    def _merge(self, units: Sequence[Unit], together: Iterable[list[int]]) -> Iterator[tuple[list[int], EncodedGroup]]:
-        """Yield the numbers of units that are computed as one group, and that group."""
-        vision = self.scorer.model.template.vision
-        for members in together:
-            encoded = [units[number].content.encoded for number in members]
-            merged = merge_groups(encoded) if len(members) > 1 else encoded[0]
-            # A template may write one prompt differently before different responses; then images come after what is
-            # shared, where they have no place.
-            if vision and any(np.isin(own, vision.pad_ids).any() for own in merged.suffixes):
-                yield from (([number], own) for number, own in zip(members, encoded, strict=True))
-            else:
-                yield members, merged
+                outcomes[piece.group] = list(scores)
+        return ComputedBatch(outcomes, tokens)
 
 
-def _prompt_key(group: ResponseGroup) -> Hashable:
-    """Return what is equal for groups with the same prompt, images and videos."""
-    return group.prompt, media_key(group.images, group.videos)
+def _beginnings(encoded: EncodedGroup) -> Iterator[Beginning]:
+    """Yield the prompt, and of one with images what ends with the last of these: other questions may follow."""
+    whole = len(encoded.prefix) + len(encoded.suffixes[0])
+    pads = np.flatnonzero(encoded.keys < 0)
+    # The prefix may reach into the responses, which begin alike, and a prompt is never longer.
+    for tokens in (min(whole - encoded.answer_lengths[0], len(encoded.prefix)), int(pads[-1]) + 1 if len(pads) else 0):
+        if tokens:
+            yield Beginning(content_key(encoded.keys[:tokens].tobytes()), tokens)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Qwen2VLImageProcessor
 
 from basereward.data.images import load_image
-from basereward.encoding.template import GroupLength
+from basereward.encoding.groups import GroupLength
 from basereward.models.flops import measure_backbone
 from basereward.models.shapes import backbone_config
 

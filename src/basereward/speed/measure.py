@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from basereward.encoding.collate import PairBatch
-from basereward.encoding.template import EncodedGroup, GroupLength
+from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.errors import RecipeError
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.models.reward_model import RewardModel

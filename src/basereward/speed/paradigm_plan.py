@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from basereward.configuration import Section
-from basereward.encoding.template import GroupLength
+from basereward.encoding.groups import GroupLength
 from basereward.models.flops import BackboneSize
 from basereward.scoring.judges.options import JudgeOptions
 from basereward.scoring.tournament import Shown, TournamentOptions, round_robin

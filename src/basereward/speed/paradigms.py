@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from basereward.data.outcomes import Scored, Verdict
+from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.encoding.openings import Openings
-from basereward.encoding.template import EncodedGroup, GroupLength
 from basereward.models.decoding import Decoder, Row, Written
 from basereward.models.flops import measure_backbone
 from basereward.models.generation import TreeShape, rows_at_once

@@ -10,9 +10,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging
 
 from basereward.encoding.collate import PairBatch, PairIndex, collate, compare, move_batch
+from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.encoding.media import EncodedImages, Expansion, Positions
 from basereward.encoding.qwen import mrope_positions
-from basereward.encoding.template import EncodedGroup, GroupLength
 from basereward.errors import RecipeError
 from basereward.models.families import weightless
 from basereward.models.head import RewardHead

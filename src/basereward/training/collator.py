@@ -61,7 +61,7 @@ class PreferenceCollator:
                     encoded.append(TargetGroup(self.template.encode(group), ()))
         row = collate([tree.group for tree in encoded], self.template.vision, self.kinds)
         batch = compare(row, index)
-        learned = collate_targets(encoded, counts) if self.objective.writes else {}
+        learned = collate_targets(row, encoded, counts) if self.objective.writes else {}
         swapped = swap_tensors(swaps) if "swaps" in self.objective.keys else {}
         drawn = {HEAD_WEIGHTS: torch.tensor([self.bootstrap.weigh(pair) for pair in pairs])} if self.bootstrap else {}
         return cast(PairBatch, {**batch, **learned, **swapped, **drawn})

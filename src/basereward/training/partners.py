@@ -13,8 +13,9 @@ from basereward.curation.seen import image_hashes
 from basereward.data.columns import column, list_counts, read_spoken
 from basereward.data.pairs import LoadedPairs, PairDataset
 from basereward.data.schema import REQUIRED_KEYS, Comparison, PreferencePair
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.lengths import Lengths, Trees, measure_lengths
-from basereward.encoding.template import GroupLength, Template
+from basereward.encoding.template import Template
 from basereward.errors import DataError
 from basereward.training.shortcuts import ImageSwap, SwappedPairs, swapped_group
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedConfig
 
+from basereward.encoding.groups import GroupLength
 from basereward.encoding.lengths import Lengths
 from basereward.encoding.packing import CostModel
-from basereward.encoding.template import GroupLength
 from basereward.errors import TrainingError
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone

@@ -146,8 +146,10 @@ class RewardTrainer(AtomicCheckpoints):
         loss = self._loss(model, inputs)
         self._sums += metric_sums(loss.rewards)
         self._counts[0] += inputs["input_ids"].numel()
-        if "image_groups" in inputs:  # without the tiny image of a group that nobody asked for
-            self._counts[1] += torch.isin(inputs["image_groups"], inputs["responses"][:, 0]).sum()
+        if "image_nodes" in inputs:
+            # A node that nothing continues and no response ends with holds the tiny image that nobody asked for.
+            read = torch.cat([inputs["nodes"][:, 0], inputs["leaves"]])
+            self._counts[1] += torch.isin(inputs["image_nodes"], read).sum()
         # DDP and FSDP2 divide by the ranks when they reduce gradients, and the pairs of all ranks are divided by here.
         return loss.total / num_items_in_batch * self.accelerator.num_processes
 

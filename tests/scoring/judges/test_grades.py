@@ -13,7 +13,7 @@ from basereward.benchmarks.records import judge_record
 from basereward.data.judging.formats import FORMATS
 from basereward.data.judging.prompts import make_prompt
 from basereward.data.outcomes import JudgeQuestion, Verdict
-from basereward.encoding.template import EncodedPrompt
+from basereward.encoding.groups import EncodedPrompt
 from basereward.evaluation.judge_rates import judge_rates
 from basereward.scoring.judges.grades import grade, verdict_place, verdict_tokens
 from basereward.scoring.judges.local import LocalJudge

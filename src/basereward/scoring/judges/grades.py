@@ -9,7 +9,8 @@ from jaxtyping import Float
 from basereward.data.judging.formats import VerdictFormat, after_thoughts
 from basereward.data.outcomes import Verdict
 from basereward.data.schema import messages_from_text
-from basereward.encoding.template import Template, common_length
+from basereward.encoding.template import Template
+from basereward.encoding.tree import common_length
 from basereward.errors import TemplateError
 
 
