@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from basereward.data.pairs import load_pairs
-from basereward.encoding.lengths import measure_lengths
+from basereward.encoding.measuring import measure_lengths
 from basereward.models.inputs import load_template
 
 
@@ -38,13 +38,13 @@ def pairs(tmp_path, monkeypatch):
 def test_lengths_equal_encoding(family, pairs, backbone_of, image_tokens):
     template = load_template(backbone_of(family))
     lengths = measure_lengths(pairs, template)
-    assert measure_lengths(pairs, template).rows == lengths.rows
+    assert list(measure_lengths(pairs, template)) == list(lengths)
     # Qwen3-VL's processor reads no video of a single frame.
-    assert lengths.usable == ([0, 1, 2, 4] if family == "qwen3_vl" else [0, 1, 2, 3, 4])
-    assert all(row.problem[0] == "video" for row in lengths.rows if row.problem)
-    for place in lengths.usable:
+    assert lengths.usable.tolist() == ([0, 1, 2, 4] if family == "qwen3_vl" else [0, 1, 2, 3, 4])
+    assert all(row.problem[0] == "video" for row in lengths if row.problem)
+    for place in lengths.usable.tolist():
         (group,) = pairs.pairs[place].comparison().groups
-        (length,) = lengths.rows[place].groups
+        (length,) = lengths[place].groups
         encoded = template.encode(group)
         assert (length.prefix, length.suffixes) == (len(encoded.prefix), tuple(map(len, encoded.suffixes)))
         assert length.image_tokens == image_tokens(encoded.images)

@@ -280,7 +280,7 @@ def test_a_blind_objective_shows_no_image(make_recipe):
     recipe = make_recipe(objective={"kind": "bradley_terry", "blind": True})
     assert not any(
         group.image_tokens
-        for row in prepare_data(recipe, prepare_template(recipe)).train.lengths.rows
+        for row in prepare_data(recipe, prepare_template(recipe)).train.lengths
         for group in row.groups
     )
     with pytest.raises(RecipeError, match="blind withholds the images"):

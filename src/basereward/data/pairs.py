@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from basereward.data.arrangement import ReadOptions
+from basereward.data.place_rows import open_rows
 from basereward.data.reader import Recognised
-from basereward.data.rowset import JoinedRows, Rows, count_sources, open_rows
+from basereward.data.rowset import JoinedRows, Rows, count_sources
 from basereward.data.schema import PreferencePair
 from basereward.data.sidecar import Check, Sidecar, join_sidecars
 from basereward.data.survey import survey

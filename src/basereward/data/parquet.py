@@ -49,14 +49,15 @@ def read_batches(
     """Yield a Parquet file in batches of some megabytes, of ``most`` rows at most.
 
     Args:
-        columns: these alone, of those that it has.
+        columns: these alone, of those that it has, or leaves of them as Parquet names them.
         groups: row groups, all by default.
 
     Raises:
         DataError: as ``open_parquet``.
     """
     with open_parquet(path) as file:
-        names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+        known = {*file.schema_arrow.names, *(file.schema.column(number).path for number in range(len(file.schema)))}
+        names = None if columns is None else [name for name in columns if name in known]
         rows = min(most, _batch_rows(file))
         # Threads would decode columns at once, and hold a page of each.
         for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=names, use_threads=False):

@@ -16,7 +16,7 @@ from basereward.data.rows import row_images
 from basereward.errors import DataError, RowError
 
 Check = Literal["full", "header"]
-_ARRAYS = ("image_sizes", "offsets", "video_sizes", "video_offsets", "digests", "shown")
+_ARRAYS = ("image_sizes", "offsets", "video_sizes", "video_offsets", "digests", "video_digests", "shown")
 
 
 class Problem(NamedTuple):
@@ -33,6 +33,7 @@ class Media(NamedTuple):
     images: list[ImageSize]
     videos: list[VideoSize]
     digests: tuple[int, ...] = ()
+    video_digests: tuple[int, ...] = ()
     shown: int = 0
 
 
@@ -42,8 +43,8 @@ class Sidecar:
 
     ``image_sizes`` is ``[images, 2]`` (width, height) over all rows, ``offsets`` ``[rows + 1]`` says where each row's
     begin; ``video_sizes`` is ``[videos, 3]`` (frames, width, height) with ``video_offsets``. ``digests`` is ``[images]``
-    ``short_digest`` of each, ``shown`` ``[rows]`` the ``ends_hash`` of the images and frames of each row. A row with a
-    problem has nothing of all this.
+    ``short_digest`` of each, ``video_digests`` ``[videos]`` that of their frames' digests, ``shown`` ``[rows]`` the
+    ``ends_hash`` of the images and frames of each row. A row with a problem has nothing of all this.
     """
 
     fingerprint: str
@@ -53,6 +54,7 @@ class Sidecar:
     video_sizes: np.ndarray
     video_offsets: np.ndarray
     digests: np.ndarray
+    video_digests: np.ndarray
     shown: np.ndarray
     problems: Mapping[int, Problem]
 
@@ -69,6 +71,14 @@ class Sidecar:
         start, stop = self.video_offsets[row : row + 2]
         return tuple(VideoSize(*map(int, size)) for size in self.video_sizes[start:stop])
 
+    def media(self, row: int) -> Media:
+        """Return all that is known of the images and videos of a row."""
+        first, last = self.offsets[row : row + 2]
+        first_video, last_video = self.video_offsets[row : row + 2]
+        digests, clips = self.digests[first:last], self.video_digests[first_video:last_video]
+        sizes, videos = list(self.sizes(row)), list(self.videos(row))
+        return Media(sizes, videos, tuple(digests.tolist()), tuple(clips.tolist()), int(self.shown[row]))
+
     def select(self, rows: Sequence[int] | np.ndarray) -> "Sidecar":
         """Return the sidecar of these rows alone, in the order given; other rows give another fingerprint."""
         kept = np.asarray(rows, dtype=np.int64)
@@ -79,6 +89,7 @@ class Sidecar:
             *_take(self.image_sizes, self.offsets, kept),
             *_take(self.video_sizes, self.video_offsets, kept),
             _take(self.digests, self.offsets, kept)[0],
+            _take(self.video_digests, self.video_offsets, kept)[0],
             self.shown[kept],
             problems,
         )
@@ -164,6 +175,7 @@ def measure_rows(rows: Iterable[Mapping[str, Any]], check: Check) -> Sidecar:
         video_sizes=np.array([size for own in found for size in own.videos], dtype=np.int32).reshape(-1, 3),
         video_offsets=_offsets([len(own.videos) for own in found]),
         digests=np.array([digest for own in found for digest in own.digests], dtype=np.uint64),
+        video_digests=np.array([digest for own in found for digest in own.video_digests], dtype=np.uint64),
         shown=np.array([own.shown for own in found], dtype=np.uint64),
         problems=problems,
     )
@@ -185,7 +197,12 @@ def measure_media(row: Mapping[str, Any], check: Check, hashes: bool = False) ->
     if not hashes or not (images or videos):
         return Media(images, videos)
     digests = tuple(_digest(image, check) for image in row["images"] or ())
-    return Media(images, videos, digests, ends_hash(row_images(row)))
+    of_videos = tuple(_clip_digest(video["frames"], check) for video in row["videos"] or ())
+    return Media(images, videos, digests, of_videos, ends_hash(row_images(row)))
+
+
+def _clip_digest(frames: Sequence[Mapping[str, Any]], check: Check) -> int:
+    return short_digest(np.array([_digest(frame, check) for frame in frames], dtype="<u8").tobytes())
 
 
 def _digest(image: Mapping[str, Any], check: Check) -> int:

@@ -15,10 +15,11 @@ import numpy as np
 from basereward.data.cache import making, user_cache
 from basereward.data.images import LazyImage
 from basereward.data.parts import Pace, Parts, Stored, load_arrays, save_arrays
+from basereward.data.place_rows import Piece, PlaceRows, RowFacts
 from basereward.data.processes import map_shared
 from basereward.data.reader import Recognised
 from basereward.data.rows import row_images, stored_features
-from basereward.data.rowset import Piece, PlaceRows, RowFacts, count_sources, count_values
+from basereward.data.rowset import count_sources, count_values
 from basereward.data.sidecar import Check, Problem, Sidecar, join_sidecars, measure_table, remeasure
 from basereward.data.spans import ImagePlaces
 from basereward.data.validation import find_bad
@@ -192,11 +193,10 @@ def _stages(rows: PlaceRows, at: int, done: int) -> list[tuple[int, int]]:
 def _look(rows: PlaceRows, check: Check, task: tuple[int, int]) -> _Found:
     """Look at the rows of a task."""
     found = [_empty(check)]
-    for span in range(*task):
-        pieces = [_look_at(piece, check) for piece in rows.pieces((span, span + 1))]
-        one = _join([_empty(check), *pieces])
+    for unit in rows.units(task):
+        one = _join([_empty(check), *(_look_at(piece, check) for piece in rows.pieces(unit))])
         counts = {leaf: np.array([len(places)]) for leaf, places in one.images.items()}
-        found.append(replace(one, image_counts=counts, spans=1))
+        found.append(replace(one, image_counts=counts, spans=unit[1] - unit[0]))
     return _join(found)
 
 

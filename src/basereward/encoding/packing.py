@@ -3,9 +3,49 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.encoding.tree import common_length
+
+
+class GroupSizes(NamedTuple):
+    """What the cost of a group is made of: numbers of one, or arrays of shape (groups,).
+
+    Args:
+        prefix: tokens that all responses share.
+        suffixes: tokens of all responses.
+        squares: of the tokens of each response, summed.
+        longest: tokens of the longest sequence.
+        responses: how many.
+        image_tokens: tokens of images and videos.
+    """
+
+    prefix: Any
+    suffixes: Any
+    squares: Any
+    longest: Any
+    responses: Any
+    image_tokens: Any
+
+    @classmethod
+    def of(cls, length: GroupLength) -> "GroupSizes":
+        """Return the sizes of one group."""
+        own = length.suffixes
+        squares = sum(size * size for size in own)
+        return cls(length.prefix, sum(own), squares, length.longest, len(own), length.image_tokens)
+
+    @property
+    def tokens(self) -> Any:
+        """Tokens computed in one tree."""
+        return self.prefix + self.suffixes
+
+    def attended(self, copies: Any = 1) -> Any:
+        """Return how many pairs of tokens attend, with so many copies of the prompt.
+
+        Causal: a prompt token sees half of the prompt on average, one of a response half of it and all of the prompt.
+        """
+        return copies * self.prefix**2 / 2 + self.prefix * self.suffixes + self.squares / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +64,11 @@ class CostModel:
 
     def of(self, length: GroupLength) -> float:
         """Return the cost of one group computed as a tree."""
-        prefix = length.prefix
-        attended = prefix * prefix / 2 + sum(size * (prefix + size / 2) for size in length.suffixes)
-        return length.total + self.attention * attended + self.image * length.image_tokens
+        return float(self.of_sizes(GroupSizes.of(length)))
+
+    def of_sizes(self, sizes: "GroupSizes") -> Any:
+        """Return the cost of every group, computed as trees."""
+        return sizes.tokens + self.attention * sizes.attended() + self.image * sizes.image_tokens
 
 
 def fill_rows(groups: Sequence[EncodedGroup], cap: int, is_shared: bool = True) -> list[list[int]]:

@@ -15,7 +15,7 @@ from basereward.data.outcomes import JudgeQuestion
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
 from basereward.data.schema import Comparison, PreferencePair, Response, ResponseGroup, messages_from_text
 from basereward.data.validation import DropLedger
-from basereward.encoding.lengths import Trees, measure_lengths
+from basereward.encoding.measuring import Trees, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError
 from basereward.rl.prompts import have_images
@@ -132,7 +132,7 @@ def _fitting(loaded: LoadedPairs, prompt: JudgePrompt, template: Template, stric
     any_turn = messages_from_text("?")
     opening = len(template.conversation_ids(any_turn, prompt=True)) - len(template.conversation_ids(any_turn))
     fitting = []
-    for place, row in enumerate(lengths.rows):
+    for place, row in enumerate(lengths):
         problem, tokens = row.problem, max((group.longest for group in row.groups), default=0) + opening
         if problem is None and template.positions and tokens + prompt.max_tokens > template.positions:
             told = f"A question of {tokens} tokens and {prompt.max_tokens} of the answer are more than"

@@ -14,7 +14,8 @@ from basereward.data.columns import column, list_counts, read_spoken
 from basereward.data.pairs import LoadedPairs, PairDataset
 from basereward.data.schema import REQUIRED_KEYS, Comparison, PreferencePair
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.lengths import Lengths, Trees, measure_lengths
+from basereward.encoding.lengths import Lengths
+from basereward.encoding.measuring import Trees, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError
 from basereward.training.shortcuts import ImageSwap, SwappedPairs, swapped_group
@@ -66,12 +67,11 @@ class Swaps:
 
     def add_to(self, lengths: Lengths) -> Lengths:
         """Return the sizes of the pairs with their further groups."""
-        rows = zip(lengths.rows, self.lengths, strict=True)
-        return Lengths([row._replace(groups=(*row.groups, own)) if own else row for row, own in rows])
+        return lengths.with_groups(self.lengths)
 
 
 def plan_swaps(
-    loaded: LoadedPairs, usable: Sequence[int], template: Template, swap: ImageSwap, workers: int = 0
+    loaded: LoadedPairs, usable: Sequence[int] | np.ndarray, template: Template, swap: ImageSwap, workers: int = 0
 ) -> Swaps:
     """Find a partner for every usable pair with images, and measure what its images add.
 
@@ -176,7 +176,7 @@ def _draw(shown: SwapFacts, share: float) -> np.ndarray:
 
 
 def _measure(
-    loaded: LoadedPairs, usable: Sequence[int], partners: np.ndarray, template: Template, workers: int
+    loaded: LoadedPairs, usable: Sequence[int] | np.ndarray, partners: np.ndarray, template: Template, workers: int
 ) -> list[GroupLength | None]:
     """Return the size of each usable pair's further group, None without one or if it is too long."""
     swapped = [(at, place, int(own)) for at, (place, own) in enumerate(zip(usable, partners, strict=True)) if own >= 0]
@@ -188,7 +188,7 @@ def _measure(
     sizes = loaded.sidecar.select(others)
     beside = LoadedPairs(loaded.pairs.select(own), sizes, loaded.ledger, loaded.read, loaded.recognised)
     trees = Trees(_swapped_alone, f"image_swap/{loaded.sidecar.select(own).fingerprint}")
-    for (at, *_), row in zip(swapped, measure_lengths(beside, template, workers, trees=trees).rows, strict=True):
+    for (at, *_), row in zip(swapped, measure_lengths(beside, template, workers, trees=trees), strict=True):
         lengths[at] = row.groups[0] if row.problem is None else None
     return lengths
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedConfig
 
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.lengths import Lengths
+from basereward.encoding.lengths import Lengths, PairLength
 from basereward.encoding.packing import CostModel
 from basereward.errors import TrainingError
 from basereward.models.facts import JudgeRole, stored_head
@@ -119,9 +119,9 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     """
     size = measure_backbone(config)
     lengths = data.lengths
-    groups = _groups(recipe, lengths)
-    tokens = lengths.tokens() if lengths else [sum(group.total for group in groups)]
-    swaps = data.swaps if lengths else groups[1:]
+    planned = lengths or _assumed_lengths(recipe)
+    tokens, sizes = planned.tokens(), planned.sizes()
+    swaps = data.swaps if lengths else planned[0].groups[1:]
     pairs = len(tokens) if lengths else _assumed_pairs(recipe)
     optimizer = recipe.optimizer
     steps, epochs = run_length(recipe, pairs)
@@ -129,20 +129,20 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         sampler = run_sampler(recipe, lengths, size.cost_model(), ranks)
         bins = plan_bins(sampler, optimizer.tokens_per_microbatch, epochs, data.reserved)
     else:
-        bins = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
+        bins = _assumed_bins(optimizer.pairs_per_step, ranks, int(tokens[0]), optimizer.tokens_per_microbatch)
     shards = replica_ranks(recipe.hardware, ranks)
-    images = sum(group.image_tokens for group in groups)
-    largest = Microbatch(bins.largest, round(bins.largest * images / sum(tokens)))
-    forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
-    separate = sum(size.forward_flops(group, shared=False) for group in groups) / len(tokens)
+    images, total = int(sizes.image_tokens.sum()), int(tokens.sum())
+    largest = Microbatch(bins.largest, round(bins.largest * images / total))
+    forward = float(size.forward_flops_of(sizes).sum()) / len(tokens)
+    separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",
         pairs=pairs,
         dropped=data.dropped,
-        tokens_per_pair=sum(tokens) / len(tokens),
-        longest_pair=max(tokens),
+        tokens_per_pair=total / len(tokens),
+        longest_pair=int(tokens.max()),
         ranks=ranks,
         shards=shards,
         pairs_per_step=optimizer.pairs_per_step,
@@ -205,9 +205,8 @@ def _passes(recipe: Recipe) -> int:
     return 2 if recipe.model.lora else 3
 
 
-def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
-    if lengths:
-        return [group for row in lengths.rows for group in row.groups]
+def _assumed_lengths(recipe: Recipe) -> Lengths:
+    """Return the sizes of one pair as the recipe assumes them."""
     assumed = recipe.data.assumed
     if assumed is None:
         raise TrainingError(
@@ -217,10 +216,11 @@ def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
     if isinstance(recipe.objective, BradleyTerry) and recipe.objective.image_swap:
         # As if every pair were swapped: nothing is known of them.
         sides.append(1)
-    return [
+    groups = [
         GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * responses, assumed.image_tokens)
         for responses in sides
     ]
+    return Lengths.of([PairLength(tuple(groups))])
 
 
 def _assumed_pairs(recipe: Recipe) -> int:

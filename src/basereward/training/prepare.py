@@ -14,7 +14,8 @@ from basereward.curation.seen import count_seen, pack, pair_fingerprints
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
 from basereward.data.record import DataRecord, TrainedBy, continued_record, record_data
 from basereward.data.schema import Comparison, PartType, PreferencePair
-from basereward.encoding.lengths import Lengths, Trees, measure_lengths
+from basereward.encoding.lengths import Lengths
+from basereward.encoding.measuring import Trees, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
@@ -55,7 +56,7 @@ class MeasuredPairs:
     @property
     def has_text_alone(self) -> bool:
         """Whether any pair has no image and no video."""
-        return any(not group.image_tokens for row in self.lengths.rows for group in row.groups)
+        return bool((self.lengths.image_tokens == 0).any())
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def prepare_pairs(
     lengths = measure_lengths(loaded, template, workers, trees=trees)
     _drop_unfit(loaded, lengths, data.strict)
     usable = lengths.usable
-    if not usable:
+    if not len(usable):
         raise DataError(f"No pair of {', '.join(paths)} is shorter than max_length {template.max_length}.")
     fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
     kinds: frozenset[PartType] = frozenset({"image", "video"} if len(loaded.sidecar.video_sizes) else {"image"})
@@ -227,14 +228,12 @@ def prepare_record(
 
 def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
     for reason, (words, command) in _NEEDED.items():
-        if missing := [row.problem[1] for row in lengths.rows if row.problem and row.problem[0] == reason]:
+        if missing := [message for found, message in lengths.problems.values() if found == reason]:
             raise DataError(
-                f"{len(missing)} of {len(lengths.rows)} pairs have no {words}, which this objective needs. Of the "
+                f"{len(missing)} of {len(lengths)} pairs have no {words}, which this objective needs. Of the "
                 f"first: {missing[0]} Write them with {command}, or leave those pairs out."
             )
-    for row in lengths.rows:
-        if row.problem is None:
-            continue
+    for _, problem in sorted(lengths.problems.items()):
         if strict:
-            raise DataError(f"{row.problem[0]}: {row.problem[1]}")
-        loaded.ledger.add(*row.problem)
+            raise DataError(f"{problem[0]}: {problem[1]}")
+        loaded.ledger.add(*problem)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from basereward.encoding.packing import balanced_bins
@@ -32,8 +34,8 @@ class PairSampler(BatchRebalanceSampler):
 
     def __init__(
         self,
-        tokens: Sequence[int],
-        costs: Sequence[float],
+        tokens: Sequence[int] | np.ndarray,
+        costs: Sequence[float] | np.ndarray,
         pairs_per_step: int,
         dp_size: int = 1,
         grad_accum: int = 1,
@@ -44,10 +46,14 @@ class PairSampler(BatchRebalanceSampler):
         if len(tokens) < pairs_per_step:
             raise TrainingError(f"Found {len(tokens)} usable pairs, fewer than pairs_per_step {pairs_per_step}.")
         _check_filled(pairs_per_step, dp_size, grad_accum)
+        # The base makes a list of what it is given, of millions of numbers tens of megabytes more.
         super().__init__(
-            list(tokens), pairs_per_step, dp_size=dp_size, grad_accum=grad_accum, seed=seed, rank=rank, drop_last=True
+            [], pairs_per_step, dp_size=dp_size, grad_accum=grad_accum, seed=seed, rank=rank, drop_last=True
         )
-        self.costs = list(costs)
+        self.lengths = np.asarray(tokens, dtype=np.int64)
+        self.costs = np.asarray(costs, dtype=np.float64)
+        self.num_full_batches = self.num_global_batches = len(self.lengths) // pairs_per_step
+        self.remainder = len(self.lengths) % pairs_per_step
         self.window = window
 
     def place(self, rank: int, grad_accum: int) -> None:
@@ -62,31 +68,28 @@ class PairSampler(BatchRebalanceSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self.steps(self.epoch):
-            yield from self._yield_global_batch(step)
+            yield from self._yield_global_batch(step.tolist())
 
-    def steps(self, epoch: int) -> list[list[int]]:
+    def steps(self, epoch: int) -> Int[np.ndarray, "steps pairs"]:
         """Return the pairs of every step of an epoch, from the seed, the epoch and the window alone."""
         # A plain sum would give seed 1 the second epoch of seed 0 as its first.
         generator = torch.Generator().manual_seed(self.seed * SEED_STRIDE + epoch)
         size = self.effective_batch_size
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        order = torch.randperm(len(self.lengths), generator=generator).numpy()
         # The rest would make a smaller step, whose pairs weighed more; another epoch has another rest.
-        order = order[: self.num_full_batches * size]
-        steps = []
-        for start in range(0, len(order), size * self.window):
-            window = order[start : start + size * self.window]
-            # A window of one step is left as drawn: a step's own order changes nothing but how ties are cut.
-            if self.window > 1:
-                window.sort(key=lambda pair: self.costs[pair])
-            cut = [window[at : at + size] for at in range(0, len(window), size)]
+        steps = order[: self.num_full_batches * size].reshape(-1, size)
+        # A window of one step is left as drawn: a step's own order changes nothing but how ties are cut.
+        for start in range(0, len(steps), self.window) if self.window > 1 else ():
+            own = steps[start : start + self.window].reshape(-1)
+            window = own[np.argsort(self.costs[own], kind="stable")].reshape(-1, size)
             # Else every window would go from short to long pairs, and the loss with it.
-            steps += [cut[at] for at in torch.randperm(len(cut), generator=generator).tolist()]
+            steps[start : start + self.window] = window[torch.randperm(len(window), generator=generator).numpy()]
         return steps
 
     def _assign(self, indices: list[int], lengths: list[int]) -> list[list[list[int]]]:
         """Return [rank][micro-batch] lists; each round of micro-batches has bins of similar cost on all ranks."""
         # Trainer passes the lengths that it knows; memory follows tokens, but waiting follows cost.
-        bins = balanced_bins([self.costs[index] for index in indices], self.dp_size * self.grad_accum)
+        bins = balanced_bins(self.costs[indices].tolist(), self.dp_size * self.grad_accum)
         members = [[indices[item] for item in own] for own in bins]
         # Bins come dearest first, so neighbours are alike: they are dealt to the ranks round by round, because ranks
         # wait for each other in every round and not only at the end of the step.
@@ -126,17 +129,16 @@ def plan_bins(sampler: PairSampler, cap: int | None, epochs: int = 1, reserved: 
     Raises:
         TrainingError: one pair alone is larger than the cap, or the step cannot be cut so finely.
     """
-    steps = [step for epoch in range(epochs) for step in sampler.steps(epoch)]
     if cap is None:
-        return _cut(sampler, steps, 1)
+        return _cut(sampler, epochs, 1)
     tokens = sampler.lengths
-    check_cap(max(tokens), cap, reserved)
+    check_cap(int(tokens.max()), cap, reserved)
     room = cap - reserved
-    heaviest = max(sum(tokens[pair] for pair in step) for step in steps)
+    heaviest = max(int(tokens[sampler.steps(epoch)].sum(axis=1).max()) for epoch in range(epochs))
     # Fewer micro-batches cannot hold the heaviest step, however well it is cut.
     accumulation = max(1, heaviest // (sampler.dp_size * room))
     while accumulation * sampler.dp_size <= sampler.effective_batch_size:
-        plan = _cut(sampler, steps, accumulation)
+        plan = _cut(sampler, epochs, accumulation)
         if plan.largest <= room:
             return plan
         accumulation += 1
@@ -157,13 +159,16 @@ def check_cap(longest: int, cap: int, reserved: int = 0) -> None:
         raise TrainingError(f"{found}; raise it or lower max_length.")
 
 
-def _cut(sampler: PairSampler, steps: list[list[int]], accumulation: int) -> BinPlan:
-    largest, balance = 0, 0.0
-    for step in steps:
-        bins = balanced_bins([sampler.costs[pair] for pair in step], sampler.dp_size * accumulation)
-        largest = max(largest, *(sum(sampler.lengths[step[item]] for item in own) for own in bins))
-        loads = [sum(sampler.costs[step[item]] for item in own) for own in bins]
-        # Ranks wait for each other once in every round of micro-batches, and bins come in order of load.
-        waiting = sum(max(loads[at : at + sampler.dp_size]) for at in range(0, len(loads), sampler.dp_size))
-        balance += sum(loads) / (waiting * sampler.dp_size)
-    return BinPlan(accumulation, largest, balance / len(steps))
+def _cut(sampler: PairSampler, epochs: int, accumulation: int) -> BinPlan:
+    largest, balance, count = 0, 0.0, 0
+    for epoch in range(epochs):
+        for step in sampler.steps(epoch):
+            costs, tokens = sampler.costs[step].tolist(), sampler.lengths[step].tolist()
+            bins = balanced_bins(costs, sampler.dp_size * accumulation)
+            largest = max(largest, *(sum(tokens[item] for item in own) for own in bins))
+            loads = [sum(costs[item] for item in own) for own in bins]
+            # Ranks wait for each other once in every round of micro-batches, and bins come in order of load.
+            waiting = sum(max(loads[at : at + sampler.dp_size]) for at in range(0, len(loads), sampler.dp_size))
+            balance += sum(loads) / (waiting * sampler.dp_size)
+            count += 1
+    return BinPlan(accumulation, largest, balance / count)
