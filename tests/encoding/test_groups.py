@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from transformers import AutoTokenizer
 
 from basereward.encoding.collate import PairIndex, collate, pair_tensors
@@ -106,36 +105,39 @@ def encoded_groups(vl_template, make_group, picture):
     return [vl_template.encode(group) for group in groups]
 
 
-def test_a_row_holds_every_tree_in_order(encoded_groups):
+def test_a_row_holds_every_token_once_and_gives_every_sequence(encoded_groups):
     batch = collate(encoded_groups)
     layout = TreeLayout.of(batch)
     row = batch["input_ids"][0].numpy()
-    assert [len(tree.responses) for tree in layout.trees] == [2, 1, 3]
-    assert sum(layout.sizes) == len(row) == sum(group.tokens for group in encoded_groups)
-    flat = [span for tree in layout.trees for span in (tree.prefix, *tree.responses)]
-    assert [span.start for span in flat] == [0, *(span.end for span in flat[:-1])]
-    for group, tree in zip(encoded_groups, layout.trees, strict=True):
-        assert row[slice(*tree.prefix)].tolist() == group.prefix.tolist()
-        assert [row[slice(*span)].tolist() for span in tree.responses] == [ids.tolist() for ids in group.suffixes]
+    assert [span.start for span in layout.spans] == [0, *(span.end for span in layout.spans[:-1])]
+    assert all(parent < node for node, parent in enumerate(layout.parents))
+    whole = [[*group.prefix, *suffix] for group in encoded_groups for suffix in group.suffixes]
+    leaves = batch["leaves"].tolist()
+    assert [row[layout.tokens(leaf)].tolist() for leaf in leaves] == whole
+    # Two of the answers are the same.
+    assert leaves[3] == leaves[4]
+    assert sum(layout.sizes) == len(row) < sum(group.tokens for group in encoded_groups)
+    # All begin with the same system prompt, which is in a node of its own.
+    assert {layout.chains[leaf][0] for leaf in leaves} == {0}
     assert batch["answer_lengths"].tolist() == [n for group in encoded_groups for n in group.answer_lengths]
-    assert batch["image_groups"].tolist() == [1, 2, 2]
+    assert [layout.shown(layout.chains[leaf]) for leaf in leaves] == [[], [], [0], [1, 2], [1, 2], [1, 2]]
 
 
 def test_unpack_gives_every_sequence_alone(encoded_groups):
     batch = collate(encoded_groups)
     alone = unpack(batch, TreeLayout.of(batch))
     expected = [(group, ids) for group in encoded_groups for ids in group.suffixes]
-    assert alone.images.tolist() == [0, 1, 2, 1, 2, 1, 2]
-    for row, (group, suffix) in enumerate(expected):
-        size = len(group.prefix) + len(suffix)
+    # Equal answers are one sequence.
+    assert alone.rows.tolist() == [0, 1, 2, 3, 3, 4]
+    assert alone.images.tolist() == [0, 1, 2, 1, 2]
+    for response, (group, suffix) in enumerate(expected):
+        row, size = alone.rows[response], len(group.prefix) + len(suffix)
         assert alone.attention_mask[row].tolist() == [1] * size + [0] * (alone.attention_mask.shape[1] - size)
         assert alone.input_ids[row, :size].tolist() == [*group.prefix, *suffix]
-        assert alone.last[row] == size - 1
+        assert alone.last[response] == size - 1
         continued = group.positions.following + np.arange(len(suffix))
         positions = np.concatenate([group.positions.prefix, np.tile(continued, (3, 1))], axis=1)
         assert alone.position_ids[:, row, :size].tolist() == positions.tolist()
-    repacked = [row[:size] for row, size in zip(alone.input_ids, alone.attention_mask.sum(1), strict=True)]
-    assert torch.equal(torch.cat(repacked[:2])[: len(batch["input_ids"][0])], torch.cat(repacked[:2]))
 
 
 def test_unpack_keeps_groups_without_responses_last(encoded_groups, vl_template):

@@ -3,10 +3,14 @@
 import random
 from itertools import product
 
+import numpy as np
 import pytest
 
-from basereward.encoding.groups import GroupLength
+from basereward.encoding.collate import collate
+from basereward.encoding.groups import EncodedGroup, GroupLength
+from basereward.encoding.media import text_positions
 from basereward.encoding.packing import CostModel, balanced_bins, fill_rows
+from basereward.encoding.tree import shared_prefix
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -80,4 +84,33 @@ def test_sharing_a_prompt_is_cheaper_than_computing_it_twice():
     ],
 )
 def test_rows_are_filled_by_similar_size_up_to_the_cap(sizes, rows):
-    assert fill_rows(sizes, 10) == rows
+    groups = [text_group(np.arange(size)) for size in sizes]
+    assert fill_rows(groups, 10, is_shared=False) == rows
+
+
+def text_group(*sequences):
+    """A group of conversations given by their ids."""
+    split = shared_prefix(sequences)
+    prefix = sequences[0][:split]
+    suffixes = tuple(own[split:] for own in sequences)
+    return EncodedGroup(prefix, suffixes, text_positions(prefix, 1), tuple(map(len, suffixes)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_row_is_filled_with_what_begins_alike_and_computes_no_more_than_was_counted(seed):
+    draw = np.random.default_rng(seed)
+    images = [draw.integers(0, 9, 20) for _ in range(3)]
+    prompts = [np.concatenate([images[draw.integers(3)], draw.integers(0, 9, 4)]) for _ in range(6)]
+    groups = [
+        text_group(*(np.concatenate([prompts[draw.integers(6)], draw.integers(0, 9, draw.integers(1, 6))]),) * 1)
+        for _ in range(30)
+    ]
+    cap = 90
+    rows = fill_rows(groups, cap)
+    assert sorted(place for row in rows for place in row) == list(range(30))
+    computed = [collate([groups[place] for place in row])["input_ids"].numel() for row in rows]
+    assert max(computed) <= cap
+    # Each image stands in few rows: alone, every group would compute one.
+    apart = fill_rows(groups, cap, is_shared=False)
+    assert sum(computed) < 0.5 * sum(group.tokens for group in groups)
+    assert len(rows) < len(apart)

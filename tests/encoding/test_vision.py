@@ -113,11 +113,11 @@ def test_a_row_without_images_gets_one_tiny_image(groups, vl_template):
     assert "pixel_values" not in plain
     size = plain["input_ids"].shape[1]
     assert dummy["input_ids"][0, :size].tolist() == plain["input_ids"][0].tolist()
-    assert torch.equal(dummy["responses"], plain["responses"])
-    assert dummy["prefixes"].tolist() == [*plain["prefixes"].tolist(), [size, size + 3]]
+    assert torch.equal(dummy["leaves"], plain["leaves"])
+    assert dummy["nodes"].tolist() == [*plain["nodes"].tolist(), [-1, size, size + 3]]
     assert (dummy["input_ids"] == vl_template.vision.pad_ids[0]).sum() == 1
     assert dummy["image_grid_thw"].tolist() == [[1, 2, 2]]
-    assert dummy["image_groups"].tolist() == [1]
+    assert dummy["image_nodes"].tolist() == [len(plain["nodes"])]
     assert not dummy["pixel_values"].any()
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, MistralConfig, Qwen2Config, Qwen3Config, Qwen3NextConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from basereward.encoding.layout import Span, Tree, TreeLayout
+from basereward.encoding.layout import Span, TreeLayout
 from basereward.errors import BackendError
 from basereward.models.attention import split_attention
 from basereward.models.backends import choose_backend, layer_kinds
@@ -64,8 +64,10 @@ def tensors(tokens, heads=4, kv_heads=2, size=8):
     return [torch.randn(1, count, tokens, size, generator=draw) for count in (heads, kv_heads, kv_heads)]
 
 
+# Two levels, a node alone, and three levels: parents, then tokens.
 LAYOUT = TreeLayout(
-    (Tree(Span(0, 5), (Span(5, 6), Span(6, 9))), Tree(Span(9, 10), ()), Tree(Span(10, 12), (Span(12, 14),)))
+    (-1, 0, 0, -1, -1, 4, 5, 5),
+    (Span(0, 4), Span(4, 5), Span(5, 7), Span(7, 8), Span(8, 10), Span(10, 11), Span(11, 12), Span(12, 14)),
 )
 
 
@@ -81,10 +83,13 @@ def test_split_attention_needs_its_layout_and_no_mask():
 
 def test_split_attention_equals_attention_under_a_tree_mask():
     query, key, value = tensors(14)
-    tree = torch.tensor([0] * 9 + [1] + [2] * 4)
-    branch = torch.tensor([0] * 5 + [1] + [2] * 3 + [0] + [0] * 2 + [1] * 2)
-    causal = torch.ones(14, 14, dtype=torch.bool).tril()
-    mask = causal & (tree[:, None] == tree) & ((branch == 0) | (branch[:, None] == branch))
+    mask = torch.zeros(14, 14, dtype=torch.bool)
+    for node, (start, end) in enumerate(LAYOUT.spans):
+        above = node
+        while above >= 0:
+            mask[start:end, slice(*LAYOUT.spans[above])] = True
+            above = LAYOUT.parents[above]
+    mask &= torch.ones(14, 14, dtype=torch.bool).tril()
     module = torch.nn.Module()
     module.num_key_value_groups, module.is_causal = 2, True
     expected, _ = sdpa_attention_forward(module, query, key, value, mask[None, None], scaling=0.3)

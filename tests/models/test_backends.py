@@ -11,7 +11,7 @@ from transformers.models.qwen3_5 import Qwen3_5TextConfig
 
 from basereward.encoding.collate import collate
 from basereward.encoding.groups import EncodedGroup
-from basereward.encoding.layout import TreeLayout
+from basereward.encoding.layout import Span, TreeLayout
 from basereward.encoding.media import text_positions
 from basereward.errors import BackendError
 from basereward.models import attention, guard
@@ -127,11 +127,14 @@ def test_split_compiles_once_for_any_number_of_responses():
 
 
 def test_varlen_index_in_closed_form():
-    index = TreeLayout.of(text_batch()).varlen(torch.device("cpu"))
-    assert index.query_starts.tolist()[:6] == [0, 6, 9, 10, 14, 23]
-    assert index.key_starts.tolist()[:6] == [0, 6, 15, 22, 32, 41]
-    assert index.gather.tolist()[6:15] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
-    assert (index.longest_query, index.longest_key) == (9, 11)
+    layout = TreeLayout((-1, 0, 0, 2, 2), (Span(0, 6), Span(6, 9), Span(9, 10), Span(10, 14), Span(14, 16)))
+    index = layout.varlen(torch.device("cpu"))
+    assert index.query_starts.tolist() == [0, 6, 9, 10, 14, 16]
+    assert index.key_starts.tolist() == [0, 6, 15, 22, 33, 42]
+    assert index.gather.tolist()[6:15] == list(range(9))
+    # A node at the third level: the root, its parent, itself.
+    assert index.gather.tolist()[22:33] == [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13]
+    assert (index.longest_query, index.longest_key) == (6, 11)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])

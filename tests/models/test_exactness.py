@@ -7,6 +7,7 @@ import torch
 
 from basereward.encoding.collate import collate
 from basereward.encoding.groups import EncodedGroup
+from basereward.encoding.layout import TreeLayout
 from basereward.models.checkpoint import load_reward_model, save_reward_model
 
 TOLERANCE = 1e-5
@@ -109,11 +110,15 @@ def test_a_response_does_not_see_the_others(model, pool):
     batch = collate([model.template.encode(group) for group in pool(model)])
     expected = model(**batch)
     draw = torch.Generator().manual_seed(0)
-    for changed, (_, start, end) in enumerate(batch["responses"].tolist()):
+    layout = TreeLayout.of(batch)
+    for changed, leaf in enumerate(batch["leaves"].tolist()):
         ids = batch["input_ids"].clone()
-        ids[0, start:end] = torch.randint(0, 400, (end - start,), generator=draw)
+        # Of responses that are all alike the node holds the prompt as well; its last token is theirs in any case.
+        last = int(batch["nodes"][leaf, 2]) - 1
+        ids[0, last] = (ids[0, last] + torch.randint(1, 400, (), generator=draw)) % 400
         rewards = model(**{**batch, "input_ids": ids})
-        others = torch.arange(len(rewards)) != changed
+        # Equal responses end in the same node.
+        others = torch.tensor([leaf not in layout.chains[other] for other in batch["leaves"].tolist()])
         assert (rewards - expected)[others].abs().max() <= 1e-7
         assert rewards[changed] != expected[changed]
 
@@ -123,10 +128,12 @@ def test_a_group_sees_only_its_own_images(vl_model, pool):
     batch = collate([vl_model.template.encode(group) for group in pool(vl_model)])
     expected = vl_model(**batch)
     sizes = batch["image_grid_thw"].prod(-1).tolist()
-    for image, group in enumerate(batch["image_groups"].tolist()):
+    layout = TreeLayout.of(batch)
+    for image in range(len(sizes)):
         pixels = [own.clone() for own in batch["pixel_values"].split(sizes)]
         pixels[image] = -pixels[image]
         rewards = vl_model(**{**batch, "pixel_values": torch.cat(pixels)})
-        owned = batch["responses"][:, 0] == group
+        owned = torch.tensor([image in layout.shown(layout.chains[leaf]) for leaf in batch["leaves"].tolist()])
+        assert owned.any()
         assert (rewards - expected)[~owned].abs().max() <= 1e-7
         assert (rewards - expected)[owned].abs().min() > 1e-5 * expected.abs().max()

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Qwen3Config, Qwen3ForSequenceClassification
 
 from basereward.encoding.collate import collate
+from basereward.encoding.layout import TreeLayout
 from basereward.errors import CheckpointError
 from basereward.models.checkpoint import load_reward_model, save_reward_model
 
@@ -52,9 +53,8 @@ def by_hand(folder, batch, weight, bias, inner=lambda hidden: hidden):
     """The backbone on every sequence alone, what comes before the last layer, and a product."""
     backbone = AutoModel.from_pretrained(folder).eval()
     rows = []
-    for group, start, end in batch["responses"].tolist():
-        first, last = batch["prefixes"][group].tolist()
-        place = torch.cat([torch.arange(first, last), torch.arange(start, end)])
+    for leaf in batch["leaves"].tolist():
+        place = TreeLayout.of(batch).tokens(leaf)
         positions = batch["position_ids"][:, :, place]
         hidden = backbone(
             input_ids=batch["input_ids"][:, place],

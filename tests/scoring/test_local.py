@@ -71,7 +71,7 @@ class RowSpy:
         compute = model.forward
 
         def forward(**batch):
-            self.rows.append((batch["input_ids"].shape[1], len(batch["responses"])))
+            self.rows.append((batch["input_ids"].shape[1], len(batch["leaves"])))
             return compute(**batch)
 
         monkeypatch.setattr(model, "forward", forward)

@@ -1,15 +1,14 @@
 """Shared batches: the oldest first, prompts once, what nobody wants not at all, and a fault hurts one item."""
 
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Event
 
-import numpy as np
 import pytest
 
 from basereward.data.outcomes import Failure, Score
 from basereward.serving.batcher import Batcher
-from basereward.serving.engines import ComputedBatch, Prepared, Unit
+from basereward.serving.engines import Beginning, ComputedBatch, Prepared, Unit
 from basereward.serving.rows import RowEngine
 from basereward.serving.settings import ServeSettings
 
@@ -41,7 +40,8 @@ class Stub:
         if item.sizes == (-1,):
             raise ZeroDivisionError
         units = [
-            Unit((place,), (item.number, place), size, item.added, item.prompt) for place, size in enumerate(item.sizes)
+            Unit((place,), (item.number, place), size, (Beginning(item.prompt, size - item.added),) * bool(item.prompt))
+            for place, size in enumerate(item.sizes)
         ]
         return Prepared(units, {})
 
@@ -212,8 +212,10 @@ def test_a_row_holds_a_prompt_once_for_all_who_ask_it(new_scorer, make_group, pi
     expected = [[one] for one in scorer.score([whole])[0]] + scorer.score(others)
     for own, other in zip(computed.outcomes, expected, strict=True):
         assert [one.value for one in own] == pytest.approx([one.value for one in other], abs=1e-5)
-    alone = scorer.model.template.encode
-    assert computed.tokens == alone(whole).tokens + alone(make_group("Another?", ["a", "b", "b"])).tokens
+    # Every distinct beginning of a conversation is computed once, the system prompt of both questions among them.
+    encoded = [scorer.model.template.encode(group) for group in (whole, *others)]
+    whole_keys = [[*group.keys.tolist(), *suffix.tolist()] for group in encoded for suffix in group.suffixes]
+    assert computed.tokens == len({tuple(keys[:end]) for keys in whole_keys for end in range(1, len(keys) + 1)})
 
 
 def test_merged_rows_stay_under_the_cap(new_scorer, make_group, scorer):
@@ -226,24 +228,3 @@ def test_merged_rows_stay_under_the_cap(new_scorer, make_group, scorer):
     found = [own[0].value for own in computed.outcomes]
     assert found == pytest.approx([one.value for one in scorer.score([make_group("Which?", texts)])[0]], abs=1e-5)
     assert computed.tokens > template.encode(make_group("Which?", texts)).tokens
-
-
-def test_prompts_that_responses_change_before_an_image_are_not_merged(
-    new_scorer, make_group, picture, scorer, monkeypatch
-):
-    """As a template might write them: the shared tokens end before the image, and the row would have it in a suffix."""
-    from basereward.serving import rows
-
-    groups = [make_group("Which?", [text], [picture(56, 56, 3)]) for text in ("one", "another")]
-    engine = RowEngine(new_scorer(), ServeSettings())
-    units = [unit for group in groups for unit in engine.prepare(group).units]
-    merge = rows.merge_groups
-
-    def cut(encoded):
-        merged = merge(encoded)
-        joined = tuple(np.concatenate([merged.prefix[3:], own]) for own in merged.suffixes)
-        return replace(merged, prefix=merged.prefix[:3], suffixes=joined)
-
-    monkeypatch.setattr(rows, "merge_groups", cut)
-    found = [own[0].value for own in engine.compute(units).outcomes]
-    assert found == pytest.approx([scorer.score([group])[0][0].value for group in groups], abs=1e-5)
