@@ -7,8 +7,8 @@ from PIL import Image
 
 from basereward.data.pairs import load_pairs, pair_row
 from basereward.data.parsing import parse_pair
-from basereward.data.schema import Video
 from basereward.data.place_rows import open_rows
+from basereward.data.schema import Video
 from basereward.data.storage import write_rows
 from basereward.data.survey import survey
 

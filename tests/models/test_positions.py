@@ -115,7 +115,8 @@ def test_training_drops_and_counts_it(short_folder, say):
     prompt = (say("user", "What color?"),)
     good, long = ((say("assistant", text),) for text in ("red", "word " * 80))
     for chosen, rejected in ((good, long), (long, good)):
-        reason, message = measure_pair(PreferencePair("a", "s", prompt, chosen, rejected), Media([], []), template).problem
+        pair = PreferencePair("a", "s", prompt, chosen, rejected)
+        reason, message = measure_pair(pair, Media([], []), template).problem
         assert reason == "too_long"
         assert "60 positions" in message
     short = PreferencePair("c", "s", prompt, good, (say("assistant", "blue"),))

@@ -45,5 +45,5 @@ def test_a_failure_of_the_first_rank_ends_the_others(ranks: Any) -> None:
         raise DataError("broken shard")
     assert events[-1] == ("tell", "broken shard")
     events = ranks(1, told="broken shard")
-    with pytest.raises(TrainingError, match="first rank failed .* broken shard"), launch.first_rank_first():
+    with pytest.raises(TrainingError, match=r"first rank failed .* broken shard"), launch.first_rank_first():
         pytest.fail("the other rank reads")

@@ -54,7 +54,7 @@ def file_state(path: Path | int) -> FileState:
         MissingFileError: there is none.
     """
     try:
-        stat = os.stat(path)
+        stat = os.fstat(path) if isinstance(path, int) else path.stat()
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}; restore it.") from error
     return FileState(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)

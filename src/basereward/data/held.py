@@ -140,9 +140,12 @@ def read_group(shard: Shard, group: int, columns: Sequence[str]) -> pa.Table:
     """
 
     def read() -> pa.Table:
+        file = _file(shard)
+        # An open file may be written into.
+        _expect_state(shard, shard.path)
         try:
             # Threads do not outlive a fork.
-            return _file(shard).read_row_group(group, columns=list(columns), use_threads=False)
+            return file.read_row_group(group, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{shard.path} is no readable Parquet file ({error}); restore it.") from error
 
@@ -157,7 +160,10 @@ def read_bytes(shard: Shard, place: ImagePlace) -> bytes:
         DataError: the file has changed since it was first looked at, or ends before.
     """
     held = _own("descriptors", _OPEN_FILES, lambda *_: 1)
-    found = os.pread(held.get_or_make(shard, lambda: _Descriptor(shard)).number, place.size, place.start)
+    descriptor = held.get_or_make(shard, lambda: _Descriptor(shard)).number
+    found = os.pread(descriptor, place.size, place.start)
+    # Behind the reading: an open file may be written into.
+    _expect_state(shard, descriptor)
     if len(found) != place.size:
         raise DataError(f"{shard.path} gave {len(found)} of {place.size} bytes of an image; restore it.")
     return found
@@ -166,7 +172,6 @@ def read_bytes(shard: Shard, place: ImagePlace) -> bytes:
 class _Descriptor:
     def __init__(self, shard: Shard) -> None:
         self.number = os.open(shard.path, os.O_RDONLY)
-        _expect_state(shard, self.number)
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

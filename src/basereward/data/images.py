@@ -60,7 +60,7 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 class LazyImage(Mapping[str, Any]):
-    """``{"bytes", "path"}`` of an image of which only the place is held; its bytes are read whenever they are asked for.
+    """``{"bytes", "path"}`` of an image of which only the place is held; its bytes are read when they are asked for.
 
     Args:
         path: what its file calls it.

@@ -181,4 +181,5 @@ def check_digests(shards: tuple[Shard, ...], folder: Path, digests: Sequence[str
     """
     for shard, digest in zip(shards, digests, strict=True):
         if digest != shard.sha256:
-            raise DataError(f"The shard {folder / shard.file} does not have the hash of its manifest. Restore the file.")
+            path = folder / shard.file
+            raise DataError(f"The shard {path} does not have the hash of its manifest. Restore the file.")

@@ -1,4 +1,4 @@
-"""What can be known of the images and videos of every row before training: sizes, what tells them apart, broken ones."""
+"""What is known of the images and videos of every row before training: sizes, what tells them apart, broken ones."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,9 +42,9 @@ class Sidecar:
     """Sizes of images, videos and texts for each row of one dataset, in its order.
 
     ``image_sizes`` is ``[images, 2]`` (width, height) over all rows, ``offsets`` ``[rows + 1]`` says where each row's
-    begin; ``video_sizes`` is ``[videos, 3]`` (frames, width, height) with ``video_offsets``. ``digests`` is ``[images]``
-    ``short_digest`` of each, ``video_digests`` ``[videos]`` that of their frames' digests, ``shown`` ``[rows]`` the
-    ``ends_hash`` of the images and frames of each row. A row with a problem has nothing of all this.
+    begin; ``video_sizes`` is ``[videos, 3]`` (frames, width, height) with ``video_offsets``. ``digests`` is
+    ``[images]`` ``short_digest`` of each, ``video_digests`` ``[videos]`` that of their frames' digests, ``shown``
+    ``[rows]`` the ``ends_hash`` of the images and frames of each row. A row with a problem has nothing of all this.
     """
 
     fingerprint: str
@@ -120,19 +120,6 @@ def remeasure(sidecar: Sidecar, row_of: Callable[[int], Mapping[str, Any]]) -> S
     order = np.arange(len(sidecar))
     order[list(sidecar.problems)] = len(sidecar) + np.arange(len(again))
     return replace(join_sidecars([sidecar, again]).select(order), fingerprint=sidecar.fingerprint)
-
-
-def measure_media(row: Mapping[str, Any], check: Check) -> Media:
-    """Open the images and frames of a stored row.
-
-    Raises:
-        RowError: the first that cannot be used.
-    """
-    images = [_measure_image(image, check) for image in row["images"] or ()]
-    videos = [
-        video_size([_measure_image(frame, check) for frame in video["frames"] or ()]) for video in row["videos"] or ()
-    ]
-    return Media(images, videos)
 
 
 def measure_table(table: pa.Table, check: Check) -> Sidecar:

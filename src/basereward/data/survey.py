@@ -135,9 +135,7 @@ def survey_path(rows: PlaceRows, check: Check) -> Path:
     return user_cache() / "surveys" / f"{rows.fingerprint}-{check}-{SURVEY_VERSION}.npz"
 
 
-def _make(
-    rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], path: Path
-) -> Stored:
+def _make(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], path: Path) -> Stored:
     found = _first(_pass(rows, check, workers, on_progress, Parts(path)), rows.limit)
     stored, spans = found.store(), rows.records.spans
     about = {"recognised": rows.recognised.model_dump(mode="json"), "is_stored": rows.is_stored}
@@ -148,11 +146,9 @@ def _make(
     return Stored({**stored.arrays, "place": spans}, {**stored.about, **about})
 
 
-def _pass(
-    rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], parts: Parts
-) -> _Found:
+def _pass(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], parts: Parts) -> _Found:
     """Look at task after task, from where earlier parts end, until there are as many rows as wanted."""
-    # A record of an unread place is opened here, so that what is wrong with all of them is said before any is looked at.
+    # What is wrong with all records is said before any is looked at.
     _ = rows.recognised
     done = [(end, _Found.restore(stored)) for end, stored in parts.read()]
     founds = [found for _, found in done]

@@ -10,7 +10,6 @@ from basereward.data.images import load_image
 from basereward.data.messages import parse_messages
 from basereward.data.places import open_place
 from basereward.data.rowset import DatasetRows, Rows
-from basereward.data.rowset import DatasetRows, Rows
 from basereward.data.schema import ResponseGroup
 from basereward.data.validation import DropLedger
 from basereward.errors import DataError

@@ -12,8 +12,8 @@ from basereward.benchmarks.pairs import PairItems
 from basereward.benchmarks.plugins import benchmark_names, open_benchmark
 from basereward.data.messages import parse_messages
 from basereward.data.pairs import PairDataset
-from basereward.data.rowset import DatasetRows
 from basereward.data.places import iterate_rows, open_place
+from basereward.data.rowset import DatasetRows
 from basereward.data.schema import Response, ResponseGroup, messages_from_text, response_id
 from basereward.data.storage import read_rows
 from basereward.data.validation import DropLedger, parse_row
