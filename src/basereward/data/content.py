@@ -7,6 +7,7 @@ moments of a change is not trusted, because another change may have left the sam
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from basereward.errors import DataError, MissingFileError
 _TICK = 2 * 10**9
 # Hashing lets other threads run; more of them would only make a disk seek.
 _THREADS = 4
+# A gigabyte takes a second or so.
+_SAID_BYTES = 10**9
+_log = logging.getLogger(__name__)
 
 
 class FileState(NamedTuple):
@@ -72,6 +76,9 @@ def content_digests(files: Sequence[Path]) -> list[str]:
     known = _read_known(cache)
     stale = [path for path, name in zip(files, names, strict=True) if not _is_trusted(known.get(name), path)]
     if stale:
+        total = sum(file_state(path).size for path in stale)
+        if total > _SAID_BYTES:
+            _log.info("Reading %d files (%.1f GB) to know their content", len(stale), total / 1e9)
         with ThreadPoolExecutor(_THREADS) as pool:
             known |= dict(zip((str(path.absolute()) for path in stale), pool.map(_look, stale), strict=True))
         write_json(cache, _KNOWN.dump_python({name: known[name] for name in names}, mode="json"))

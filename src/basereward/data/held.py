@@ -142,7 +142,7 @@ def read_group(shard: Shard, group: int, columns: Sequence[str]) -> pa.Table:
     def read() -> pa.Table:
         file = _file(shard)
         # An open file may be written into.
-        _expect_state(shard, shard.path)
+        expect_state(shard)
         try:
             # Threads do not outlive a fork.
             return file.read_row_group(group, columns=list(columns), use_threads=False)
@@ -163,7 +163,7 @@ def read_bytes(shard: Shard, place: ImagePlace) -> bytes:
     descriptor = held.get_or_make(shard, lambda: _Descriptor(shard)).number
     found = os.pread(descriptor, place.size, place.start)
     # Behind the reading: an open file may be written into.
-    _expect_state(shard, descriptor)
+    expect_state(shard, descriptor)
     if len(found) != place.size:
         raise DataError(f"{shard.path} gave {len(found)} of {place.size} bytes of an image; restore it.")
     return found
@@ -180,13 +180,19 @@ class _Descriptor:
 
 def _file(shard: Shard) -> pq.ParquetFile:
     def open_file() -> pq.ParquetFile:
-        _expect_state(shard, shard.path)
+        expect_state(shard)
         return pq.ParquetFile(shard.path, pre_buffer=False)
 
     return _own("files", _OPEN_FILES, lambda *_: 1).get_or_make(shard, open_file)
 
 
-def _expect_state(shard: Shard, file: Path | int) -> None:
+def expect_state(shard: Shard, file: Path | int | None = None) -> None:
+    """Check that a file, or an open descriptor of it, is as it was.
+
+    Raises:
+        DataError: it has changed.
+    """
+    file = shard.path if file is None else file
     if file_state(file) != shard.state:
         raise DataError(f"{shard.path} changed since the work began; restore it, or start anew.")
 

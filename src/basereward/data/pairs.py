@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from basereward.data.arrangement import ReadOptions
+from basereward.data.parts import Kept
 from basereward.data.place_rows import open_rows
 from basereward.data.reader import Recognised
 from basereward.data.rowset import JoinedRows, Rows, count_sources
@@ -100,13 +101,17 @@ def _selected(fingerprint: str, places: np.ndarray, total: int) -> str:
 
 @dataclass(frozen=True)
 class LoadedPairs:
-    """Usable pairs, their sidecar row by row, the ledger of the dropped, and what each place held by source and was."""
+    """Usable pairs, their sidecar row by row, the ledger of the dropped, and what each place held by source and was.
+
+    ``costs`` are those of the pass over each place.
+    """
 
     pairs: PairDataset
     sidecar: Sidecar
     ledger: DropLedger
     read: dict[str, dict[str, int]]
     recognised: dict[str, Recognised]
+    costs: tuple[Kept, ...] = ()
 
 
 def pair_row(pair: PreferencePair) -> dict[str, Any]:
@@ -127,6 +132,7 @@ def load_pairs(
     workers: int = 0,
     on_progress: Callable[[int], None] = lambda rows: None,
     options: ReadOptions | None = None,
+    repairs: bool = True,
 ) -> LoadedPairs:
     """Read files, join them, and keep what is usable.
 
@@ -141,6 +147,7 @@ def load_pairs(
         workers: processes that look at rows and images.
         on_progress: called with the number of rows looked at so far.
         options: how records are read that do not say it by themselves.
+        repairs: as in ``survey``.
 
     Raises:
         MissingFileError: one of the paths does not exist.
@@ -151,7 +158,7 @@ def load_pairs(
         raise DataError("There is no place to read pairs from; give at least one.")
     done, surveys = 0, []
     for rows in sets:
-        found = survey(rows, check, workers, lambda count, before=done: on_progress(before + count))
+        found = survey(rows, check, workers, lambda count, before=done: on_progress(before + count), repairs)
         done += len(rows)
         surveys.append(found)
     firsts = np.cumsum([0, *map(len, sets)]).tolist()
@@ -172,4 +179,4 @@ def load_pairs(
     pairs = PairDataset(JoinedRows(sets), kept, sidecar.shown, sidecar.fingerprint)
     read = {str(path): found.sources for path, found in zip(paths, surveys, strict=True)}
     recognised = {str(path): found.recognised for path, found in zip(paths, surveys, strict=True)}
-    return LoadedPairs(pairs, sidecar, ledger, read, recognised)
+    return LoadedPairs(pairs, sidecar, ledger, read, recognised, tuple(found.cost for found in surveys))

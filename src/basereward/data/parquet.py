@@ -58,7 +58,7 @@ def read_batches(
     with open_parquet(path) as file:
         known = {*file.schema_arrow.names, *(file.schema.column(number).path for number in range(len(file.schema)))}
         names = None if columns is None else [name for name in columns if name in known]
-        rows = min(most, _batch_rows(file))
+        rows = min(most, _batch_rows(file, groups))
         # Threads would decode columns at once, and hold a page of each.
         for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=names, use_threads=False):
             # A damaged page may still decompress, to texts that are none and to lists that end nowhere.
@@ -84,18 +84,18 @@ def read_rows(path: Path, first: int, rows: int) -> Iterator[pa.RecordBatch]:
                 yield part
 
 
-def _batch_rows(file: pq.ParquetFile) -> int:
-    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-    row_bytes = sum(group.total_byte_size for group in groups) // max(1, file.metadata.num_rows) + 1
+def _batch_rows(file: pq.ParquetFile, read: Sequence[int] | None = None) -> int:
+    numbers = range(file.metadata.num_row_groups) if read is None else read
+    groups = [file.metadata.row_group(number) for number in numbers]
+    row_bytes = sum(group.total_byte_size for group in groups) // max(1, sum(group.num_rows for group in groups)) + 1
     # An image that many rows share stands in the file once and in a batch with each of them.
-    return min(_IMAGE_ROWS if _has_bytes(file) else _BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes))
+    return min(_IMAGE_ROWS if _has_bytes(file, groups) else _BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes))
 
 
-def _has_bytes(file: pq.ParquetFile) -> bool:
+def _has_bytes(file: pq.ParquetFile, groups: Sequence[pq.RowGroupMetaData]) -> bool:
     """Whether a column that is no text, such as that of images, has values."""
     columns = [file.schema.column(number) for number in range(len(file.schema))]
     places = [place for place, one in enumerate(columns) if holds_bytes(one)]
-    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     found = [group.column(place).statistics for group in groups for place in places]
     return any(statistics is None or statistics.num_values for statistics in found)
 

@@ -26,6 +26,22 @@ class Stored(NamedTuple):
     about: Any
 
 
+class Kept(NamedTuple):
+    """What long work took, and what is kept of it.
+
+    Args:
+        read_bytes: of the data, that it read.
+        kept_bytes: that are read in its place from then on.
+        seconds: of wall time that it took; where it was killed, those since it went on.
+        was_kept: whether it was done before.
+    """
+
+    read_bytes: int
+    kept_bytes: int
+    seconds: float
+    was_kept: bool
+
+
 def save_arrays(path: Path, stored: Stored) -> None:
     """Write arrays as one compressed ``.npz`` file, whole or not at all.
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from basereward.data.arrangement import ReadOptions
 from basereward.data.columns import must_be_read
-from basereward.data.content import content_digests
+from basereward.data.content import content_digests, file_state
 from basereward.data.files import Raw
 from basereward.data.held import leaf_values
 from basereward.data.ingest import canonical_tables, is_stored, read_record, rows_tables
@@ -93,6 +93,8 @@ class PlaceRows:
     ) -> None:
         self._options = (options or ReadOptions()).reading()
         self.limit = limit
+        # Taken first: what changes while it is hashed is another file than the one that was hashed.
+        self._states = [file_state(path) for path in place.files]
         digests = _digests(place)
         # Names of rows without one, their sources and images of their own begin with the place's name and folder.
         files = [path.relative_to(place.folder).as_posix() for path in place.files]
@@ -101,14 +103,14 @@ class PlaceRows:
         self.fingerprint = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
         self._copied = copied and copied.recognised
         if copied:
-            place = place._replace(dataset=copied.rows, files=())
+            place, self._states = place._replace(dataset=copied.rows, files=()), []
         self.place = place
         self.facts = RowFacts()
 
     @cached_property
     def records(self) -> Records:
         """The records behind the rows; where they lie is found out unless ``settle`` has told."""
-        return Records(self.place, find_spans(self.place))
+        return Records(self.place, find_spans(self.place), self._states)
 
     @cached_property
     def reader(self) -> Reader:
@@ -120,10 +122,15 @@ class PlaceRows:
         """What the place was recognised as."""
         return self._copied or self.reader.recognised
 
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the files that hold the place."""
+        return sum(path.stat().st_size for path in _files(self.place))
+
     def settle(self, spans: np.ndarray, facts: RowFacts) -> None:
         """Take what an earlier pass has found of where the rows are."""
         self.facts = facts
-        self.records = Records(self.place, spans, facts.images)
+        self.records = Records(self.place, spans, self._states, facts.images)
         for name in ("_firsts", "is_stored"):
             self.__dict__.pop(name, None)
 
@@ -277,9 +284,11 @@ def _digests(place: Place) -> list[str]:
         return digests
     if place.files:
         return content_digests(place.files)
-    assert place.dataset is not None
-    held = [Path(one["filename"]) for one in place.dataset.cache_files]
-    return [place.key, *content_digests(held)]
+    return [place.key, *content_digests(_files(place))]
+
+
+def _files(place: Place) -> list[Path]:
+    return [*place.files, *(Path(one["filename"]) for one in (place.dataset.cache_files if place.dataset else ()))]
 
 
 def _find_all(batch: pa.RecordBatch, leaf: str, finder: Any) -> np.ndarray:

@@ -102,6 +102,11 @@ class Sidecar:
             held.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return held.hexdigest()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory, problems aside."""
+        return sum(values.nbytes for values in self.arrays().values())
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that it holds but fingerprint, check and problems, by name."""
         return {name: getattr(self, name) for name in _ARRAYS}

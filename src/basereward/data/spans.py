@@ -1,13 +1,15 @@
 """Records of a place by number: the runs in which they lie, such as row groups, and single ones out of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 import pyarrow as pa
 
-from basereward.data.content import file_state
+from basereward.data.content import FileState
 from basereward.data.files import Raw
 from basereward.data.held import (
     INSIDE,
@@ -15,6 +17,7 @@ from basereward.data.held import (
     ImagePlace,
     Shard,
     ShardImage,
+    expect_state,
     group_columns,
     one_array,
     read_group,
@@ -109,17 +112,39 @@ class Records:
     Args:
         place: of which ``can_seek`` is true.
         spans: as ``find_spans`` gives them.
+        states: of the files when their content was told.
         places: of the images of each Parquet column of bytes, once they are known.
     """
 
-    def __init__(self, place: Place, spans: np.ndarray, places: Mapping[str, ImagePlaces] | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        spans: np.ndarray,
+        states: Sequence[FileState],
+        places: Mapping[str, ImagePlaces] | None = None,
+    ) -> None:
         self.place = place
         self.spans = spans
         self.places = dict(places or {})
-        self._shards = [Shard(path, file_state(path)) for path in place.files]
+        self._shards = [Shard(path, state) for path, state in zip(place.files, states, strict=True)]
 
     def __len__(self) -> int:
         return int(self.spans[:, 4].sum())
+
+    @cached_property
+    def _dataset(self) -> datasets.Dataset:
+        assert self.place.dataset is not None
+        # The arrow format never decodes images, whatever the features of the data set say.
+        return self.place.dataset.with_format("arrow")
+
+    def expect_unchanged(self) -> None:
+        """Check that the files are as they were when their content was told.
+
+        Raises:
+            DataError: one has changed.
+        """
+        for shard in self._shards:
+            expect_state(shard)
 
     def span(self, number: int) -> Span:
         """Return a span."""
@@ -152,9 +177,7 @@ class Records:
 
     def slice(self, start: int, count: int) -> pa.Table:
         """Return rows of the data set."""
-        assert self.place.dataset is not None
-        # The arrow format never decodes images, whatever the features of the data set say.
-        return self.place.dataset.with_format("arrow")[start : start + count]
+        return self._dataset[start : start + count]
 
     def record(self, number: int) -> Raw:
         """Return a record; images of Parquet files are read when their bytes are asked for."""
@@ -164,8 +187,9 @@ class Records:
             [record] = batch_records(self.slice(number, 1))
             return record
         if span.line:
-            lines = self.read_span(place)
-            return next(islice(lines, number - span.first, None))
+            expect_state(self._shards[span.file])
+            start = LineStart(span.at, span.line)
+            return next(read_lines(self.place.files[span.file], start, number - span.first))
         return self._parquet_record(place, span, number - span.first)
 
     def image_leaves(self, number: int) -> tuple[str, ...]:

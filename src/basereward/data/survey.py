@@ -5,8 +5,10 @@ of the content of the place, the order of its files and all options of reading, 
 pass. Images in files of their own are not part of the content; those that were missing or broken are looked at again.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from basereward.data.cache import making, user_cache
 from basereward.data.images import LazyImage
-from basereward.data.parts import Pace, Parts, Stored, load_arrays, save_arrays
+from basereward.data.parts import Kept, Pace, Parts, Stored, load_arrays, save_arrays
 from basereward.data.place_rows import Piece, PlaceRows, RowFacts
 from basereward.data.processes import map_shared
 from basereward.data.reader import Recognised
@@ -38,12 +40,14 @@ class Survey:
         bad: what is wrong with the texts of a row, by number.
         sources: rows of each source, sorted by name.
         recognised: what the place was recognised as.
+        cost: of the pass.
     """
 
     sidecar: Sidecar
     bad: dict[int, Problem]
     sources: dict[str, int]
     recognised: Recognised
+    cost: Kept
 
     @property
     def problems(self) -> dict[int, Problem]:
@@ -100,6 +104,7 @@ def survey(
     check: Check = "full",
     workers: int = 0,
     on_progress: Callable[[int], None] = lambda rows: None,
+    repairs: bool = True,
 ) -> Survey:
     """Return what there is to know of the rows of a place, which afterwards know where they are.
 
@@ -108,6 +113,8 @@ def survey(
         check: ``full`` decodes each image, so that truncated files are found; ``header`` reads sizes alone.
         workers: processes; with more than one, a script needs its ``if __name__ == "__main__"``.
         on_progress: called with the number of rows looked at so far.
+        repairs: whether images that were missing or broken are looked at again. Of several ranks one does so: others
+            could find another one repaired since, and train on other pairs.
 
     Raises:
         DataError: a broken file, no records, none that any format fits, or an unknown ``check``.
@@ -115,6 +122,7 @@ def survey(
     path = survey_path(rows, check)
     with making(path):
         stored = load_arrays(path)
+        was_kept = stored is not None
         if stored is None:
             stored = _make(rows, check, workers, on_progress, path)
             save_arrays(path, stored)
@@ -122,12 +130,13 @@ def survey(
         found = _Found.restore(Stored({k: v for k, v in stored.arrays.items() if k != "place"}, stored.about))
         recognised = Recognised.model_validate(stored.about["recognised"])
         rows.settle(stored.arrays["place"], _row_facts(found, stored.about["is_stored"]))
-        sidecar = _look_again(found.sidecar, rows)
+        sidecar = _look_again(found.sidecar, rows) if repairs else found.sidecar
         if sidecar is not found.sidecar:
             again = replace(found, sidecar=sidecar).store()
             save_arrays(path, Stored({**stored.arrays, **again.arrays}, {**stored.about, **again.about}))
     recognised.say()
-    return Survey(replace(sidecar, fingerprint=rows.fingerprint), found.bad, found.sources, recognised)
+    cost = Kept(rows.data_bytes, path.stat().st_size, stored.about["seconds"], was_kept)
+    return Survey(replace(sidecar, fingerprint=rows.fingerprint), found.bad, found.sources, recognised, cost)
 
 
 def survey_path(rows: PlaceRows, check: Check) -> Path:
@@ -136,9 +145,13 @@ def survey_path(rows: PlaceRows, check: Check) -> Path:
 
 
 def _make(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], path: Path) -> Stored:
+    begun = time.monotonic()
     found = _first(_pass(rows, check, workers, on_progress, Parts(path)), rows.limit)
+    # Else what was found would be kept as that of another content.
+    rows.records.expect_unchanged()
     stored, spans = found.store(), rows.records.spans
     about = {"recognised": rows.recognised.model_dump(mode="json"), "is_stored": rows.is_stored}
+    about["seconds"] = time.monotonic() - begun
     if rows.limit is not None:
         # The last task looked at more rows than were wanted.
         rows.settle(spans, _row_facts(found, rows.is_stored))
@@ -210,6 +223,7 @@ def _look_at(piece: Piece, check: Check) -> _Found:
     )
 
 
+@lru_cache
 def _empty(check: Check) -> _Found:
     sidecar = measure_table(stored_features().arrow_schema.empty_table(), check)
     return _Found(sidecar, {}, {}, np.empty(0, np.int32), np.empty(0, bool), {}, {}, 0)

@@ -122,6 +122,12 @@ class Lengths:
         return np.flatnonzero(fits)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes in memory, problems and keys aside."""
+        held = (self.table, self.more, self.left_out, *(() if self.firsts is None else (self.firsts,)))
+        return sum(values.nbytes for values in held)
+
+    @property
     def image_tokens(self) -> Int[np.ndarray, " groups"]:
         """Tokens of images and videos of each group."""
         return self.table[:, 5]

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from basereward.data.annotations import weight_of
 from basereward.data.cache import making, user_cache
 from basereward.data.images import VideoSize
+from basereward.data.io import read_json, write_json
 from basereward.data.pairs import LoadedPairs
-from basereward.data.parts import Pace, Parts, Stored, load_arrays, save_arrays
+from basereward.data.parts import Kept, Pace, Parts, Stored, load_arrays, save_arrays
 from basereward.data.schema import Comparison, PreferencePair, ResponseGroup, Video
 from basereward.data.sidecar import Media
 from basereward.encoding.groups import GroupLength
@@ -61,10 +63,9 @@ def measure_lengths(
     with making(path):
         stored = load_arrays(path)
         if stored is None:
+            begun = time.monotonic()
             lengths = _measure(loaded, template, workers, on_progress, trees, Parts(path))
-            # The keys first: where the sizes stand, all is there.
-            save_arrays(_keys_path(path), Stored({"keys": lengths.keys()}, {}))
-            save_arrays(path, stored := _store(lengths))
+            stored = keep_lengths(lengths, path, time.monotonic() - begun)
             Parts(path).discard()
     lengths = _restore(stored, path)
     removed = lengths.left_out[:, 1]
@@ -85,6 +86,28 @@ def lengths_path(loaded: LoadedPairs, template: Template, trees: Trees = PAIRS) 
     told = [loaded.sidecar.fingerprint, loaded.sidecar.sizes_digest]
     facts = [LENGTHS_VERSION, *told, template.hash, trees.name, *limits]
     return user_cache() / "lengths" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.npz"
+
+
+def measuring_cost(path: Path, was_kept: bool) -> Kept:
+    """Return what measuring the lengths that are kept at a path took; it reads texts, whose bytes nobody counted.
+
+    Args:
+        was_kept: whether they were there before.
+    """
+    return Kept(0, path.stat().st_size, read_json(path.with_suffix(".json"))["seconds"], was_kept)
+
+
+def keep_lengths(lengths: Lengths, path: Path, seconds: float = 0.0) -> Stored:
+    """Write lengths to where they are kept, and return what was written beside the keys.
+
+    Args:
+        seconds: that measuring them took.
+    """
+    # The keys first: where the sizes stand, all is there.
+    save_arrays(_keys_path(path), Stored({"keys": lengths.keys()}, {}))
+    write_json(path.with_suffix(".json"), {"seconds": seconds})
+    save_arrays(path, stored := _store(lengths))
+    return stored
 
 
 def _keys_path(path: Path) -> Path:

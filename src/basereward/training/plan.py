@@ -16,6 +16,7 @@ from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.launch import replica_ranks
 from basereward.training.memory import Memory, Microbatch, estimate_memory
 from basereward.training.objectives import BradleyTerry
+from basereward.training.prepare import StartCost
 from basereward.training.recipe import Recipe
 from basereward.training.sampler import BinPlan, PairSampler, plan_bins
 
@@ -49,10 +50,12 @@ class Plan:
     swap_flops_share: float
     train_flops: float
     memory: Memory
+    start: StartCost | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; memory is in GiB."""
-        return asdict(self) | {"memory": self.memory._asdict() | {"total": self.memory.total}}
+        start = self.start and self.start._asdict()
+        return asdict(self) | {"memory": self.memory._asdict() | {"total": self.memory.total}, "start": start}
 
     def lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
@@ -75,19 +78,35 @@ class Plan:
             ("  gradients", f"{memory.gradients:.1f} GiB"),
             ("  optimizer", f"{memory.optimizer:.1f} GiB"),
             ("  activations", f"{memory.activations:.1f} GiB"),
+            *(self._start_lines(self.start) if self.start else []),
+        ]
+
+    def _start_lines(self, start: StartCost) -> list[tuple[str, str]]:
+        second = "" if start.second_seconds is None else f" in {start.second_seconds:,.1f} s"
+        return [
+            (
+                "first start",
+                f"one rank reads {start.data_bytes / 1e9:,.2f} GB twice, and took {start.first_seconds:,.0f} s",
+            ),
+            (
+                "later starts",
+                f"each rank reads {start.kept_bytes / 1e6:,.1f} MB{second}, holds {start.memory_bytes / 1e6:,.1f} MB",
+            ),
         ]
 
 
 class PlannedPairs(NamedTuple):
     """Sizes of the data, measured or assumed, and the tokens of a micro-batch that belong to no pair.
 
-    ``swaps`` are the groups among those of ``lengths`` that show the images of other pairs.
+    ``swaps`` are the groups among those of ``lengths`` that show the images of other pairs, ``start`` is what starts
+    of the run read and take.
     """
 
     lengths: Lengths | None
     dropped: int
     reserved: int = 0
     swaps: Sequence[GroupLength] = ()
+    start: StartCost | None = None
 
 
 class RunLength(NamedTuple):
@@ -159,6 +178,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         swap_flops_share=sum(size.forward_flops(group) for group in swaps) / len(tokens) / forward,
         train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
+        start=data.start,
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +16,14 @@ from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
 from basereward.data.record import DataRecord, TrainedBy, continued_record, record_data
 from basereward.data.schema import Comparison, PartType, PreferencePair
 from basereward.encoding.lengths import Lengths
-from basereward.encoding.measuring import Trees, measure_lengths
+from basereward.encoding.measuring import Trees, lengths_path, measure_lengths, measuring_cost
 from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
+from basereward.training.launch import rank
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import Swaps, plan_swaps
 from basereward.training.recipe import AnyObjective, Recipe
@@ -36,6 +38,26 @@ _NEEDED = {
 _log = logging.getLogger(__name__)
 
 
+class StartCost(NamedTuple):
+    """What starts of a run read and take, on each rank of the second one and on one rank of the first.
+
+    Args:
+        data_bytes: of the files of the pairs. The first start reads them twice, to know their content and to look at
+            rows and images, and their texts once more to measure tokens.
+        first_seconds: of wall time that looking and measuring took where they were done; images of files of their own
+            come on top of ``data_bytes``.
+        kept_bytes: of what was found. A later start reads these instead of the data.
+        second_seconds: of wall time that reading them took; None in a plan that was the first start itself.
+        memory_bytes: of what a rank holds of it.
+    """
+
+    data_bytes: int
+    first_seconds: float
+    kept_bytes: int
+    second_seconds: float | None
+    memory_bytes: int
+
+
 @dataclass(frozen=True)
 class MeasuredPairs:
     """Pairs that fit the model: their sizes, what was dropped, what they show besides text, what they were read as."""
@@ -46,6 +68,7 @@ class MeasuredPairs:
     fingerprint: str
     kinds: frozenset[PartType]
     read_as: dict[str, Any]
+    start: StartCost
     swaps: Swaps | None = None
 
     @property
@@ -92,12 +115,21 @@ def prepare_pairs(
         DataError: a bad row when the recipe is strict, something that the objective needs is missing, or nothing is
             left.
     """
-    data, workers = recipe.data, recipe.hardware.workers
+    data, workers, begun = recipe.data, recipe.hardware.workers, time.monotonic()
     loaded = load_pairs(
-        paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers, options=data.reading()
+        paths,
+        limit=limit,
+        strict=data.strict,
+        check=data.image_check,
+        workers=workers,
+        options=data.reading(),
+        repairs=rank() == 0,
     )
-    trees = _trees(recipe.objective, is_training)
+    trees = pair_trees(recipe.objective, is_training)
+    was_kept = (path := lengths_path(loaded, template, trees)).exists()
     lengths = measure_lengths(loaded, template, workers, trees=trees)
+    costs = (*loaded.costs, measuring_cost(path, was_kept))
+    passed = time.monotonic() - begun
     _drop_unfit(loaded, lengths, data.strict)
     usable = lengths.usable
     if not len(usable):
@@ -108,6 +140,13 @@ def prepare_pairs(
     swap = recipe.objective.image_swap if is_training and isinstance(recipe.objective, BradleyTerry) else None
     swaps = plan_swaps(loaded, usable, template, swap, workers) if swap else None
     measured = lengths.select(usable)
+    start = StartCost(
+        data_bytes=sum(cost.read_bytes for cost in costs),
+        first_seconds=sum(cost.seconds for cost in costs),
+        kept_bytes=sum(cost.kept_bytes for cost in costs),
+        second_seconds=passed if all(cost.was_kept for cost in costs) else None,
+        memory_bytes=lengths.nbytes + loaded.sidecar.nbytes,
+    )
     return MeasuredPairs(
         loaded.pairs.select(usable),
         swaps.add_to(measured) if swaps else measured,
@@ -115,11 +154,12 @@ def prepare_pairs(
         fingerprint,
         kinds,
         read_as,
+        start,
         swaps,
     )
 
 
-def _trees(objective: AnyObjective, is_training: bool) -> Trees:
+def pair_trees(objective: AnyObjective, is_training: bool) -> Trees:
     """Return which trees of a pair are computed; of a training pair, only if it has what the objective needs."""
     name = objective.model_dump_json()
     if is_training and isinstance(objective, BradleyTerry) and objective.shortcut:
