@@ -196,9 +196,10 @@ def test_a_swap_gives_the_reward_behind_the_other_image(swap_recipe):
             in (
                 "input_ids",
                 "position_ids",
-                "prefixes",
-                "responses",
-                "image_groups",
+                "nodes",
+                "leaves",
+                "image_nodes",
+                "image_items",
                 "image_rows",
                 "pixel_values",
                 "image_grid_thw",
@@ -229,14 +230,18 @@ def test_the_plan_counts_what_swaps_cost(swap_recipe, make_recipe):
 def test_swaps_are_measured_as_they_are_encoded(swap_recipe):
     recipe = swap_recipe()
     data = prepare_data(recipe, prepare_template(recipe)).train
-    collate = PreferenceCollator(prepare_template(recipe), recipe.objective)
+    template = prepare_template(recipe)
+    collate = PreferenceCollator(template, recipe.objective)
     for place, length in enumerate(data.lengths.tokens()):
         pair = data.shown[place]
         assert isinstance(pair, SwappedPair) == (data.swaps.lengths[place] is not None)
         batch = collate([pair])
         # Text alone brings a tiny image for the vision tower.
         if pair.images:
-            assert batch["input_ids"].shape[1] == length
+            groups = recipe.objective.compare(pair).groups
+            assert sum(template.encode(group).tokens for group in groups) == length
+            # The trees of both images begin alike.
+            assert batch["input_ids"].shape[1] < length
             assert pair.swapped != pair.images
 
 

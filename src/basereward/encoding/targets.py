@@ -100,15 +100,17 @@ def collate_targets(
         responses_of_pairs: how many responses belong to each pair, in the order of the row.
     """
     shares = [1 / count for count in responses_of_pairs for _ in range(count)]
-    # A suffix with targets is a node of its own.
-    starts = batch["nodes"][batch["leaves"], 1].tolist()
+    # A node ends with the suffix; where nothing branches it begins before that.
+    ends = batch["nodes"][batch["leaves"], 2].tolist()
+    suffixes = [suffix for group in groups for suffix in group.group.suffixes]
     places: list[int] = []
     owners: list[int] = []
     weights: list[float] = []
     verdicts: list[int] = []
     others: list[int] = []
     targets = [target for group in groups for target in group.targets]
-    for owner, (start, target) in enumerate(zip(starts, targets, strict=True)):
+    for owner, (end, suffix, target) in enumerate(zip(ends, suffixes, targets, strict=True)):
+        start = end - len(suffix)
         if target.verdict is not None and target.other is not None:
             verdicts.append(len(places) + target.verdict - target.start)
             others.append(target.other)
