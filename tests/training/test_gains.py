@@ -24,7 +24,8 @@ def simulation(pairs: PairSharing, cap: int | None = None) -> Simulation:
 def test_prompts_images_responses_and_verdicts_are_counted() -> None:
     """Prompt 0 is asked about twice and answered by three responses, with the opposite and a repetition of a pair."""
     sides = [(0, 1), (1, 0), (0, 1), (2, 0), (0, 1), (3, 3)]
-    facts = count_shared(coded_pairs([0, 0, 0, 0, 1, 2], [4, 4, 4, 4, 4, -1], sides))
+    is_forward = np.array([chosen < rejected for chosen, rejected in sides])
+    facts = count_shared(coded_pairs([0, 0, 0, 0, 1, 2], [4, 4, 4, 4, 4, -1], sides), is_forward)
     assert (facts.pairs, facts.prompts, facts.image_prompts, facts.images, facts.responses) == (6, 3, 2, 1, 3 + 2 + 1)
     # A response of the same code to another prompt is another response, and contradicts nothing.
     assert (facts.repeated, facts.contradicting) == (1, 3)

@@ -68,7 +68,8 @@ def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:
         prepared = prepare_data(recipe, prepare_template(recipe))
         swaps = [own for own in prepared.train.swaps.lengths if own] if prepared.train.swaps else []
         train = prepared.train
-        data = PlannedPairs(train.lengths, train.drops["total"], prepared.reserved, swaps, train.start)
+        dropped = train.drops["total"]
+        data = PlannedPairs(train.lengths, dropped, prepared.reserved, swaps, train.start, train.pairs)
     except MissingFileError as error:
         if recipe.data.assumed is None:
             raise

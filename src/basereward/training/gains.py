@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
+from basereward.curation.fingerprints.text import text_hashes
+from basereward.data.columns import column, read_spoken
+from basereward.data.pairs import PairDataset
 from basereward.encoding.packing import CostModel
 from basereward.encoding.sharing import Further, PairSharing
 from basereward.models.flops import BackboneSize
@@ -128,25 +132,38 @@ def shared_flops(sampler: PairSampler, shared: SharedWork, microbatches: int, si
     return sum(size.tree_flops(shared.sharing.tree(own.pairs)) for bins in dealt for own in bins) / steps.size
 
 
-def count_shared(sharing: PairSharing) -> SharedFacts:
-    """Return what pairs share, and how many repeat or contradict another one."""
+def count_shared(sharing: PairSharing, is_forward: Bool[np.ndarray, " pair"]) -> SharedFacts:
+    """Return what pairs share, and how many repeat or contradict another one.
+
+    Args:
+        is_forward: which of the two responses is chosen, told by their content alone.
+    """
     has_image = sharing.opening >= 0
     # Responses are told apart within a prompt alone.
     leaves = sharing.prompt[:, None] * (int(sharing.responses.max()) + 1) + sharing.responses
     distinct, sides = np.unique(leaves, return_inverse=True)
-    chosen, rejected = sides.reshape(-1, 2).T
-    judged, opposite = chosen * len(distinct) + rejected, rejected * len(distinct) + chosen
+    low, high = np.sort(sides.reshape(-1, 2), axis=1).T
     # With equal ones the tree of a pair holds one response, and the other stands in a tree of its own.
-    is_judged = chosen != rejected
+    verdicts = (2 * (low * len(distinct) + high) + is_forward)[low != high]
     return SharedFacts(
         pairs=len(sharing.prompt),
         prompts=len(np.unique(sharing.prompt)),
         image_prompts=len(np.unique(sharing.prompt[has_image])),
         images=len(np.unique(sharing.opening[has_image])),
         responses=len(distinct),
-        repeated=int(is_judged.sum()) - len(np.unique(judged[is_judged])),
-        contradicting=int(np.isin(judged[is_judged], opposite).sum()),
+        repeated=len(verdicts) - len(np.unique(verdicts)),
+        contradicting=int(np.isin(verdicts, verdicts ^ 1).sum()),
     )
+
+
+def forward_pairs(pairs: PairDataset) -> Bool[np.ndarray, " pair"]:
+    """Return of which pairs the chosen response has the smaller hash; their texts are read."""
+    found = [np.empty(0, dtype=bool)]
+    for table in pairs.tables(["chosen", "rejected"]):
+        sides = [read_spoken(column(table, side)).texts.to_pylist() for side in ("chosen", "rejected")]
+        chosen, rejected = map(text_hashes, sides)
+        found.append(chosen < rejected)
+    return np.concatenate(found)
 
 
 def gain_lines(gains: Sequence[GroupGain], ranks: int, pairs_per_step: int) -> list[tuple[str, str]]:

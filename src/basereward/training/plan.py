@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedConfig
 
+from basereward.data.pairs import PairDataset
 from basereward.encoding.groups import GroupLength
 from basereward.encoding.lengths import Lengths, PairLength
 from basereward.encoding.packing import CostModel
@@ -15,7 +16,15 @@ from basereward.errors import TrainingError
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.bundles import Grouping
-from basereward.training.gains import GroupGain, SharedFacts, Simulation, count_shared, gain_lines, shared_flops
+from basereward.training.gains import (
+    GroupGain,
+    SharedFacts,
+    Simulation,
+    count_shared,
+    forward_pairs,
+    gain_lines,
+    shared_flops,
+)
 from basereward.training.launch import replica_ranks
 from basereward.training.memory import Memory, Microbatch, estimate_memory
 from basereward.training.objectives import BradleyTerry
@@ -107,7 +116,7 @@ class PlannedPairs(NamedTuple):
     """Sizes of the data, measured or assumed, and the tokens of a micro-batch that belong to no pair.
 
     ``swaps`` are the groups among those of ``lengths`` that show the images of other pairs, ``start`` is what starts
-    of the run read and take.
+    of the run read and take, ``pairs`` are those of ``lengths``; without them nothing is said of what they share.
     """
 
     lengths: Lengths | None
@@ -115,6 +124,7 @@ class PlannedPairs(NamedTuple):
     reserved: int = 0
     swaps: Sequence[GroupLength] = ()
     start: StartCost | None = None
+    pairs: PairDataset | None = None
 
 
 class RunLength(NamedTuple):
@@ -189,15 +199,15 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         swap_flops_share=swap_flops / forward,
         train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
-        shared=shared_facts(recipe, lengths) if lengths else None,
+        shared=shared_facts(recipe, lengths, data.pairs) if lengths and data.pairs is not None else None,
         gains=_gains(recipe, lengths, size.cost_model(), ranks, data.reserved) if lengths else (),
         start=data.start,
     )
 
 
-def shared_facts(recipe: Recipe, lengths: Lengths) -> SharedFacts | None:
+def shared_facts(recipe: Recipe, lengths: Lengths, pairs: PairDataset) -> SharedFacts | None:
     """Return what measured pairs share; None if the objective puts the responses of a pair into trees of their own."""
-    return None if recipe.objective.writes else count_shared(share_pairs(lengths))
+    return None if recipe.objective.writes else count_shared(share_pairs(lengths), forward_pairs(pairs))
 
 
 def _gains(recipe: Recipe, lengths: Lengths, model: CostModel, ranks: int, reserved: int) -> tuple[GroupGain, ...]:

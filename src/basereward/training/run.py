@@ -133,7 +133,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
         facts |= {"validation_pairs_in_training": known.validated}
     if trainer.is_world_process_zero():
-        if shared := shared_facts(recipe, data.train.lengths):
+        if shared := shared_facts(recipe, data.train.lengths, data.train.pairs):
             facts["shared"] = asdict(shared)
         write_json(folder / FACTS, facts)
     return TrainResult(folder, folder / MODEL, facts)
