@@ -78,7 +78,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     start = time.perf_counter()
     template = prepare_template(recipe)
     # In front of the data, whose first reading may take hours: what is wrong with a model is known at once.
-    model = prepare_model(recipe, template)
+    is_sharded = recipe.hardware.sharding == "fsdp2"
+    model = prepare_model(recipe, template, is_empty=is_sharded)
     with first_rank_first():
         data = prepare_data(recipe, template)
     steps, epochs = run_length(recipe, len(data.train.pairs))
@@ -93,9 +94,9 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, epochs, data.reserved)
     sampler.place(rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
+    if is_sharded:
+        shard_model(model, args.device, args.bf16, replica_ranks(recipe.hardware, world_size()))
     backend = settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
-    if recipe.hardware.sharding == "fsdp2":
-        shard_model(model, args.device.type, args.bf16, replica_ranks(recipe.hardware, world_size()))
     trainer = RewardTrainer(
         model,
         args,
