@@ -4,7 +4,7 @@ A weight keeps its place when adapters are put around it; once the model is shar
 the places by names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def mark_weights(model: PreTrainedModel, folder: Path) -> None:
         CheckpointError: a weight lies in no file as it is.
     """
     places = _find_places(model, folder)
+    _tie_weights(model, places)
     state = model.state_dict(keep_vars=True)
     for name, tensor in state.items():
         if name in places:
@@ -92,6 +93,18 @@ def _find_places(model: PreTrainedModel, folder: Path) -> dict[str, StoredTensor
         if name in state and is_converted is None:
             places[name] = place
     return places
+
+
+def _tie_weights(model: PreTrainedModel, places: Mapping[str, StoredTensor]) -> None:
+    """Tie weights that are stored twice and alike; transformers, which compares values, leaves this to be done."""
+    for name, other in list(model.all_tied_weights_keys.items()):
+        if model.get_parameter(name) is model.get_parameter(other) or not {name, other} <= places.keys():
+            continue
+        if places[name].equals(places[other]):
+            path, _, own = name.rpartition(".")
+            setattr(model.get_submodule(path), own, model.get_parameter(other))
+        else:
+            model.all_tied_weights_keys.pop(name)
 
 
 def _compute_buffers(model: PreTrainedModel) -> None:

@@ -38,8 +38,14 @@ def read_parts(model: nn.Module, places: Mapping[str, StoredTensor], device: tor
         model: sharded or not.
         places: where each of them lies, by the names of the model.
     """
-    # ``to_empty`` would lose what has been drawn already: heads and adapters.
-    model._apply(lambda weight: torch.empty_like(weight, device=device) if weight.is_meta else weight.to(device))
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
+    # Weights stay the objects that they are, so that tied ones stay tied.
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        # ``to_empty`` would lose what has been drawn already: heads and adapters.
+        model._apply(lambda weight: torch.empty_like(weight, device=device) if weight.is_meta else weight.to(device))
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(swaps)
     state = model.state_dict()
     fill({name: state[name] for name in places}, places)
 

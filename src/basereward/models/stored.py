@@ -21,6 +21,8 @@ SINGLE, SHARD, INDEX = (
 SHARD_BYTES = 2 * 2**30
 # The folder in a checkpoint with the weights of a sharded run, a file for each rank.
 SHARDS = "shards"
+# Numbers of two tensors that are compared at once.
+_COMPARED = 2**24
 
 
 class TensorFacts(NamedTuple):
@@ -61,6 +63,21 @@ class StoredTensor(NamedTuple):
                 return
             places = zip(start or (0,) * target.ndim, target.shape, strict=True)
             target.copy_(opened.get_slice(self.name)[tuple(slice(low, low + size) for low, size in places)])
+
+    def equals(self, other: "StoredTensor") -> bool:
+        """Whether another tensor has the same shape and numbers."""
+        if not (shape := self.shape) or shape != other.shape:
+            return False
+        rows = max(1, _COMPARED * shape[0] // max(1, prod(shape)))
+        return all(
+            torch.equal(self.rows(start, start + rows), other.rows(start, start + rows))
+            for start in range(0, shape[0], rows)
+        )
+
+    def rows(self, start: int, end: int) -> Tensor:
+        """Return some rows, mapped into memory."""
+        with safe_open(self.file, "pt") as opened:
+            return opened.get_slice(self.name)[start:end]
 
 
 def find_tensors(folder: Path) -> dict[str, StoredTensor]:
