@@ -1,5 +1,6 @@
 """Weights that are spread over ranks: each reads and writes its own part, and a whole weight is gathered at a time."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -83,13 +84,13 @@ def read_shards(weights: Mapping[str, Tensor], folder: Path) -> None:
     """
     if unlike := sorted(set(shard_facts(folder)) ^ set(weights)):
         raise CheckpointError(f"{folder} holds other weights than this model: {', '.join(unlike[:4])}.")
-    load(dict(weights), storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
+    _load(dict(weights), folder)
 
 
 def read_shard(folder: Path, name: str, facts: TensorFacts) -> Tensor:
     """Return a whole weight that ranks wrote in parts, in one process."""
     whole = torch.empty(facts.shape, dtype=facts.dtype)
-    load({name: whole}, storage_reader=FileSystemReader(folder), no_dist=True)
+    _load({name: whole}, folder)
     return whole
 
 
@@ -105,3 +106,9 @@ def shard_facts(folder: Path) -> dict[str, TensorFacts]:
         raise CheckpointError(f"{folder} holds no complete weights of a sharded run: {error}") from error
     facts = metadata.state_dict_metadata
     return {name: TensorFacts(tuple(own.size), own.properties.dtype) for name, own in facts.items()}  # type: ignore[union-attr]
+
+
+def _load(weights: dict[str, Tensor], folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        load(weights, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
