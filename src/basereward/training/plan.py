@@ -75,6 +75,7 @@ class Plan:
             ("  gradients", f"{memory.gradients:.1f} GiB"),
             ("  optimizer", f"{memory.optimizer:.1f} GiB"),
             ("  activations", f"{memory.activations:.1f} GiB"),
+            ("  while loading", f"at most {memory.loading:.1f} GiB, before the rest is there"),
         ]
 
 
