@@ -1,10 +1,12 @@
 """Weights that ranks wrote in parts: read in place, gathered, and joined to the model that they are of."""
 
 import json
+import shutil
 
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file, save_file
 
 from basereward.data.record import DataRecord
 from basereward.errors import CheckpointError
@@ -15,6 +17,7 @@ from basereward.models.checkpoint import (
     save_reward_model,
     save_shards,
 )
+from basereward.models.facts import CriticRole
 from basereward.models.hub import open_folder
 from basereward.models.merging.sharded import join_shards
 from basereward.training.parallel import shard_model
@@ -94,6 +97,26 @@ def test_parts_are_no_model_and_not_those_of_another(sharded, text_model, tmp_pa
         open_folder(tmp_path / "parts")
     with pytest.raises(CheckpointError, match="other weights than this model"):
         load_weights(text_model, tmp_path / "parts")
+    part = next((tmp_path / "parts" / "shards").glob("*.distcp"))
+    part.rename(tmp_path / "part")
+    with pytest.raises(CheckpointError, match=r"cannot be read.*No such file"):
+        load_weights(sharded, tmp_path / "parts")
     (tmp_path / "parts" / "shards" / ".metadata").unlink()
     with pytest.raises(CheckpointError, match="no complete weights"):
         load_weights(sharded, tmp_path / "parts")
+
+
+def test_tied_weights_stay_tied_and_are_stored_once(text_backbone, alone, tmp_path):
+    folder = shutil.copytree(text_backbone, tmp_path / "backbone")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    role = CriticRole(request="short", max_tokens=8)
+    models = [new_reward_model(folder, role=role, head_seed=0, is_empty=is_empty) for is_empty in (False, True)]
+    shard_model(models[1], CPU, bf16=False, size=1)
+    assert models[1].lm_head.weight is models[1].backbone.embed_tokens.weight
+    for name, model in zip(("whole", "sharded"), models, strict=True):
+        save_reward_model(model, tmp_path / name)
+    check_equal(*(load_file(tmp_path / name / "model.safetensors") for name in ("whole", "sharded")))

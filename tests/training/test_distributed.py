@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,18 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from basereward.data.storage import write_rows
 from basereward.encoding.packing import CostModel
-from basereward.errors import CheckpointError
-from basereward.lab.reasons import with_reasons
-from basereward.lab.world import WorldConfig, draw_rows
 from basereward.models.reward_model import RewardModel
 from basereward.training.plan import run_sampler
 from basereward.training.prepare import prepare_pairs, prepare_template
 from basereward.training.recipe import Recipe, dump_recipe
-from tests.cli.conftest import call
 
 KILLED = 9
 # Seven pairs on two ranks in bins of at most 130 tokens: bins are unequal, and some are without an image.
@@ -44,7 +37,6 @@ def recipes(make_recipe: Callable[..., Recipe], world: Any) -> dict[str, tuple[R
         )
 
     lora = {"lora": {"rank": 4, "alpha": 8}}
-    frozen = {**lora, "frozen_dtype": "bfloat16"}
     heads = {"head": {"heads": 2}}
     return {
         "one": (build(), 1),
@@ -56,10 +48,6 @@ def recipes(make_recipe: Callable[..., Recipe], world: Any) -> dict[str, tuple[R
         "one-heads": (build(heads, optimizer=SHORT), 1),
         "fsdp2-heads": (build(heads, optimizer=SHORT, sharding="fsdp2"), 2),
         "fsdp2-lora": (build(lora, optimizer=SHORT, run={"save_every": 2}, sharding="fsdp2"), 2),
-        "one-frozen": (build(frozen, optimizer=SHORT, precision="bf16"), 1),
-        "fsdp2-frozen": (build(frozen, optimizer=SHORT, sharding="fsdp2", precision="bf16"), 2),
-        "one-head": (build({"freeze_backbone": True}, optimizer=SHORT), 1),
-        "fsdp2-head": (build({"freeze_backbone": True}, optimizer=SHORT, sharding="fsdp2"), 2),
     }
 
 
@@ -265,93 +253,6 @@ def test_bf16_shards_keep_head_and_rewards_in_fp32(
 def test_lora_shards_train_and_resume(runs: Callable, check_as_one: Callable) -> None:
     assert runs("fsdp2-lora").codes == [0, 0]  # killed in a save, and resumed
     check_as_one("fsdp2-lora", "one-lora", steps=4)
-
-
-@pytest.mark.ranks
-def test_a_frozen_backbone_of_bf16_is_sharded(
-    runs: Callable, read_metrics: Callable, world: Any, read_state: Callable
-) -> None:
-    exact, sharded = (read_metrics(runs(name).folder) for name in ("one-frozen", "fsdp2-frozen"))
-    for line, other in pairs_of_lines(exact, sharded):
-        assert other.get("loss", 0) == pytest.approx(line.get("loss", 0), abs=5e-3)
-    seen = runs("fsdp2-frozen").seen()
-    assert seen["dtypes"] == ["torch.bfloat16", "torch.float32"]
-    assert seen["local_share"] == pytest.approx(0.5, abs=0.02)
-
-
-@pytest.mark.ranks
-def test_a_head_on_a_frozen_backbone_is_sharded(check_as_one: Callable) -> None:
-    check_as_one("fsdp2-head", "one-head", steps=4)
-
-
-@pytest.mark.ranks
-@pytest.mark.parametrize("kind", ["own", "foreign", "critic"])
-def test_a_sharded_run_begins_with_the_weights_that_it_is_given(
-    kind: str, runs: Callable, make_recipe: Callable, world: Any, launch: Callable, tmp_path: Path, read_state: Callable
-) -> None:
-    """A step so small that it changes nothing."""
-    model = {"backbone": None, "init_from": str(runs("one").folder / "model")}
-    sections: dict[str, Any] = {"optimizer": {"max_steps": 1, "learning_rate": 1e-12}}
-    if kind == "foreign":
-        model = {"backbone": None, "init_from": str(write_foreign(world.backbone, tmp_path / "foreign"))}
-    elif kind == "critic":
-        reasons = tmp_path / "pairs.parquet"
-        write_rows(with_reasons(draw_rows(8, 0, WorldConfig()), 0), reasons)
-        sections["objective"] = {"kind": "critic", "request": "short", "max_tokens": 32}
-        sections["data"], model = {"train": [str(reasons)]}, {}
-    states = []
-    for ranks, sharding in ((1, "none"), (2, "fsdp2")):
-        recipe = make_recipe(model=model, hardware={"sharding": sharding}, **sections)
-        ended = launch(recipe, tmp_path / sharding, ranks)
-        assert ended.codes == [0] * ranks, ended.printed(0, "err")
-        states.append(read_state(tmp_path / sharding / "model"))
-        config = [json.loads((tmp_path / own / "model/config.json").read_text()) for own in ("none", sharding)]
-        assert config[0] == config[1]
-    assert states[0].keys() == states[1].keys()
-    for name, weight in states[0].items():
-        torch.testing.assert_close(states[1][name], weight, rtol=0, atol=1e-9, msg=name)
-
-
-def write_foreign(backbone: Path, folder: Path) -> Path:
-    """A sequence classifier of one label on the tiny backbone."""
-    shutil.copytree(backbone, folder)
-    weights = load_file(folder / "model.safetensors")
-    weights.pop("lm_head.weight")
-    weights["score.weight"] = torch.randn(1, 32, generator=torch.Generator().manual_seed(0))
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
-
-
-@pytest.mark.ranks
-def test_a_checkpoint_of_a_sharded_run_is_in_parts_and_merges_to_the_model(
-    runs: Callable, tmp_path: Path, read_state: Callable, capsys: pytest.CaptureFixture
-) -> None:
-    whole = runs("fsdp2").folder
-    checkpoint = whole / "checkpoints" / "checkpoint-8"
-    assert not list(checkpoint.glob("*.safetensors"))
-    for part in ("shards", "optimizer"):
-        sizes = [file.stat().st_size for file in sorted((checkpoint / part).glob("*.distcp"))]
-        assert len(sizes) == 2
-        assert max(sizes) < 0.6 * sum(sizes)
-    with pytest.raises(CheckpointError, match=r"parts.*basereward merge .*checkpoint-8 OUT"):
-        RewardModel.from_pretrained(checkpoint)
-    assert call("merge", str(checkpoint), str(tmp_path / "merged")) == 0
-    assert capsys.readouterr() == (f"{tmp_path / 'merged'}\n", "")
-    names = [sorted(file.name for file in folder.iterdir()) for folder in (tmp_path / "merged", whole / "model")]
-    assert names[0] == names[1]
-    state, reference = read_state(tmp_path / "merged"), read_state(whole / "model")
-    assert state.keys() == reference.keys()
-    assert [name for name in reference if not torch.equal(state[name], reference[name])] == []
-    for name in names[0]:
-        if not name.endswith(".safetensors"):
-            assert (tmp_path / "merged" / name).read_bytes() == (whole / "model" / name).read_bytes(), name
-    (checkpoint / "shards" / "__1_0.distcp").rename(tmp_path / "part")
-    try:
-        assert call("merge", str(checkpoint), str(tmp_path / "other")) == 1
-        assert "__1_0.distcp is missing" in capsys.readouterr().err
-        assert not (tmp_path / "other").exists()
-    finally:
-        (tmp_path / "part").rename(checkpoint / "shards" / "__1_0.distcp")
 
 
 @pytest.mark.slow

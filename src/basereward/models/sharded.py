@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, load, save
+from torch.distributed.checkpoint import CheckpointException, FileSystemReader, FileSystemWriter, load, save
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
@@ -80,7 +80,7 @@ def read_shards(weights: Mapping[str, Tensor], folder: Path) -> None:
     """Read weights that any number of ranks wrote, in place: this rank's part, or whole ones (collective).
 
     Raises:
-        CheckpointError: other weights lie there.
+        CheckpointError: other weights lie there, or a part is gone.
     """
     if unlike := sorted(set(shard_facts(folder)) ^ set(weights)):
         raise CheckpointError(f"{folder} holds other weights than this model: {', '.join(unlike[:4])}.")
@@ -88,7 +88,11 @@ def read_shards(weights: Mapping[str, Tensor], folder: Path) -> None:
 
 
 def read_shard(folder: Path, name: str, facts: TensorFacts) -> Tensor:
-    """Return a whole weight that ranks wrote in parts, in one process."""
+    """Return a whole weight that ranks wrote in parts, in one process.
+
+    Raises:
+        CheckpointError: a part of it is gone.
+    """
     whole = torch.empty(facts.shape, dtype=facts.dtype)
     _load({name: whole}, folder)
     return whole
@@ -109,6 +113,12 @@ def shard_facts(folder: Path) -> dict[str, TensorFacts]:
 
 
 def _load(weights: dict[str, Tensor], folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        load(weights, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load(weights, storage_reader=FileSystemReader(folder), no_dist=not dist.is_initialized())
+    except CheckpointException as error:
+        causes = "; ".join(f"rank {rank}: {cause[0]}" for rank, cause in sorted(error.failures.items()))
+        raise CheckpointError(
+            f"The weights in {folder} cannot be read ({causes}): damaged, or deleted by the run that goes on."
+        ) from error
