@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from basereward.data.record import DataRecord
-from basereward.models.checkpoint import load_reward_model, new_reward_model, read_weights, save_reward_model
+from basereward.errors import CheckpointError
+from basereward.models.checkpoint import load_reward_model, load_weights, new_reward_model, save_reward_model
 from basereward.models.head import HeadSettings
 from basereward.models.inputs import TemplateSettings, load_template
 
@@ -71,11 +72,11 @@ def test_weights_are_the_backbones_own_and_a_head(vl_model, vl_backbone, tmp_pat
         ("text", AutoModelForCausalLM, False),
     ],
 )
-@pytest.mark.parametrize("shard", ["5GB", "100KB"])
+@pytest.mark.parametrize("shard", [5 * 10**9, 100_000])
 def test_other_classes_load_the_backbone(kind, auto, headless, shard, request, tmp_path):
     model = request.getfixturevalue(f"{kind}_model")
-    save_reward_model(model, tmp_path, max_shard_size=shard)
-    assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (shard != "5GB")
+    save_reward_model(model, tmp_path, shard_bytes=shard)
+    assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (shard < 10**9)
     loaded, info = auto.from_pretrained(tmp_path, output_loading_info=True)
     assert set(info["missing_keys"]) == (set() if headless else {"lm_head.weight"})
     assert not info["mismatched_keys"]
@@ -92,19 +93,20 @@ def test_processor_and_tokenizer_load_from_the_folder(vl_model, tmp_path):
     assert load_template(tmp_path).hash == vl_model.template.hash
 
 
-@pytest.mark.parametrize("shard", ["5GB", "100KB"])
+@pytest.mark.parametrize("shard", [5 * 10**9, 100_000])
 def test_a_saved_model_is_the_same(model, shard, tmp_path):
-    loaded = load_reward_model(save_reward_model(model, tmp_path, max_shard_size=shard))
+    loaded = load_reward_model(save_reward_model(model, tmp_path, shard_bytes=shard))
     ours, theirs = model.state_dict(), loaded.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
-    read = read_weights(model, tmp_path)
-    assert read.keys() == ours.keys()
-    assert all(torch.equal(weight, read[name]) for name, weight in ours.items())
+    for weight in loaded.parameters():
+        torch.nn.init.zeros_(weight)
+    load_weights(loaded, tmp_path)
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
 
 
 def test_saving_again_into_the_same_folder_leaves_nothing_old(vl_model, tmp_path):
-    save_reward_model(vl_model, tmp_path, max_shard_size="100KB")
+    save_reward_model(vl_model, tmp_path, shard_bytes=100_000)
     with torch.no_grad():
         vl_model.head.layers[1].weight += 1
         vl_model.backbone.language_model.norm.weight += 1
@@ -140,10 +142,19 @@ def test_bf16_on_disk_keeps_the_head(vl_model, tmp_path):
         assert file.metadata()["format"] == "pt"
 
 
-def test_weights_of_a_gathered_model_are_written(text_model, tmp_path):
-    doubled = {name: weight * 2 for name, weight in text_model.state_dict().items()}
-    loaded = load_reward_model(save_reward_model(text_model, tmp_path, state_dict=doubled)).state_dict()
-    assert all(torch.equal(weight, doubled[name]) for name, weight in loaded.items())
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda weights: weights | {"reward_head.more": torch.zeros(1)}, "this model lacks: reward_head.more"),
+        (lambda weights: {k: v for k, v in weights.items() if "norm" not in k}, "lacks weights of this model"),
+        (lambda weights: {k: v[:1].clone() for k, v in weights.items()}, "of another shape"),
+    ],
+)
+def test_other_weights_are_not_loaded(change, says, text_model, tmp_path):
+    save_reward_model(text_model, tmp_path)
+    save_file(change(stored(tmp_path)), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=says):
+        load_weights(text_model, tmp_path)
 
 
 @pytest.mark.parametrize("backend", ["pil", "torchvision"])

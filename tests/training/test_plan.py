@@ -112,6 +112,9 @@ def test_the_plan_shards_as_the_run_does() -> None:
     plans = {ranks: make_plan(recipe, config, PlannedPairs(None, 0), ranks) for ranks in (1, 8, 64)}
     assert {ranks: plan.shards for ranks, plan in plans.items()} == {1: 1, 8: 8, 64: 8}
     assert plans[1].memory.optimizer == pytest.approx(8 * plans[8].memory.optimizer)
+    # A rank reads its part alone, and of the largest weight a part at a time.
+    assert plans[8].memory.weights < plans[8].memory.loading < 1.3 * plans[8].memory.weights
+    assert plans[8].memory.loading < plans[8].memory.total
     with pytest.raises(TrainingError, match="12 ranks are not a multiple of shard_size 8"):
         make_plan(recipe, config, PlannedPairs(None, 0), 12)
     assert replica_ranks(recipe.hardware.model_copy(update={"sharding": "none"}), 64) == 1

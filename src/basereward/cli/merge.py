@@ -1,23 +1,54 @@
 """``basereward merge``."""
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
+from basereward.cli.output import DTYPE_HELP
+
 
 def merge(
-    adapter: Path = typer.Argument(metavar="ADAPTER", help="Checkpoint folder with a LoRA adapter and a head."),
+    checkpoint: Path = typer.Argument(metavar="CHECKPOINT", help="With a LoRA adapter, or of a sharded run."),
     out: Path = typer.Argument(metavar="OUT", help="Folder for the whole model."),
+    dtype: str | None = typer.Option(None, help=DTYPE_HELP),
 ) -> None:
-    """Merge a LoRA checkpoint into a whole one that needs no PEFT.
+    """Make a whole model of a checkpoint: merge its LoRA adapter, or join the parts that the ranks of a run wrote.
 
     Example: `basereward merge runs/lora/model runs/lora/merged`
+
+    Example: `basereward merge runs/large/checkpoints/checkpoint-500 runs/large/at-500 --dtype bfloat16`
     """
     from basereward.errors import CheckpointError
     from basereward.models.adapters import merge_adapters
     from basereward.models.checkpoint import load_reward_model, save_reward_model
+    from basereward.models.merging.sharded import is_sharded, join_shards
+    from basereward.scoring.devices import parse_dtype
+    from basereward.training.resume import missing_part
 
+    precision = parse_dtype(dtype)
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(f"{out} is not empty; choose another folder.")
-    save_reward_model(merge_adapters(load_reward_model(adapter)), out)
+    with _appearing(out) as folder:
+        if not is_sharded(checkpoint):
+            save_reward_model(merge_adapters(load_reward_model(checkpoint)), folder, dtype=precision)
+        elif problem := missing_part(checkpoint):
+            raise CheckpointError(f"{checkpoint} is incomplete: {problem}. Merge another checkpoint of the run.")
+        else:
+            join_shards(checkpoint, folder, precision)
     print(out)
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """Yield a folder that gets its name when the block ends without an error."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -153,6 +153,26 @@ def start(
 
 
 @speed.command()
+def load(
+    ranks: int = typer.Option(2, min=2, help="Processes of this machine that share the weights."),
+    gib: float = typer.Option(1.2, min=0.5, help="Size of the model in fp32."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Load a sharded model of random weights on CPUs, and watch how far the memory of a rank grows.
+
+    Example: `basereward speed load --ranks 2 --gib 1.2`
+    """
+    from basereward.cli.output import say
+    from basereward.speed.loading import measure_loading
+
+    figures = measure_loading(ranks, gib, say)
+    if as_json:
+        print_json({"ranks": ranks, "gib": gib, "figures": [figure.to_dict() for figure in figures]})
+        return
+    _print_figures("loading", figures)
+
+
+@speed.command()
 def curation(
     pairs: int = typer.Option(100_000, min=100, help="Synthetic pairs of about 1 kB."),
     items: int = typer.Option(20_000, min=1, help="Benchmark items to look for among their prompts."),

@@ -75,7 +75,7 @@ def load_adapter(folder: Path, dtype: torch.dtype | None = None, base_weights: s
     model = import_peft().PeftModel.from_pretrained(load_backbone(base, dtype), folder)
     with safe_open(file, "pt") as opened:
         stored = {adapter_name(name) for name in opened.keys()}  # noqa: SIM118
-    missing = sorted(name for name in model.state_dict() if ".lora_" in name and name not in stored)
+    missing = sorted(name for name in model.state_dict() if is_of_adapter(name) and name not in stored)
     if missing:
         raise CheckpointError(f"{folder} lacks {len(missing)} adapter weights: {', '.join(missing[:4])}.")
     return AdaptedBackbone(model, found)
@@ -84,6 +84,16 @@ def load_adapter(folder: Path, dtype: torch.dtype | None = None, base_weights: s
 def adapter_name(stored: str) -> str:
     """Return a stored adapter weight's name in the live model, which adds the adapter's own name."""
     return re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", stored)
+
+
+def stored_name(live: str) -> str:
+    """Return a live adapter weight's name in its file."""
+    return re.sub(r"\.(lora_[AB])\.default\.weight$", r".\1.weight", live)
+
+
+def is_of_adapter(live: str) -> bool:
+    """Whether a weight of the live model is one of its adapter."""
+    return ".lora_" in live
 
 
 def save_adapter(backbone: Any, folder: Path, state_dict: Mapping[str, Tensor]) -> None:

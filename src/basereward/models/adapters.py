@@ -5,6 +5,7 @@ from pydantic import Field
 from basereward.configuration import Section
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import import_peft, weights_fingerprint
+from basereward.models.empty import stand_ins
 from basereward.models.hub import resolve_folder
 from basereward.models.reward_model import RewardModel
 
@@ -45,7 +46,8 @@ def attach_lora(model: RewardModel, settings: LoraSettings) -> None:
     )
     # Of the files, not of the weights in memory, which may be of another dtype by now.
     model.base_weights = weights_fingerprint(resolve_folder(base))
-    model.backbone = peft.get_peft_model(model.backbone, config)
+    with stand_ins(model.backbone):
+        model.backbone = peft.get_peft_model(model.backbone, config)
 
 
 def merge_adapters(model: RewardModel) -> RewardModel:

@@ -1,12 +1,10 @@
 """Reward models on disk: the hub layout of the backbone, plus a head, plus what a reader must know."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedConfig
@@ -29,10 +27,13 @@ from basereward.models.facts import (
 from basereward.models.head import HeadSettings
 from basereward.models.hub import CONFIG, ModelFolder, open_folder
 from basereward.models.inputs import TemplateSettings
-from basereward.models.parts import HEAD_PREFIX, new_parts, read_tensors, stored_parts
+from basereward.models.parts import HEAD_PREFIX, new_parts, stored_parts
 from basereward.models.reward_model import RewardModel
+from basereward.models.sharded import fill, gather, read_shards, write_shards
+from basereward.models.stored import SHARDS, TensorFacts, find_tensors, write_weights
 
 HEAD_FILE = "reward_head.safetensors"
+SHARD_BYTES = 5 * 10**9
 
 
 def new_reward_model(
@@ -44,6 +45,7 @@ def new_reward_model(
     backend: Backend = "auto",
     role: WritingRole | None = None,
     head_seed: int | None = None,
+    is_empty: bool = False,
 ) -> RewardModel:
     """Put a new head on a backbone; of a judge there is none, and the model is a backbone that goes on writing.
 
@@ -53,11 +55,12 @@ def new_reward_model(
         dtype: of the backbone, None for the stored one; train in fp32, other dtypes are for frozen weights.
         role: of a critic or a judge, how it is asked.
         head_seed: head k is drawn with ``head_seed + k``; None draws from torch's own generator.
+        is_empty: leave the backbone on the meta device, to be sharded before it is read.
 
     Raises:
         CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
     """
-    return RewardModel.from_parts(new_parts(backbone, head, template, dtype, role, head_seed), backend)
+    return RewardModel.from_parts(new_parts(backbone, head, template, dtype, role, head_seed, is_empty), backend)
 
 
 def load_reward_model(
@@ -80,12 +83,14 @@ def continue_reward_model(
     *,
     dtype: torch.dtype | None = torch.float32,
     backend: Backend = "auto",
+    is_empty: bool = False,
 ) -> RewardModel:
     """Load a reward model to train it on: its head is kept, and ``data_record`` says what it was trained on so far.
 
     Args:
         template: the model's template if it is loaded already, or what to change in the stored one.
         dtype: of the backbone, as for ``new_reward_model``.
+        is_empty: as for ``new_reward_model``.
 
     Raises:
         CheckpointError: no reward model, or adapters, whose base would no longer be the one that they name.
@@ -96,75 +101,129 @@ def continue_reward_model(
             f"{folder.name} holds adapters; merge them into a whole model to train on from it: "
             f"basereward merge {folder.name} OUT."
         )
-    return RewardModel.from_parts(stored_parts(folder, dtype, template), backend)
+    return RewardModel.from_parts(stored_parts(folder, dtype, template, is_empty), backend)
 
 
 def save_reward_model(
     model: RewardModel,
     path: str | Path,
     *,
-    state_dict: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
-    max_shard_size: str = "5GB",
+    shard_bytes: int = SHARD_BYTES,
+    is_writer: bool = True,
 ) -> Path:
     """Write a reward model: weights in the hub layout, head, configuration, processor, chat template, data record.
 
+    Collective if the model is sharded: a whole weight is gathered at a time, and no rank holds the whole model.
+
     Args:
-        state_dict: gathered weights of a sharded model; by default the model's own.
         dtype: of the stored backbone; the head stays fp32.
+        shard_bytes: largest file of weights, which is what is in memory at once.
+        is_writer: whether this rank writes; the others only gather.
     """
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = dict(state_dict if state_dict is not None else model.state_dict())
-    head = {HEAD_PREFIX + k.removeprefix("head."): v.float() for k, v in state.items() if k.startswith("head.")}
+    if is_writer:
+        folder.mkdir(parents=True, exist_ok=True)
+    if model.is_adapted:
+        _save_adapter(model, folder, is_writer)
+    else:
+        _save_whole(model, folder, dtype, shard_bytes, is_writer)
+    if is_writer:
+        _save_rest(model, folder, dtype)
+    return folder
+
+
+def save_shards(model: RewardModel, path: str | Path, is_writer: bool) -> None:
+    """Write a sharded whole model to go on from: each rank its part, one of them the rest (collective).
+
+    Args:
+        is_writer: whether this rank writes the rest.
+    """
+    folder = Path(path)
+    write_shards(live_weights(model), folder / SHARDS)
+    if is_writer:
+        _save_rest(model, folder, None)
+
+
+def load_weights(model: RewardModel, folder: Path) -> None:
+    """Read stored weights in place: all of them, or adapter and head; of a sharded model this rank's part.
+
+    Args:
+        folder: a checkpoint of a sharded run or of another.
+
+    Raises:
+        CheckpointError: it holds other weights than the model.
+    """
+    weights = live_weights(model)
+    if (folder / SHARDS).is_dir():
+        read_shards(weights, folder / SHARDS)
+        return
+    places = find_tensors(folder)
+    if strange := sorted(set(places) - set(weights)):
+        raise CheckpointError(f"{folder} holds weights that this model lacks: {', '.join(strange[:4])}.")
+    if missing := sorted(set(weights) - set(places)):
+        raise CheckpointError(f"{folder} lacks weights of this model: {', '.join(missing[:4])}.")
+    if unlike := [name for name, weight in weights.items() if places[name].shape != weight.shape]:
+        raise CheckpointError(f"{folder} holds weights of another shape: {', '.join(unlike[:4])}.")
+    fill(weights, places)
+
+
+def live_weights(model: RewardModel) -> dict[str, Tensor]:
+    """Return the weights of a model that its checkpoint holds, sharing their memory, by the names that they have there.
+
+    Of a model with adapters these are adapters and head; a vocabulary head that is tied to the embeddings is none.
+    """
+    state = model.state_dict()
+    head = {HEAD_PREFIX + k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")}
     body = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
     if model.is_adapted:
-        adapter_files.save_adapter(model.backbone, folder, body)
-        save_file({key: value.contiguous().cpu() for key, value in head.items()}, folder / HEAD_FILE)
-    else:
-        weights = {model.family.to_hub(name): tensor.to(dtype or tensor.dtype) for name, tensor in body.items()}
-        words = {model.family.lm_head + k.removeprefix("lm_head."): v for k, v in state.items() if _is_word(model, k)}
-        words = {name: tensor.to(dtype or tensor.dtype) for name, tensor in words.items()}
-        save_torch_state_dict({**weights, **words, **head}, folder, max_shard_size=max_shard_size)
-        for name in (adapter_files.CONFIG, adapter_files.WEIGHTS, HEAD_FILE):
-            # An adapter that was saved here before would be loaded instead, with its old head.
-            (folder / name).unlink(missing_ok=True)
+        return {adapter_files.stored_name(k): v for k, v in body.items() if adapter_files.is_of_adapter(k)} | head
+    weights = {model.family.to_hub(name): tensor for name, tensor in body.items()}
+    words = {model.family.lm_head + k.removeprefix("lm_head."): v for k, v in state.items() if _is_word(model, k)}
+    return {**weights, **words, **head}
+
+
+def _save_whole(model: RewardModel, folder: Path, dtype: torch.dtype | None, shard_bytes: int, is_writer: bool) -> None:
+    weights = live_weights(model)
+    kinds = {name: _stored_dtype(name, weight, dtype) for name, weight in weights.items()}
+    if not is_writer:
+        for name, weight in weights.items():
+            gather(weight, kinds[name])
+        return
+    facts = {name: TensorFacts(tuple(weight.shape), kinds[name]) for name, weight in weights.items()}
+    write_weights(folder, facts, lambda name: gather(weights[name], kinds[name]), shard_bytes)
+    for name in (adapter_files.CONFIG, adapter_files.WEIGHTS, HEAD_FILE):
+        # An adapter that was saved here before would be loaded instead, with its old head.
+        (folder / name).unlink(missing_ok=True)
+
+
+def _save_adapter(model: RewardModel, folder: Path, is_writer: bool) -> None:
+    gathered = {name: gather(weight, weight.dtype).cpu() for name, weight in live_weights(model).items()}
+    if not is_writer:
+        return
+    head = {name: weight.contiguous() for name, weight in gathered.items() if name.startswith(HEAD_PREFIX)}
+    adapter = {adapter_files.adapter_name(name): weight for name, weight in gathered.items() if name not in head}
+    adapter_files.save_adapter(model.backbone, folder, adapter)
+    save_file(head, folder / HEAD_FILE)
+
+
+def _save_rest(model: RewardModel, folder: Path, dtype: torch.dtype | None) -> None:
+    """Write what belongs to a model beside its weights."""
     model.template.processor.save_pretrained(folder)
     if model.generation is not None:
         model.generation.save_pretrained(folder)
     _write_config(model, folder, dtype)
     if model.data_record is not None:
         write_record(model.data_record, folder)
-    return folder
+
+
+def _stored_dtype(name: str, weight: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    return torch.float32 if name.startswith(HEAD_PREFIX) else dtype or weight.dtype
 
 
 def _is_word(model: RewardModel, name: str) -> bool:
     """Whether a weight is of a vocabulary head that is stored; one that is tied to the embeddings is not."""
     return name.startswith("lm_head.") and model.lm_head.weight is not model.backbone.get_input_embeddings().weight
-
-
-def read_weights(model: RewardModel, folder: Path) -> dict[str, Tensor]:
-    """Return the stored weights under the names of ``model.state_dict()``: all of them, or adapter and head.
-
-    Raises:
-        CheckpointError: a stored weight has no place in the model.
-    """
-    native = adapter_files.adapter_name if model.is_adapted else model.family.to_native
-    state = {}
-    for name, tensor in read_tensors(folder).items():
-        if name.startswith(HEAD_PREFIX):
-            state["head." + name.removeprefix(HEAD_PREFIX)] = tensor
-        elif model.lm_head is not None and name.startswith(model.family.lm_head):
-            state["lm_head." + name.removeprefix(model.family.lm_head)] = tensor
-        else:
-            state["backbone." + native(name)] = tensor
-    if model.lm_head is not None and "lm_head.weight" not in state:
-        tied = model.backbone.get_input_embeddings().weight
-        state["lm_head.weight"] = state[next(name for name, own in model.named_parameters() if own is tied)]
-    strange = sorted(set(state) - set(model.state_dict()))
-    if strange:
-        raise CheckpointError(f"{folder} holds weights that this model lacks: {', '.join(strange[:4])}.")
-    return state
 
 
 def _write_config(model: RewardModel, folder: Path, dtype: torch.dtype | None) -> None:

@@ -22,8 +22,10 @@ from transformers import (
 from transformers.utils import logging
 
 from basereward.errors import CheckpointError, MissingFileError
+from basereward.models.empty import META, mark_weights
 from basereward.models.families import family_of
 from basereward.models.foreign import UNREADABLE
+from basereward.models.stored import SHARDS
 
 CONFIG = "config.json"
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -77,19 +79,28 @@ def open_folder(place: str | Path | ModelFolder, patterns: Sequence[str] = PATTE
 
     Raises:
         MissingFileError: neither a folder nor a hub id that can be downloaded.
-        CheckpointError: no readable ``config.json``, or one that needs code of the repository or of another project.
+        CheckpointError: no readable ``config.json``, or one that needs code of the repository or of another project;
+            or the weights of a sharded run, which are to be merged first.
     """
     if isinstance(place, ModelFolder):
         return place
     path = resolve_folder(place, patterns)
+    if (path / SHARDS).is_dir():
+        raise CheckpointError(
+            f"{place} is a checkpoint of a sharded run, whose weights are in parts; make a model of it first: "
+            f"basereward merge {place} OUT."
+        )
     return ModelFolder(path, str(place), _read_config(path, str(place)))
 
 
-def load_complete(auto: Any, place: str | Path | ModelFolder, dtype: torch.dtype | None = None) -> Any:
+def load_complete(
+    auto: Any, place: str | Path | ModelFolder, dtype: torch.dtype | None = None, is_empty: bool = False
+) -> Any:
     """Load a model by one of transformers' Auto classes; every weight must be there.
 
     Args:
         dtype: by default the stored one.
+        is_empty: leave the weights on the meta device, where they only know where they lie.
 
     Raises:
         CheckpointError: weights are missing or have another shape; they would be random.
@@ -97,6 +108,8 @@ def load_complete(auto: Any, place: str | Path | ModelFolder, dtype: torch.dtype
     folder = open_folder(place)
     # Ignored sizes are reported, and refused below with their names.
     options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    if is_empty:
+        options["device_map"] = META
     try:
         with quiet_loading():
             model, info = auto.from_pretrained(folder.path, config=folder.config, dtype=dtype or "auto", **options)
@@ -109,21 +122,24 @@ def load_complete(auto: Any, place: str | Path | ModelFolder, dtype: torch.dtype
             f"({', '.join(missing[:4])}{', ...' * (len(missing) > 4)}); they would be random. "
             f"Expected the hub layout of {type(model).__name__}."
         )
+    if is_empty:
+        mark_weights(model, folder.path)
     return model
 
 
-def load_backbone(place: str | Path | ModelFolder, dtype: torch.dtype | None = None) -> Any:
+def load_backbone(place: str | Path | ModelFolder, dtype: torch.dtype | None = None, is_empty: bool = False) -> Any:
     """Load a backbone of a known family without its vocabulary head; every weight must be there.
 
     Args:
         dtype: by default the stored one.
+        is_empty: as for ``load_complete``.
 
     Raises:
         CheckpointError: another family, or weights are missing or have another shape.
     """
     folder = open_folder(place)
     family_of(folder.config)
-    model = load_complete(AutoModel, folder, dtype)
+    model = load_complete(AutoModel, folder, dtype, is_empty)
     # Adapters store where their base came from: a hub id, since the cache of this machine is no use to another, and of
     # a folder its whole path, since the next process may stand elsewhere.
     model.name_or_path = str(Path(folder.name).absolute()) if Path(folder.name).is_dir() else folder.name
@@ -138,18 +154,21 @@ class WritingBackbone(NamedTuple):
     generation: GenerationConfig | None
 
 
-def load_writer(place: str | Path | ModelFolder, dtype: torch.dtype | None = None) -> WritingBackbone:
+def load_writer(
+    place: str | Path | ModelFolder, dtype: torch.dtype | None = None, is_empty: bool = False
+) -> WritingBackbone:
     """Load a backbone of a known family with its vocabulary head; every weight must be there.
 
     Args:
         dtype: by default the stored one.
+        is_empty: as for ``load_complete``.
 
     Raises:
         CheckpointError: another family, or weights are missing, such as the vocabulary head of a Naive-RM.
     """
     folder = open_folder(place)
     auto = AutoModelForImageTextToText if family_of(folder.config).vision_module else AutoModelForCausalLM
-    model = load_complete(auto, folder, dtype)
+    model = load_complete(auto, folder, dtype, is_empty)
     return WritingBackbone(model.model, model.lm_head, model.generation_config)
 
 

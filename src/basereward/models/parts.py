@@ -51,6 +51,7 @@ def new_parts(
     dtype: torch.dtype | None = torch.float32,
     role: WritingRole | None = None,
     head_seed: int | None = None,
+    is_empty: bool = False,
 ) -> Parts:
     """Load a backbone and draw a new head; a model that writes keeps its vocabulary head, and a judge has no other.
 
@@ -59,6 +60,7 @@ def new_parts(
         dtype: of the backbone, None for the stored one.
         role: of a model that writes.
         head_seed: as ``draw_head`` takes it.
+        is_empty: leave the backbone on the meta device, where its weights only know where they lie.
 
     Raises:
         CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
@@ -69,7 +71,10 @@ def new_parts(
             f"{folder.name} is a reward model: a new head would throw away the one that it has. To train on from it, "
             "name it under model.init_from; a backbone is a model without a reward head."
         )
-    writer = load_writer(folder, dtype) if role else WritingBackbone(load_backbone(folder, dtype), None, None)
+    if role:
+        writer = load_writer(folder, dtype, is_empty)
+    else:
+        writer = WritingBackbone(load_backbone(folder, dtype, is_empty), None, None)
     width = writer.backbone.config.get_text_config().hidden_size
     new_head = None if isinstance(role, JudgeRole) else draw_head(width, head or HeadSettings(), head_seed)
     # A judge that is trained on, or that becomes a reward model, has been trained on something before.
@@ -83,12 +88,14 @@ def stored_parts(
     place: str | Path | ModelFolder,
     dtype: torch.dtype | None = None,
     template: TemplateSettings | Template | None = None,
+    is_empty: bool = False,
 ) -> Parts:
     """Load the parts of a trained reward model: whole, as adapter and head, or with another library's head.
 
     Args:
         dtype: of the backbone; by default the stored one.
         template: the model's template if it is loaded already, or what to change in the stored one.
+        is_empty: as for ``new_parts``; of whole models alone.
 
     Raises:
         CheckpointError: backbone weights or the head are missing.
@@ -97,13 +104,13 @@ def stored_parts(
     stored = read_head(folder)
     facts = read_facts(folder)
     role = facts.critic if facts else None
-    writer = load_writer(folder, dtype) if role else None
+    writer = load_writer(folder, dtype, is_empty) if role else None
     if writer:
         adapted = AdaptedBackbone(writer.backbone)
     elif is_adapter(folder.path):
         adapted = load_adapter(folder.path, dtype, facts.base_weights if facts else None)
     else:
-        adapted = AdaptedBackbone(load_backbone(folder, dtype))
+        adapted = AdaptedBackbone(load_backbone(folder, dtype, is_empty))
     head = draw_head(adapted.model.config.get_text_config().hidden_size, stored.settings)
     try:
         head.load_state_dict(stored.weights)

@@ -12,17 +12,18 @@ GIB = 2**30
 
 
 class Memory(NamedTuple):
-    """Estimated memory of one rank in GiB."""
+    """Estimated memory of one rank in GiB; ``loading`` is the peak before anything else is there."""
 
     weights: float
     gradients: float
     optimizer: float
     activations: float
+    loading: float
 
     @property
     def total(self) -> float:
-        """Sum of the parts; CUDA's own overhead comes on top."""
-        return sum(self)
+        """What training holds at once; CUDA's own overhead comes on top."""
+        return self.weights + self.gradients + self.optimizer + self.activations
 
 
 class Microbatch(NamedTuple):
@@ -62,4 +63,19 @@ def estimate_memory(
     if (tower := vision_memory(config)) and not (model.freeze_vision or stands_still):
         patches = largest.image_tokens * size.patches_per_token
         kept += patches * tower.kept_bytes(is_bf16, is_wide, model.checkpointing)
-    return Memory((weights + casts) / GIB, trained * 4 / shards / GIB, trained * 8 / shards / GIB, kept / GIB)
+    return Memory(
+        weights=(weights + casts) / GIB,
+        gradients=trained * 4 / shards / GIB,
+        optimizer=trained * 8 / shards / GIB,
+        activations=kept / GIB,
+        loading=(weights + _beside(recipe, size, trained, shards)) / GIB,
+    )
+
+
+def _beside(recipe: Recipe, size: BackboneSize, trained: int, shards: int) -> float:
+    """Return the bytes beside its weights that a rank holds while it reads them."""
+    if shards == 1:
+        return 0
+    # The part of the largest weight that is being read; adapters and heads are drawn whole.
+    drawn = trained if recipe.model.lora or recipe.model.freeze_backbone else 0
+    return 4 * (size.vocabulary * size.hidden / shards + drawn)

@@ -1,7 +1,8 @@
-"""Sharding a reward model over ranks with FSDP2, and gathering its state again.
+"""Sharding a reward model over ranks with FSDP2, and the state of its optimiser on disk.
 
 ``fully_shard`` is called here, and not by Accelerate, so that the head keeps an fp32 group of its own and the
-same code runs on CPU (gloo) and CUDA.
+same code runs on CPU (gloo) and CUDA. It is called before any weight of the backbone is read, so that no rank ever
+holds more than its part.
 """
 
 import warnings
@@ -14,32 +15,34 @@ from torch import nn
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, load, save
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_model_state_dict,
     get_optimizer_state_dict,
-    set_model_state_dict,
     set_optimizer_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers.trainer_utils import unwrap_peft_model
 
+from basereward.models.empty import unread_weights
 from basereward.models.reward_model import RewardModel
+from basereward.models.sharded import read_parts
 
 # The optimiser state in a checkpoint: whole, or in shards.
 OPTIMIZER_FILE, OPTIMIZER_FOLDER = "optimizer.pt", "optimizer"
 
 
-def shard_model(model: RewardModel, device_type: str, bf16: bool, size: int) -> None:
-    """Shard every block of the backbone, then the rest; the head is a group of its own in fp32.
+def shard_model(model: RewardModel, device: torch.device, bf16: bool, size: int) -> None:
+    """Shard every block of the backbone, then the rest, and read this rank's part; the head is an fp32 group.
 
     Args:
-        device_type: ``cuda`` or ``cpu``.
+        model: with its backbone on the meta device, or whole.
+        device: of this rank, ``cuda`` or ``cpu``.
         bf16: compute the backbone in bf16 over fp32 shards.
         size: ranks of one replica; fewer than all ranks gives HSDP.
     """
     # The rewards are a view, which nobody changes in place; torch warns about it in every forward pass.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    mesh = _mesh(device_type, size)
+    places = unread_weights(model)
+    mesh = _mesh(device.type, size)
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32)
     if model.head is not None:
         fully_shard(model.head, mesh=mesh)
@@ -48,31 +51,7 @@ def shard_model(model: RewardModel, device_type: str, bf16: bool, size: int) -> 
         if type(module).__name__ in block_names:
             fully_shard(module, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-
-
-def full_state_dict(model: nn.Module) -> dict[str, Any]:
-    """Gather all weights on the CPU of rank 0 (collective; empty elsewhere).
-
-    A weight that the ranks do not divide evenly is gathered with padding behind it; it is copied, because
-    safetensors refuses a part of a larger storage.
-    """
-    state: dict[str, Any] = get_model_state_dict(
-        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-    )
-    return {
-        name: weight.clone() if weight.untyped_storage().nbytes() > weight.nbytes else weight
-        for name, weight in state.items()
-    }
-
-
-def load_full_state_dict(model: nn.Module, state: dict[str, Any], strict: bool = True) -> None:
-    """Shard weights that rank 0 holds over all ranks (collective).
-
-    Args:
-        strict: whether every weight of the model must be among them; adapters come without their base.
-    """
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=strict)
-    set_model_state_dict(model, state, options=options)
+    read_parts(model, places, device)
 
 
 def save_sharded_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
@@ -97,9 +76,9 @@ def load_optimizer(model: nn.Module, optimizer: Any, checkpoint: Path) -> None:
 def _load_whole_optimizer(model: nn.Module, optimizer: Any, file: Path) -> None:
     """Shard a whole optimiser state, which knows weights by their number in the optimiser's groups."""
     state: dict[str, Any] = {}
-    # One copy in host memory; the others receive their shards.
+    # Read on one rank, as far as it is needed; the others receive their shards.
     if dist.get_rank() == 0:
-        stored = torch.load(file, map_location="cpu", weights_only=True)
+        stored = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         known = {id(weight): name for name, weight in model.named_parameters()}
         names = [known[id(weight)] for group in optimizer.param_groups for weight in group["params"]]
         groups = [{**group, "params": [names[place] for place in group["params"]]} for group in stored["param_groups"]]

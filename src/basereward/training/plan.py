@@ -93,6 +93,7 @@ class Plan:
             ("  gradients", f"{memory.gradients:.1f} GiB"),
             ("  optimizer", f"{memory.optimizer:.1f} GiB"),
             ("  activations", f"{memory.activations:.1f} GiB"),
+            ("  while loading", f"at most {memory.loading:.1f} GiB, before the rest is there"),
             *(self.shared.lines() if self.shared else []),
             *gain_lines(self.gains, self.ranks, self.pairs_per_step),
             *(self._start_lines(self.start) if self.start else []),

@@ -212,18 +212,19 @@ def prepare_data(recipe: Recipe, template: Template) -> RunData:
     return RunData(train, validation, tuple(sorted(kinds)), reserved)
 
 
-def prepare_model(recipe: Recipe, template: Template | None = None) -> RewardModel:
+def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bool = False) -> RewardModel:
     """Build the reward model of a recipe: backbone and seeded head or a trained model, freezing, adapters.
 
     Args:
         template: what ``prepare_template`` gave, so that it is not loaded twice.
+        is_empty: leave the backbone on the meta device, as ``shard_model`` takes it; head and adapters are the same.
     """
     model = recipe.model
     set_seed(recipe.run.seed)
     dtype = getattr(torch, model.frozen_dtype)
     template = template or prepare_template(recipe)
     if model.init_from:
-        reward_model = continue_reward_model(model.init_from, template, dtype=dtype)
+        reward_model = continue_reward_model(model.init_from, template, dtype=dtype, is_empty=is_empty)
         if (reward_model.role is not None) != recipe.objective.writes:
             found = "a critic" if reward_model.role else "no critic"
             raise TrainingError(f"{model.init_from} is {found}, which objective {recipe.objective.kind} cannot train.")
@@ -238,6 +239,7 @@ def prepare_model(recipe: Recipe, template: Template | None = None) -> RewardMod
             dtype=dtype,
             role=recipe.objective.role,
             head_seed=recipe.head_seed if is_drawn_apart else None,
+            is_empty=is_empty,
         )
     if model.freeze_vision:
         freeze_vision(reward_model)

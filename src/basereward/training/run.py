@@ -13,8 +13,10 @@ from transformers import TrainerCallback, TrainingArguments
 
 from basereward.data.io import write_json
 from basereward.errors import StoppedError, TrainingError
+from basereward.models.backends import Choice
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
+from basereward.models.reward_model import RewardModel
 from basereward.training.callbacks import MetricsFile, ProgressBar, check_loggers
 from basereward.training.evaluation import ValidationPairs
 from basereward.training.folder import FACTS, METRICS, MODEL, open_run, read_trained_by
@@ -79,7 +81,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     start = time.perf_counter()
     template = prepare_template(recipe)
     # In front of the data, whose first reading may take hours: what is wrong with a model is known at once.
-    model = prepare_model(recipe, template)
+    model = prepare_model(recipe, template, is_empty=recipe.hardware.sharding == "fsdp2")
     with first_rank_first():
         data = prepare_data(recipe, template)
     steps, epochs = run_length(recipe, len(data.train.pairs))
@@ -94,9 +96,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, epochs, data.reserved)
     sampler.place(rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
-    backend = settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
-    if recipe.hardware.sharding == "fsdp2":
-        shard_model(model, args.device.type, args.bf16, replica_ranks(recipe.hardware, world_size()))
+    backend = _place_model(model, recipe, args)
     trainer = RewardTrainer(
         model,
         args,
@@ -137,6 +137,13 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
             facts["shared"] = asdict(shared)
         write_json(folder / FACTS, facts)
     return TrainResult(folder, folder / MODEL, facts)
+
+
+def _place_model(model: RewardModel, recipe: Recipe, args: TrainingArguments) -> Choice:
+    """Bring a model to the device of this rank, whole or this rank's part of it, and settle how it is computed."""
+    if recipe.hardware.sharding == "fsdp2":
+        shard_model(model, args.device, args.bf16, replica_ranks(recipe.hardware, world_size()))
+    return settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
 
 
 def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> ValidationPairs | None:

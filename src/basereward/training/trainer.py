@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
-from basereward.models.checkpoint import read_weights, save_reward_model
+from basereward.models.checkpoint import load_weights, save_reward_model, save_shards
 from basereward.models.reward_model import RewardModel
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
@@ -27,14 +27,7 @@ from basereward.training.heads import HEAD_WEIGHTS, clip_apart, draw_weights, su
 from basereward.training.language import Critic
 from basereward.training.objectives import METRIC_NAMES, PAIR_KEYS, PairLoss, metric_means, metric_sums
 from basereward.training.own_critiques import own_accuracy
-from basereward.training.parallel import (
-    OPTIMIZER_FILE,
-    OPTIMIZER_FOLDER,
-    full_state_dict,
-    load_full_state_dict,
-    load_optimizer,
-    save_sharded_optimizer,
-)
+from basereward.training.parallel import OPTIMIZER_FILE, OPTIMIZER_FOLDER, load_optimizer, save_sharded_optimizer
 from basereward.training.recipe import AnyObjective
 from basereward.training.sampler import PairSampler
 from basereward.training.stop import StopOnSignal, start_loader
@@ -276,13 +269,17 @@ class RewardTrainer(AtomicCheckpoints):
         return metrics
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        self.save_reward_model(Path(output_dir or str(self.args.output_dir)))
+        folder = Path(output_dir or str(self.args.output_dir))
+        # Adapters are small: their checkpoint is a model that scores, sharded or not.
+        if self.is_sharded and not self.model.is_adapted:
+            save_shards(self.model, folder, self.args.should_save)
+        else:
+            self.save_reward_model(folder)
 
     def save_reward_model(self, folder: Path, dtype: torch.dtype | None = None) -> None:
-        """Write the model as a checkpoint that scores and resumes (collective when sharded)."""
-        state = full_state_dict(self.model) if self.is_sharded else None
-        if self.args.should_save:
-            save_reward_model(self.model, folder, state_dict=state, dtype=dtype)
+        """Write the model as a checkpoint that scores (collective when sharded)."""
+        if self.is_sharded or self.args.should_save:
+            save_reward_model(self.model, folder, dtype=dtype, is_writer=self.args.should_save)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -312,10 +309,4 @@ class RewardTrainer(AtomicCheckpoints):
         return zip(self.lr_scheduler.base_lrs, self.lr_scheduler.lr_lambdas, strict=True)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        state = read_weights(self.model, folder)
-        if self.is_sharded:
-            held = state if self.args.process_index == 0 else {}
-            load_full_state_dict(self.model, held, strict=not self.model.is_adapted)
-        else:
-            self.model.load_state_dict(state, strict=not self.model.is_adapted)
+        load_weights(self.model, Path(resume_from_checkpoint))

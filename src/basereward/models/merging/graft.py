@@ -22,8 +22,8 @@ from basereward.models.merging.distance import ModuleTable
 from basereward.models.merging.language import EMBEDDINGS, LanguageWeights, check_fit, shared_tokens
 from basereward.models.merging.report import MergeReport, check_connected, write_report
 from basereward.models.merging.soup import write_config
-from basereward.models.merging.stored import SHARD_BYTES, TensorFacts, write_weights
 from basereward.models.parts import HEAD_PREFIX, StoredHead, has_head, read_head
+from basereward.models.stored import SHARD_BYTES, TensorFacts, write_weights
 
 _ADVICE = "Graft a text reward model whose language model is the one that the vision-language model was made from."
 

@@ -13,7 +13,7 @@ from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models.families import Family, family_of
 from basereward.models.hub import ModelFolder
-from basereward.models.merging.stored import StoredWeights, TensorFacts
+from basereward.models.stored import StoredWeights, TensorFacts
 
 EMBEDDINGS = "embed_tokens.weight"
 # What of a text model's configuration decides its numbers beside the shapes of its weights.

@@ -18,7 +18,7 @@ from basereward.models.facts import SECTION, RewardFacts, read_facts
 from basereward.models.hub import CONFIG, ModelFolder, open_folder
 from basereward.models.merging.distance import MergedModule, ModuleTable
 from basereward.models.merging.report import CARD, REPORT
-from basereward.models.merging.stored import SHARD_BYTES, StoredWeights, write_weights
+from basereward.models.stored import SHARD_BYTES, StoredWeights, write_weights
 
 # Of a configuration what says nothing of how the model computes.
 _FREE = (SECTION, "transformers_version", "_name_or_path", "dtype", "text_config.dtype", "vision_config.dtype")

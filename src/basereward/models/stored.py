@@ -19,6 +19,10 @@ SINGLE, SHARD, INDEX = (
     "model.safetensors.index.json",
 )
 SHARD_BYTES = 2 * 2**30
+# The folder in a checkpoint with the weights of a sharded run, a file for each rank.
+SHARDS = "shards"
+# Numbers of two tensors that are compared at once.
+_COMPARED = 2**24
 
 
 class TensorFacts(NamedTuple):
@@ -31,6 +35,58 @@ class TensorFacts(NamedTuple):
     def numbers(self) -> int:
         """How many numbers it holds."""
         return prod(self.shape)
+
+
+class StoredTensor(NamedTuple):
+    """Where a tensor lies: its file, and its name there."""
+
+    file: Path
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, from the header of the file."""
+        with safe_open(self.file, "pt") as opened:
+            return tuple(opened.get_slice(self.name).get_shape())
+
+    def copy_to(self, target: Tensor, start: Sequence[int] = ()) -> None:
+        """Fill ``target`` with the part of the tensor that begins at ``start``; no other part is read.
+
+        Args:
+            target: of any dtype, on any device.
+            start: for each dimension, 0 by default.
+        """
+        # Opened anew for each tensor: mapped pages that were read count as resident until their file is closed.
+        with safe_open(self.file, "pt") as opened:
+            if not target.ndim:
+                target.copy_(opened.get_tensor(self.name))
+                return
+            places = zip(start or (0,) * target.ndim, target.shape, strict=True)
+            target.copy_(opened.get_slice(self.name)[tuple(slice(low, low + size) for low, size in places)])
+
+    def equals(self, other: "StoredTensor") -> bool:
+        """Whether another tensor has the same shape and numbers."""
+        if not (shape := self.shape) or shape != other.shape:
+            return False
+        rows = max(1, _COMPARED * shape[0] // max(1, prod(shape)))
+        return all(
+            torch.equal(self.rows(start, start + rows), other.rows(start, start + rows))
+            for start in range(0, shape[0], rows)
+        )
+
+    def rows(self, start: int, end: int) -> Tensor:
+        """Return some rows, mapped into memory."""
+        with safe_open(self.file, "pt") as opened:
+            return opened.get_slice(self.name)[start:end]
+
+
+def find_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """Return where every tensor of a folder lies, in the order of files."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            found.update({name: StoredTensor(file, name) for name in opened.keys()})  # noqa: SIM118
+    return found
 
 
 class StoredWeights:
@@ -78,15 +134,22 @@ def write_weights(
         shard_bytes: largest shard; a larger tensor has one of its own.
     """
     shards = list(_shards(written, shard_bytes))
+    clear_weights(folder)
     places: dict[str, str] = {}
     for number, names in enumerate(shards, start=1):
         file = SINGLE if len(shards) == 1 else SHARD.format(number=number, count=len(shards))
-        held = {name: compute(name).to(written[name].dtype).contiguous() for name in names}
+        held = {name: compute(name).to(written[name].dtype).contiguous().cpu() for name in names}
         save_file(held, folder / file, metadata={"format": "pt"})
         places.update(dict.fromkeys(names, file))
     if len(shards) > 1:
         total = sum(map(_bytes, written.values()))
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def clear_weights(folder: Path) -> None:
+    """Delete the weights of a model that was written here before: their names need not be those of the next one."""
+    for file in (*folder.glob("model*.safetensors"), folder / INDEX):
+        file.unlink(missing_ok=True)
 
 
 def _shards(written: Mapping[str, TensorFacts], limit: int) -> Iterator[Sequence[str]]:
