@@ -11,11 +11,11 @@ from basereward.encoding.collate import GroupBatch, take_images
 from basereward.encoding.layout import Tree, TreeLayout, unpack
 from basereward.errors import BackendError
 from basereward.models.attention import SPLIT, VARLEN
+from basereward.models.kernels import HALF
 
 Backend = Literal["auto", "plain", "split", "varlen", "expand"]
 # Attention implementation of the text model under each backend.
 IMPLEMENTATIONS = {"plain": "sdpa", "split": SPLIT, "varlen": VARLEN, "expand": "sdpa"}
-HALF = (torch.bfloat16, torch.float16)
 
 
 class Choice(NamedTuple):
