@@ -5,11 +5,14 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 RAY_STAMP := .venv-ray/.installed
+LOWEST_STAMP := .venv-lowest/.installed
+# The rooms whose tests are run with the lowest versions.
+LOWEST_TESTS := $(addprefix tests/,data encoding models training scoring serving rl speed)
 
 # Waiting threads that spin make two processes on the same cores many times slower.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-slow test-ranks test-browser test-ray check tree clean
+.PHONY: help setup demo test test-slow test-ranks test-browser test-ray test-lowest check tree clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -34,6 +37,9 @@ test-browser: $(STAMP) ## run the tests of the server's page, which need Debian'
 
 test-ray: $(RAY_STAMP) ## run the tests with Ray, in an environment of their own
 	BASEREWARD_TEST_RAY=1 OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -m "ray and not slow"
+
+test-lowest: $(LOWEST_STAMP) ## run the tests of the core with the lowest versions that pyproject.toml names
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(LOWEST_TESTS)
 
 check: $(STAMP) ## lint, format, types, spelling
 	$(BIN)/ruff check .
@@ -62,4 +68,9 @@ $(RAY_STAMP): $(STAMP) requirements-ray.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-ray
 	$(BIN)/uv pip install --python .venv-ray/bin/python -r requirements.txt -r requirements-ray.txt
 	$(BIN)/uv pip install --python .venv-ray/bin/python --no-deps -e .
+	@touch $@
+
+$(LOWEST_STAMP): $(STAMP) pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python 3.11 .venv-lowest
+	$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct -e ".[dev]"
 	@touch $@

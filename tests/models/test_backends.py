@@ -14,7 +14,7 @@ from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.layout import Span, TreeLayout
 from basereward.encoding.media import text_positions
 from basereward.errors import BackendError
-from basereward.models import attention, guard
+from basereward.models import attention, guard, kernels
 from basereward.models.backends import choose_backend, read_hidden
 from basereward.models.guard import check_sharing, prove, settle_backend, twin_config
 
@@ -80,15 +80,13 @@ def reference_varlen(query, key, value, query_starts, key_starts, longest_query,
         assert asked.shape[2] <= longest_query
         assert known[0].shape[2] <= longest_key
         mask = torch.ones(asked.shape[2], known[0].shape[2], dtype=torch.bool).tril(known[0].shape[2] - asked.shape[2])
-        output = scaled_dot_product_attention(
-            asked, *known, attn_mask=mask, scale=options["scale"], enable_gqa=options["enable_gqa"]
-        )
+        output = scaled_dot_product_attention(asked, *known, attn_mask=mask, scale=options["scale"], enable_gqa=True)
         outputs.append(output[0].transpose(0, 1))
     return torch.cat(outputs)
 
 
 def test_varlen_asks_the_kernel_for_the_right_segments(vl_model, image_batch, monkeypatch):
-    monkeypatch.setattr(attention, "varlen_attn", reference_varlen)
+    monkeypatch.setattr(kernels, "varlen_attn", reference_varlen)
     backbone = vl_model.backbone
     vl_model.use_backend("plain")
     with torch.inference_mode():
@@ -99,7 +97,7 @@ def test_varlen_asks_the_kernel_for_the_right_segments(vl_model, image_batch, mo
 
 
 def test_varlen_compiles_once_for_all_layouts(monkeypatch):
-    monkeypatch.setattr(attention, "varlen_attn", lambda query, key, *rest, **options: query + key.sum())
+    monkeypatch.setattr(kernels, "varlen_attn", lambda query, key, *rest, **options: query + key.sum())
     twin = AutoModel.from_config(twin_config(AutoConfig.for_model("qwen3"))).eval()
     twin.set_attn_implementation(attention.VARLEN)
     counter = CompileCounter()

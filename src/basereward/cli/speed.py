@@ -95,6 +95,37 @@ def score(
 
 
 @speed.command()
+def vision(
+    preset: str = PRESET,
+    images: int = typer.Option(4, min=1, help="Images that pass the tower at once."),
+    side: int = typer.Option(32, min=8, help="Tokens along a side of an image, about."),
+    repeats: int = REPEATS,
+    threads: int = THREADS,
+    device: str = DEVICE,
+    dtype: str = DTYPE,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Vision tower with windows and images in batches, beside one call for every window of every image.
+
+    Example: `basereward speed vision --images 4 --side 32 --repeats 5 --json`
+    """
+    import torch
+
+    from basereward.scoring.devices import parse_device, parse_dtype
+    from basereward.speed.vision import TowerPlan, measure_tower
+
+    parse_device(device)
+    torch.set_num_threads(threads)
+    plan = TowerPlan(preset, images, side, repeats)
+    with progress("rounds", 2 * repeats) as bar:
+        figures = measure_tower(plan, device, parse_dtype(dtype) or torch.float32, bar.move)
+    if as_json:
+        print_json({**plan._asdict(), "figures": [figure.to_dict() for figure in figures]})
+        return
+    _print_figures("vision tower", figures)
+
+
+@speed.command()
 def loader(
     workers: str = typer.Option("0,1,2", help="Numbers of processes, by comma."),
     image_side: int = typer.Option(896, min=56, help="Side of the square images, in pixels."),

@@ -9,16 +9,15 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from basereward.encoding.layout import TreeLayout
 from basereward.errors import BackendError
+from basereward.models.kernels import attend_segments
 
 SPLIT = "basereward_split"
 VARLEN = "basereward_varlen"
-CAUSAL = (-1, 0)
 
 
 def split_attention(
@@ -89,14 +88,12 @@ def varlen_attention(
     """The same attention as one variable-length kernel: queries in row order, and for every node the keys of all
     that it continues gathered.
 
-    Without gradients the key dimension is not split, so that a score does not depend on the rest of the row.
-
     Raises:
         BackendError: no layout was passed, or a mask was.
     """
     index = _require_layout(tree_layout, attention_mask, dropout).varlen(query.device)
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    output = varlen_attn(
+    output = attend_segments(
         rows[0].contiguous(),
         rows[1][index.gather],
         rows[2][index.gather],
@@ -104,12 +101,9 @@ def varlen_attention(
         index.key_starts,
         index.longest_query,
         index.longest_key,
-        scale=scaling,
-        window_size=CAUSAL,
-        enable_gqa=module.num_key_value_groups > 1,
-        num_splits=None if torch.is_grad_enabled() else 1,
+        scaling,
+        is_causal=True,
     )
-    assert isinstance(output, Tensor)  # no auxiliary output was asked for
     return output[None], None
 
 

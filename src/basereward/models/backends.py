@@ -12,12 +12,12 @@ from basereward.encoding.layout import TreeLayout, unpack
 from basereward.errors import BackendError
 from basereward.models.attention import SPLIT, VARLEN
 from basereward.models.expand import expand_row
+from basereward.models.kernels import HALF, runs_here
 from basereward.models.vision import read_images
 
 Backend = Literal["auto", "plain", "split", "varlen", "expand"]
 # Attention implementation of the text model under each backend.
 IMPLEMENTATIONS = {"plain": "sdpa", "split": SPLIT, "varlen": VARLEN, "expand": "sdpa"}
-HALF = (torch.bfloat16, torch.float16)
 
 
 class Choice(NamedTuple):
@@ -65,6 +65,8 @@ def choose_backend(
     is_full = kinds == {"full_attention"}
     if wanted in ("split", "varlen") and not is_full:
         raise BackendError(f"Backend {wanted!r} needs full attention in every layer, found {names}.")
+    if wanted == "varlen" and not runs_here():
+        raise BackendError("Backend 'varlen' needs a GPU of compute capability 8.0 (Ampere) or later; use 'split'.")
     if wanted == "varlen" and (device != "cuda" or dtype not in HALF):
         raise BackendError(f"Backend 'varlen' needs CUDA and half precision, found {device} and {dtype}; use 'split'.")
     if wanted == "expand" and not scoring:
@@ -74,7 +76,7 @@ def choose_backend(
     if not is_full:
         shown = f"layers are {names}"
         return Choice("expand", f"{shown}: the prompt's cache is copied") if scoring else Choice("plain", shown)
-    if device == "cuda" and dtype in HALF:
+    if device == "cuda" and dtype in HALF and runs_here():
         return Choice("varlen", "full attention on CUDA in half precision")
     return Choice("split", "full attention")
 

@@ -303,7 +303,7 @@ def _readable_caches(backbone: Any) -> Iterator[None]:
     nested = hasattr(bare.config, "vision_config")
 
     def use(name: str) -> None:
-        bare.set_attn_implementation({"text_config": name, "vision_config": "sdpa"} if nested else name)
+        bare.set_attn_implementation({"text_config": name} if nested else name)
 
     use("sdpa")
     try:

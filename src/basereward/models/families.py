@@ -12,6 +12,7 @@ from basereward.encoding.internvl import InternVision, limit_tiles
 from basereward.encoding.qwen import Qwen3Vision, QwenVision, limit_edges
 from basereward.encoding.vision import VisionEncoding
 from basereward.errors import CheckpointError
+from basereward.models.segments import SEGMENTS
 from basereward.models.towers import Tower, internvl_tower, qwen2_5_tower, qwen2_tower, qwen3_tower
 
 LINEARS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
@@ -33,6 +34,7 @@ class Family:
         vision_module: path of the vision tower, empty for text families.
         projector_module: path of the map from its features to tokens, if it is not part of the tower.
         vision: builds the encoding of images and videos from (processor, config, weightless backbone).
+        vision_attention: attention implementation of the vision tower.
         limit_pixels: options of an image processor for (image processor, least pixels, most pixels).
         tower: the cost of the vision tower, from the configuration.
         lm_head: the vocabulary head in the hub layout.
@@ -47,6 +49,7 @@ class Family:
     vision_module: str = ""
     projector_module: str = ""
     vision: Callable[[Any, Any, Any], VisionEncoding] | None = None
+    vision_attention: str = "sdpa"
     limit_pixels: Callable[[Any, int | None, int | None], dict[str, Any]] = limit_edges
     tower: Callable[[Any], Tower] | None = None
     lm_head: str = "lm_head."
@@ -91,6 +94,7 @@ FAMILIES: dict[str, Family] = {
         text_module="language_model",
         vision_module="visual",
         vision=QwenVision,
+        vision_attention=SEGMENTS,
         tower=qwen2_tower,
     ),
     "qwen2_5_vl": Family(
@@ -101,6 +105,7 @@ FAMILIES: dict[str, Family] = {
         text_module="language_model",
         vision_module="visual",
         vision=QwenVision,
+        vision_attention=SEGMENTS,
         tower=qwen2_5_tower,
     ),
     "qwen3_vl": Family(
@@ -110,6 +115,7 @@ FAMILIES: dict[str, Family] = {
         text_module="language_model",
         vision_module="visual",
         vision=Qwen3Vision,
+        vision_attention=SEGMENTS,
         tower=qwen3_tower,
     ),
     "internvl": Family(

@@ -156,7 +156,9 @@ class RewardModel(nn.Module):
         choice = choose_backend(self.config, backend, scoring, weight.device.type, dtype or weight.dtype)
         self.backend = choice.backend
         text = IMPLEMENTATIONS[choice.backend]
-        nested = {"text_config": text, "vision_config": "sdpa"}
+        # The reference keeps the library's own attention throughout, so that comparing with it covers the tower.
+        vision = "sdpa" if choice.backend == "plain" else self.family.vision_attention
+        nested = {"text_config": text, "vision_config": vision}
         unwrap_peft_model(self.backbone).set_attn_implementation(nested if self.family.vision_module else text)
         return choice
 
