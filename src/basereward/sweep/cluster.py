@@ -12,13 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from basereward.data.io import replacing
 from basereward.errors import RecipeError, WorkError
 from basereward.sweep.cells import Cell, Grid
-from basereward.sweep.launch import local_training
+from basereward.sweep.launch import PROGRAM, local_training
 from basereward.sweep.work import SWEEP
 
 Cluster = Literal["slurm", "ray"]
 # How clusters are asked for GPUs, if not by --gpus-per-node.
 _GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket")
-_PROGRAM = shlex.join([sys.executable, "-m", "basereward"])
 
 
 def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[Cell], folder: Path) -> str:
@@ -38,16 +37,18 @@ def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[Cell], folder: 
     )
     environment.filters["shell"] = shlex.quote
     place = folder.resolve()
-    if not grid.base.hardware.use_cpu and not any(key in launch.slurm for key in _GPU_OPTIONS):
-        launch = launch.model_copy(update={"slurm": {"gpus-per-node": launch.processes, **launch.slurm}})
+    gpus = 0 if grid.base.hardware.use_cpu else launch.processes
+    if gpus and not any(key in launch.slurm for key in _GPU_OPTIONS):
+        launch = launch.model_copy(update={"slurm": {"gpus-per-node": gpus, **launch.slurm}})
     return environment.get_template(f"{cluster}.sh.jinja").render(
         name=grid.sweep.name,
         cells=[cell.name for cell in cells],
         launch=launch,
+        gpus=gpus,
         folder=str(place),
         sweep=str(place / SWEEP),
         here=str(Path.cwd()),
-        program=_PROGRAM,
+        program=shlex.join(PROGRAM),
         train_with=_slurm_training(grid) if cluster == "slurm" else local_training(launch),
     )
 
@@ -55,7 +56,7 @@ def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[Cell], folder: 
 def collect_command(folder: Path) -> str:
     """Return the command that makes the table and the page of a sweep from what its cells hold."""
     place = folder.resolve()
-    return shlex.join([sys.executable, "-m", "basereward", "sweep", str(place / SWEEP), str(place), "--collect"])
+    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), str(place), "--collect"])
 
 
 def submit(cluster: Cluster, script: str, folder: Path) -> str:
