@@ -147,6 +147,8 @@ def test_another_sweep_is_refused_by_what_differs(make_grid, world, whole, tmp_p
             run_sweep(make_grid(), whole, never)
     finally:
         world.validation.write_text(lines)
+    with pytest.raises(WorkError, match=r"holds a sweep with base.optimizer.weight_decay 0.0, not 0.5"):
+        collect(make_grid(changes={"optimizer.weight_decay": 0.5}), whole)
     # What decides nothing may change.
     run_sweep(make_grid(changes={"run.log_every": 7, "hardware.workers": 3}), whole, lambda _, cells, __: [*cells])
 

@@ -65,8 +65,9 @@ def _check(launcher: str, jobs: int, dry_run: bool, collect: bool, cell: str | N
 
 def _run_cell(grid: Any, name: str, out: Path, train_with: str | None) -> None:
     from basereward.sweep.launch import train_by
-    from basereward.sweep.work import CELLS, run_cell, train_here
+    from basereward.sweep.work import CELLS, check_sweep, run_cell, train_here
 
+    check_sweep(grid, out)
     cell = grid.cell(name)
     if not run_cell(grid, cell, out, train_by(train_with, out / CELLS / name) if train_with else train_here):
         raise typer.Exit(1)
@@ -88,8 +89,12 @@ def _run(grid: Any, out: Path, jobs: int) -> Any:
 
 
 def _collect(grid: Any, out: Path) -> Any:
+    from basereward.errors import MissingFileError
     from basereward.sweep.result import collect
+    from basereward.sweep.work import CELLS
 
+    if not (out / CELLS).is_dir():
+        raise MissingFileError(f"{out} holds no cells of a sweep; leave --collect out to run them.")
     return collect(grid, out)
 
 

@@ -17,7 +17,7 @@ CHOICE_NOTE = (
     "The highest of several means is too high on average, the more so the more were tried. Measure the point that is "
     "chosen on rows that did not choose it."
 )
-_HEADER = ("point", "seeds", "mean", "standard deviation", "95 % interval", "smallest", "largest", "coverage")
+_HEADER = ("point", "seeds", "mean", "standard deviation", "95 % interval", "coverage")
 _VERSUS_HEADER = ("difference", "95 % interval", "exceeds the spread")
 
 
@@ -78,15 +78,14 @@ def _chapters(result: SweepResult) -> Iterator[Chapter]:
         svg = sweep_plot(result.axes, place).decode() if has_numbers else ""
         yield Chapter(f"{place.place}: {place.metric}", POINT_NOTE, svg, point_table(place), lines)
     if failed := result.of_state("failed"):
-        table = Table(("cell", "error"), [(own.name, own.error or "") for own in failed])
         yield Chapter(
             f"Failed cells: {len(failed)} of {len(result.cells)}",
             "They are in no mean; a point that lacks a seed says so. The same command tries them again.",
-            table=table,
+            lines=[f"{own.name}: {own.error}" for own in failed],
         )
     if unfinished := result.of_state("unfinished"):
-        table = Table(("cell", "how far"), [(own.name, own.error or "") for own in unfinished])
-        yield Chapter(f"Unfinished cells: {len(unfinished)} of {len(result.cells)}", table=table)
+        lines = [f"{own.name}: {own.error}" for own in unfinished]
+        yield Chapter(f"Unfinished cells: {len(unfinished)} of {len(result.cells)}", lines=lines)
     yield Chapter("Cells", table=_cell_table(result))
     if result.strangers:
         note = "The folder holds these cells, which the grid does not have; they are in no number."
@@ -96,15 +95,13 @@ def _chapters(result: SweepResult) -> Iterator[Chapter]:
 def _spread(own: SweptPoint) -> tuple[str, ...]:
     spread = own.spread
     if spread is None:
-        return (own.point, f"0 of {own.asked}", *[MISSING] * 6)
+        return (own.point, f"0 of {own.asked}", *[MISSING] * 4)
     return (
         own.point,
         f"{len(spread.values)} of {own.asked}",
         percent(spread.mean, DECIMALS),
         MISSING if spread.deviation is None else f"{100 * spread.deviation:.2f}",
         interval(spread.low, spread.high),
-        percent(min(spread.values), DECIMALS),
-        percent(max(spread.values), DECIMALS),
         percent(spread.coverage, DECIMALS),
     )
 

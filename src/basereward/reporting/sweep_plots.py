@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # From this ratio of the largest to the smallest value an axis is logarithmic.
 _WIDE = 8
+# Inches of a figure whose letters can be read at the width of a phone, and of a column of a map.
+_NARROW, _COLUMN = 4.6, 1.0
 _INTERVAL = "mean with its 95 % interval over seeds; small dots are seeds"
 
 
@@ -38,8 +40,7 @@ def sweep_plot(axes: Mapping[str, Sequence[Any]], place: MeasuredPlace, format: 
 def _line(key: str, points: Sequence[SweptPoint], metric: str, format: ImageFormat) -> bytes:
     ordered = sorted(points, key=lambda own: own.values[key])
     places = [own.values[key] for own in ordered]
-    # Narrow, so that its letters can be read on a phone.
-    figure, [axis] = make_figure(1, 6.4, 3.4)
+    figure, [axis] = make_figure(1, _NARROW, 3.1)
     means = [100 * own.spread.mean for own in ordered if own.spread]
     axis.plot(places, means, color=BLUE, linewidth=1.4)
     for x, own in zip(places, ordered, strict=True):
@@ -48,8 +49,8 @@ def _line(key: str, points: Sequence[SweptPoint], metric: str, format: ImageForm
         axis.set_xscale("log")
     axis.set_xticks(places, [f"{value:g}" for value in places])
     axis.set_xticks([], minor=True)
-    label_axis(axis, f"{metric}, %", f"{key.rpartition('.')[2]}; {_INTERVAL}")
-    return render_figure(figure, format)
+    label_axis(axis, f"{metric}, %", f"{key.rpartition('.')[2]}\n{_INTERVAL}")
+    return _for_phones(render_figure(figure, format), format)
 
 
 def _rows(points: Sequence[SweptPoint], metric: str, format: ImageFormat) -> bytes:
@@ -98,7 +99,7 @@ def _map(
         half = None if own.spread.low is None else 100 * (own.spread.mean - own.spread.low)
         short = "" if len(own.spread.values) == own.asked else f"\n{len(own.spread.values)} of {own.asked} seeds"
         notes[spot] = f"{numbers[spot]:.1f}" + ("" if half is None else f" ± {half:.1f}") + short
-    figure, [axis] = make_figure(1, 6.4, 1.3 + 0.55 * len(rows))
+    figure, [axis] = make_figure(1, max(_NARROW, 1 + _COLUMN * len(columns)), 1.3 + 0.5 * len(rows))
     shown = axis.imshow(numbers, cmap="Blues", aspect="auto", alpha=0.75)
     low, high = shown.get_clim()
     for (row, column), note in notes.items():
@@ -108,8 +109,14 @@ def _map(
     axis.set_xticks(range(len(columns)), [_word(value) for value in columns])
     axis.set_yticks(range(len(rows)), [_word(value) for value in rows])
     below = f"across: {across.rpartition('.')[2]}, down: {down.rpartition('.')[2]}"
-    label_axis(axis, f"{metric}, %", f"{below}; mean ± half its 95 % interval over seeds")
-    return render_figure(figure, format)
+    label_axis(axis, f"{metric}, %", f"{below}\nmean ± half its 95 % interval over seeds")
+    drawn = render_figure(figure, format)
+    return _for_phones(drawn, format) if 1 + _COLUMN * len(columns) <= _NARROW else drawn
+
+
+def _for_phones(drawn: bytes, format: ImageFormat) -> bytes:
+    """Return a narrow figure without the least width that a page gives to wide ones for their small print."""
+    return drawn.replace(b"<svg ", b'<svg style="min-width: 0; max-width: 36rem" ', 1) if format == "svg" else drawn
 
 
 def _ordered(values: Sequence[Any]) -> list[Any]:

@@ -21,7 +21,7 @@ from basereward.evaluation.seeds import (
     slot_of,
 )
 from basereward.sweep.cells import Cell, Grid
-from basereward.sweep.work import CELLS, RUN, read_failure, read_measured
+from basereward.sweep.work import CELLS, RUN, check_sweep, read_failure, read_measured
 from basereward.training.folder import METRICS
 
 FORMAT: Literal[1] = 1
@@ -129,8 +129,10 @@ def collect(grid: Grid, folder: Path) -> SweepResult:
     """Read what the cells of a sweep hold, and write ``sweep.json``; a cell that is not done is said to be so.
 
     Raises:
+        WorkError: the folder is of another sweep.
         DataError: cells were measured on different rows, or there is no such metric.
     """
+    check_sweep(grid, folder)
     cells = {cell.name: cell for cell in grid.cells}
     runs: dict[str, dict[str, EvaluationRun]] = {}
     for name in cells:
@@ -261,7 +263,7 @@ def _seed_spread(own: Spread) -> SeedSpread:
 
 def _cell(cell: Cell, folder: Path, places: Sequence[MeasuredPlace]) -> SweptCell:
     place = folder / CELLS / cell.name
-    told = {"name": cell.name, "point": cell.point, "seed": cell.seed}
+    told: dict[str, Any] = {"name": cell.name, "point": cell.point, "seed": cell.seed}
     if read_measured(place):
         values = {}
         for where in places:

@@ -68,6 +68,17 @@ def open_sweep(grid: Grid, folder: Path) -> Iterator[Work]:
         yield work
 
 
+def check_sweep(grid: Grid, folder: Path) -> None:
+    """Check that a folder is that of a sweep, if it is of any.
+
+    Raises:
+        WorkError: it is of another one; it names what differs.
+    """
+    found = Work(folder, folder).identity()
+    if found and (unlike := differences(found.facts(), sweep_identity(grid).facts())):
+        raise WorkError(f"{folder} holds a sweep with {'; '.join(unlike)}. Give the same, or another folder.")
+
+
 def check_cells(grid: Grid, folder: Path) -> None:
     """Check that every cell can run, before any does: its data and start are there, and its folder is its own.
 
