@@ -27,7 +27,7 @@ _LONGEST = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SweepCell:
     """One training run of a sweep.
 
     Args:
@@ -59,7 +59,7 @@ class Grid:
     sweep: SweepRecipe
     base: Recipe
     axes: Mapping[str, Sequence[Any]]
-    cells: Sequence[Cell]
+    cells: Sequence[SweepCell]
     baseline: str | None
 
     @property
@@ -74,7 +74,7 @@ class Grid:
         given = [*measure.data, *measure.bench]
         return given or list(self.base.data.validation)
 
-    def cell(self, name: str) -> Cell:
+    def cell(self, name: str) -> SweepCell:
         """Return a cell by its name.
 
         Raises:
@@ -95,7 +95,7 @@ def resolve(sweep: SweepRecipe) -> Grid:
     """
     content = _content(sweep)
     base = parse_recipe(content)
-    cells: dict[str, Cell] = {}
+    cells: dict[str, SweepCell] = {}
     for values in product(*sweep.grid.values()):
         chosen = dict(zip(sweep.grid, values, strict=True))
         for seed in sweep.seeds:
@@ -126,7 +126,7 @@ def sweep_identity(grid: Grid) -> Identity:
     return Identity(task="sweep", settings={"base": shared, "measure": measure})
 
 
-def cell_identity(grid: Grid, cell: Cell) -> Identity:
+def cell_identity(grid: Grid, cell: SweepCell) -> Identity:
     """Return what decides the numbers of a cell: its run, and what it is measured on, all data by content."""
     return _identity(grid, run_identity(cell.recipe), _measured_inputs(grid))
 
@@ -166,7 +166,7 @@ def _content(sweep: SweepRecipe) -> dict[str, Any]:
     return content
 
 
-def _cell(content: Mapping[str, Any], base: Recipe, chosen: Mapping[str, Any], seed: int, grid: Mapping) -> Cell:
+def _cell(content: Mapping[str, Any], base: Recipe, chosen: Mapping[str, Any], seed: int, grid: Mapping) -> SweepCell:
     own = deepcopy(dict(content))
     for key, value in {**chosen, "run.seed": seed}.items():
         set_key(own, key, deepcopy(value))
@@ -183,7 +183,7 @@ def _cell(content: Mapping[str, Any], base: Recipe, chosen: Mapping[str, Any], s
     name, title = ",".join([*words, f"seed={seed}"]), f"{recipe.name}: {', '.join(words)}"
     if len(name) > _LONGEST:
         name = f"{hashlib.sha256(name.encode()).hexdigest()[:16]},seed={seed}"
-    return Cell(name, _label(values), values, seed, recipe.model_copy(update={"name": title}))
+    return SweepCell(name, _label(values), values, seed, recipe.model_copy(update={"name": title}))
 
 
 def _value(recipe: Recipe, key: str) -> Any:
@@ -215,9 +215,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _refuse_twins(cells: Sequence[Cell]) -> None:
+def _refuse_twins(cells: Sequence[SweepCell]) -> None:
     """Refuse cells that would train the same weights, whose spread would be that of nothing."""
-    seen: dict[str, Cell] = {}
+    seen: dict[str, SweepCell] = {}
     for cell in cells:
         facts = {key: value for key, value in _flat(cell.recipe).items() if not _is_in(key, FREE)}
         key = json.dumps(facts, sort_keys=True)
@@ -227,7 +227,7 @@ def _refuse_twins(cells: Sequence[Cell]) -> None:
             )
 
 
-def _baseline(sweep: SweepRecipe, content: Mapping[str, Any], base: Recipe, cells: Sequence[Cell]) -> str | None:
+def _baseline(sweep: SweepRecipe, content: Mapping[str, Any], base: Recipe, cells: Sequence[SweepCell]) -> str | None:
     chosen = {key: sweep.baseline.get(key, _value(base, key)) for key in sweep.grid}
     try:
         point = _cell(content, base, chosen, sweep.seeds[0], sweep.grid).point

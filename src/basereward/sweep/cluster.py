@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from basereward.data.io import replacing
 from basereward.errors import RecipeError, WorkError
-from basereward.sweep.cells import Cell, Grid
+from basereward.sweep.cells import Grid, SweepCell
 from basereward.sweep.launch import PROGRAM, local_training
 from basereward.sweep.work import SWEEP
 
@@ -20,7 +20,7 @@ Cluster = Literal["slurm", "ray"]
 _GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket")
 
 
-def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[Cell], folder: Path) -> str:
+def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[SweepCell], folder: Path) -> str:
     """Return the script that hands cells to a cluster: what sbatch takes, or a shell script of ``ray job submit``.
 
     Raises:

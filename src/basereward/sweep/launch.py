@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from basereward.data.work import open_work
 from basereward.errors import RecipeError, StoppedError, TrainingError, WorkError
-from basereward.sweep.cells import Cell, Grid
+from basereward.sweep.cells import Grid, SweepCell
 from basereward.sweep.recipe import Launch
 from basereward.sweep.work import CELL, CELLS, FAILURE, LOG, RECIPE, SWEEP, Failed, record_failure
 from basereward.training.recipe import Recipe
@@ -27,7 +27,7 @@ _LAST_CHARACTERS = 2000
 
 
 class _Started(NamedTuple):
-    cell: Cell
+    cell: SweepCell
     devices: str | None
     process: subprocess.Popen[bytes]
 
@@ -82,7 +82,9 @@ def visible_devices(use_cpu: bool) -> list[str]:
     return names[: torch.cuda.device_count()]
 
 
-def run_processes(grid: Grid, cells: Sequence[Cell], folder: Path, jobs: int, train_with: str | None, say: Say) -> None:
+def run_processes(
+    grid: Grid, cells: Sequence[SweepCell], folder: Path, jobs: int, train_with: str | None, say: Say
+) -> None:
     """Run cells in processes, so many at once, and wait for all of them; their output goes to ``log.txt`` of each.
 
     A process that a signal ended, as the kernel does when memory is short, is recorded as the failure of its cell.
@@ -134,7 +136,7 @@ def train_by(command: str, place: Path) -> Callable[[Recipe, Path], None]:
     return train
 
 
-def _start(cell: Cell, folder: Path, train_with: str | None, devices: str | None) -> subprocess.Popen[bytes]:
+def _start(cell: SweepCell, folder: Path, train_with: str | None, devices: str | None) -> subprocess.Popen[bytes]:
     place = folder / CELLS / cell.name
     place.mkdir(parents=True, exist_ok=True)
     with (place / LOG).open("ab") as log:

@@ -20,7 +20,7 @@ from basereward.evaluation.seeds import (
     recipe_difference,
     slot_of,
 )
-from basereward.sweep.cells import Cell, Grid
+from basereward.sweep.cells import Grid, SweepCell
 from basereward.sweep.work import CELLS, RUN, check_sweep, read_failure, read_measured
 from basereward.training.folder import METRICS
 
@@ -42,7 +42,7 @@ class SweptCell(Section):
     """Why it failed, or how far it came."""
 
 
-class Spread(Section):
+class PointSpread(Section):
     """A metric of a point over its seeds."""
 
     seeds: list[int]
@@ -76,7 +76,7 @@ class SweptPoint(Section):
     """Of each axis."""
     asked: int
     """Seeds of the sweep."""
-    spread: Spread | None
+    spread: PointSpread | None
     """Over the seeds that are done; null if none is."""
     versus: Versus | None
     """Against the baseline; null for the baseline itself, and without one."""
@@ -226,9 +226,9 @@ def _point(grid: Grid, point: str, spreads: Mapping[str, SeedSpread]) -> SweptPo
     )
 
 
-def _spread(own: SeedSpread) -> Spread:
+def _spread(own: SeedSpread) -> PointSpread:
     low, high = own.interval or (None, None)
-    return Spread(
+    return PointSpread(
         seeds=list(own.seeds),
         values=list(own.values),
         mean=own.mean,
@@ -257,11 +257,11 @@ def _highest(place: MeasuredPlace) -> Highest | None:
     return Highest(point=best, tried=len(whole), alike=alike, left_out=left_out)
 
 
-def _seed_spread(own: Spread) -> SeedSpread:
+def _seed_spread(own: PointSpread) -> SeedSpread:
     return SeedSpread(tuple(own.seeds), tuple(own.values), own.mean, own.deviation, None, own.coverage)
 
 
-def _cell(cell: Cell, folder: Path, places: Sequence[MeasuredPlace]) -> SweptCell:
+def _cell(cell: SweepCell, folder: Path, places: Sequence[MeasuredPlace]) -> SweptCell:
     place = folder / CELLS / cell.name
     told: dict[str, Any] = {"name": cell.name, "point": cell.point, "seed": cell.seed}
     if read_measured(place):

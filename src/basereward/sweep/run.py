@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from basereward.sweep.cells import Cell, Grid
+from basereward.sweep.cells import Grid, SweepCell
 from basereward.sweep.result import SweepResult, collect
 from basereward.sweep.work import CELL, CELLS, open_sweep, run_cell, train_here
 
-Launcher = Callable[[Grid, Sequence[Cell], Path], None]
+Launcher = Callable[[Grid, Sequence[SweepCell], Path], None]
 
 
-def run_here(grid: Grid, cells: Sequence[Cell], folder: Path) -> None:
+def run_here(grid: Grid, cells: Sequence[SweepCell], folder: Path) -> None:
     """Run cells one after the other in this process."""
     for cell in cells:
         run_cell(grid, cell, folder, train_here)
@@ -30,6 +30,6 @@ def run_sweep(grid: Grid, folder: Path, launch: Launcher = run_here) -> SweepRes
         return collect(grid, folder)
 
 
-def open_cells(grid: Grid, folder: Path) -> list[Cell]:
+def open_cells(grid: Grid, folder: Path) -> list[SweepCell]:
     """Return the cells that are not done."""
     return [cell for cell in grid.cells if not (folder / CELLS / cell.name / CELL).is_file()]

@@ -26,7 +26,7 @@ from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
 from basereward.models.facts import JudgeRole
 from basereward.scoring.spec import open_judge, open_scorer
-from basereward.sweep.cells import CELL_MAY_CHANGE, Cell, Grid, cell_identities, cell_identity, sweep_identity
+from basereward.sweep.cells import CELL_MAY_CHANGE, Grid, SweepCell, cell_identities, cell_identity, sweep_identity
 from basereward.training.folder import FACTS, MODEL
 from basereward.training.recipe import Recipe, dump_recipe
 
@@ -37,7 +37,7 @@ S = TypeVar("S", bound=Section)
 _log = logging.getLogger(__name__)
 
 
-class Measured(Section):
+class CellRecord(Section):
     """What ``cell.json`` holds: the folders of the evaluations of a cell that is complete, by what was measured on."""
 
     evaluations: dict[str, str]
@@ -96,7 +96,7 @@ def check_cells(grid: Grid, folder: Path) -> None:
             )
 
 
-def run_cell(grid: Grid, cell: Cell, folder: Path, train: Train) -> bool:
+def run_cell(grid: Grid, cell: SweepCell, folder: Path, train: Train) -> bool:
     """Train and measure a cell, or what is left of that; return whether it is complete.
 
     An error is recorded in ``failure.json`` and logged, and is no result.
@@ -144,9 +144,9 @@ def read_failure(place: Path) -> Failed | None:
     return _read(Failed, place / FAILURE)
 
 
-def read_measured(place: Path) -> Measured | None:
+def read_measured(place: Path) -> CellRecord | None:
     """Return what was measured of a cell, None if it is not complete."""
-    return _read(Measured, place / CELL)
+    return _read(CellRecord, place / CELL)
 
 
 def train_here(recipe: Recipe, folder: Path) -> None:
@@ -170,7 +170,7 @@ def _read(kind: type[S], path: Path) -> S | None:
         raise DataError(f"{path} is not what this version writes: {error}.") from error
 
 
-def _measure(grid: Grid, cell: Cell, place: Path) -> Measured:
+def _measure(grid: Grid, cell: SweepCell, place: Path) -> CellRecord:
     """Evaluate a trained model on every place, on from what is there."""
     recipe, model = cell.recipe, place / RUN / MODEL
     device = "cpu" if recipe.hardware.use_cpu else None
@@ -182,10 +182,10 @@ def _measure(grid: Grid, cell: Cell, place: Path) -> Measured:
         inner = Path(EVALUATION) / measured_name(where)
         evaluate(subject, _open(grid, cell, where), place / inner, options)
         folders[where] = inner.as_posix()
-    return Measured(evaluations=folders)
+    return CellRecord(evaluations=folders)
 
 
-def _open(grid: Grid, cell: Cell, place: str) -> Opened:
+def _open(grid: Grid, cell: SweepCell, place: str) -> Opened:
     measure = grid.sweep.measure
     if place in measure.bench:
         root = Path(measure.data_root) if measure.data_root else None
