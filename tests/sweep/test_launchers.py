@@ -16,6 +16,7 @@ from basereward.sweep.cluster import cluster_script, submit
 from basereward.sweep.launch import run_processes, share_devices
 from basereward.sweep.recipe import load_sweep
 from basereward.sweep.work import CELL, CELLS, SWEEP, open_sweep, read_failure
+from tests.cli.conftest import call
 from tests.sweep.drivers import write_cluster
 
 RATE = "optimizer.learning_rate"
@@ -137,6 +138,21 @@ def test_a_cluster_that_is_not_here_is_named(make_grid: Callable, tmp_path: Path
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(WorkError, match="There is no sbatch on this machine; --dry-run shows the script"):
         submit("slurm", "#!/bin/bash\n", tmp_path)
+
+
+def test_a_table_is_made_of_what_there_is(make_grid: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    grid = make_grid()
+    assert call("sweep", tmp_path / SWEEP, tmp_path, "--collect") == 1
+    with open_sweep(grid, tmp_path):
+        pass
+    assert call("sweep", tmp_path / SWEEP, tmp_path, "--collect") == 1
+    assert "holds no cells of a sweep" in capsys.readouterr().err
+    (tmp_path / CELLS / grid.cells[0].name / "run").mkdir(parents=True)
+    assert call("sweep", tmp_path / SWEEP, tmp_path, "--collect", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [cell["error"] for cell in found["cells"]] == ["begun", *["not begun"] * 3]
+    assert (found["places"], found["highest"]) == ([], None)
+    assert "Unfinished cells: 4 of 4" in (tmp_path / "report.md").read_text()
 
 
 def test_a_job_that_starts_later_reads_what_was_asked_for(make_grid: Callable, world: Any, tmp_path: Path):
