@@ -15,7 +15,7 @@ START, END = "<!-- tree -->", "<!-- /tree -->"
 ORDER = (
     *("errors.py", "registry.py", "configuration.py", "statistics.py"),
     *("data", "sources", "benchmarks", "curation", "encoding", "models", "training", "scoring"),
-    *("evaluation", "rl", "serving", "reporting", "speed", "lab", "cli"),
+    *("evaluation", "rl", "serving", "sweep", "reporting", "speed", "lab", "cli"),
 )
 
 

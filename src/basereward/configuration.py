@@ -85,6 +85,15 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     path, separator, value = override.partition("=")
     if not separator:
         raise RecipeError(f"Found override {override!r}, expected key.sub=value.")
+    set_key(content, path, _read_yaml(value, f"override {override!r}"))
+
+
+def set_key(content: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value under a dotted key of content that is not checked yet; sections on the way are made.
+
+    Raises:
+        RecipeError: a part of the key on the way is a value.
+    """
     *parents, last = path.split(".")
     for parent in parents:
         if content.get(parent) is None:
@@ -92,7 +101,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         content = content[parent]
         if not isinstance(content, dict):
             raise RecipeError(f"Override {path!r}: {parent!r} is a value, not a section.")
-    content[last] = _read_yaml(value, f"override {override!r}")
+    content[last] = value
 
 
 class _Loader(yaml.SafeLoader):

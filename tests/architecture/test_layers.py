@@ -20,6 +20,7 @@ LEVELS = (
     {"models"},
     {"training", "scoring"},
     {"evaluation", "rl", "serving"},
+    {"sweep"},
     {"speed", "reporting"},
     {"lab"},
     {"cli"},

@@ -25,6 +25,7 @@ from basereward.cli.score import score
 from basereward.cli.serve import serve
 from basereward.cli.soup import graft, soup
 from basereward.cli.speed import speed
+from basereward.cli.sweep import sweep
 from basereward.cli.train import train
 from basereward.errors import BaseRewardError
 
@@ -44,6 +45,7 @@ app.command("eval")(evaluate)
 app.command()(route)
 app.command()(audit)
 app.command()(forecast)
+app.command()(sweep)
 app.command()(calibrate)
 app.command()(merge)
 app.command()(soup)

@@ -35,7 +35,7 @@ class Identity(Section):
         """Return all that is compared under dotted names; the names of inputs are not, as a file may move."""
         inputs = {f"inputs.{place}": one.sha256 or one.name for place, one in enumerate(self.inputs)}
         parts = {"weights": self.weights, "versions": self.versions}
-        return {"task": self.task, **inputs, **_flat(self.settings), **_flat(parts)}
+        return {"task": self.task, **inputs, **flat_facts(self.settings), **flat_facts(parts)}
 
 
 def differences(found: Mapping[str, Any], asked: Mapping[str, Any], may_change: Collection[str] = ()) -> list[str]:
@@ -45,7 +45,7 @@ def differences(found: Mapping[str, Any], asked: Mapping[str, Any], may_change: 
         may_change: names, or the first parts of dotted names, that do not count.
     """
     # As they read back: tuples are lists in JSON.
-    before, after = (_flat(json.loads(json.dumps(facts))) for facts in (found, asked))
+    before, after = (flat_facts(json.loads(json.dumps(facts))) for facts in (found, asked))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [
         f"{name} {_shown(before.get(name))}, not {_shown(after.get(name))}"
@@ -54,10 +54,11 @@ def differences(found: Mapping[str, Any], asked: Mapping[str, Any], may_change: 
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_facts(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what stands in sections under dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        flat |= flat_facts(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return flat
 
 

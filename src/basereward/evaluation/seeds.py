@@ -177,10 +177,11 @@ def metric_spread(recipe: RecipeRuns, slot: Slot, metric: str) -> SeedSpread | N
 
 def recipe_differences(spreads: Mapping[str, SeedSpread]) -> list[RecipeDifference]:
     """Return the difference of every two recipes in one metric, by what the recipes are called."""
-    return [_difference(first, second, spreads) for first, second in combinations(spreads, 2)]
+    return [recipe_difference(first, second, spreads) for first, second in combinations(spreads, 2)]
 
 
-def _difference(first: str, second: str, spreads: Mapping[str, SeedSpread]) -> RecipeDifference:
+def recipe_difference(first: str, second: str, spreads: Mapping[str, SeedSpread]) -> RecipeDifference:
+    """Return the difference of two recipes in one metric, first minus second."""
     sides = spreads[first], spreads[second]
     found = welch_interval(sides[0].values, sides[1].values)
     exceeds: Exceeds = "cannot be told"

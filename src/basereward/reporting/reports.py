@@ -15,6 +15,8 @@ from basereward.reporting.overview_page import PAGE, build_overview
 from basereward.reporting.run_page import build_run_report
 from basereward.reporting.runs import REPORTED, read_run
 from basereward.reporting.seeds_part import SeedReport, report_seeds
+from basereward.reporting.sweep_page import build_sweep_report
+from basereward.sweep.result import SWEEP_RESULT, read_sweep
 
 PageFormat = Literal["html", "markdown", "latex"]
 REPORT, COMPARISON, MODELS = Path(PAGE).stem, "comparison", "models"
@@ -28,8 +30,8 @@ _FORMATS: Mapping[PageFormat, tuple[str, Callable[[Document], str]]] = {
 def write_report(run: Path, out: Path | None = None, formats: Sequence[PageFormat] = ("html",)) -> list[Path]:
     """Write ``report.html`` (``.md``, ``.tex``) of a run folder, and return the files.
 
-    A folder of several evaluations gets an overview, and each one inside a report of its own. The page is made
-    from the result files alone; what is missing is left out of it.
+    A folder of several evaluations gets an overview, and each one inside a report of its own; a sweep gets its grid.
+    The page is made from the result files alone; what is missing is left out of it.
 
     Args:
         out: folder to write to; that of the run by default.
@@ -40,6 +42,8 @@ def write_report(run: Path, out: Path | None = None, formats: Sequence[PageForma
         MissingExtraError: matplotlib is not installed.
     """
     place = out or run
+    if (run / SWEEP_RESULT).is_file():
+        return write_document(build_sweep_report(read_sweep(run)), place / REPORT, formats)
     is_run = not run.is_dir() or any((run / name).is_file() for name in REPORTED)
     inner = [] if is_run else evaluation_folders(run)
     if not inner:

@@ -46,7 +46,7 @@ MAY_CHANGE = (
     "run.report_to",
 )
 # Of these, what two runs of one recipe share nevertheless: how long they go on decides the weights.
-_LENGTH = ("optimizer.epochs", "optimizer.max_steps")
+LENGTH = ("optimizer.epochs", "optimizer.max_steps")
 # What else two runs of one recipe may differ in.
 _OF_A_RUN = ("run.seed", "versions")
 _INPUT_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -103,21 +103,25 @@ def hold_run(claim: RunClaim, folder: Path, resume: bool) -> Iterator[Path | Non
 
 def run_identity(recipe: Recipe) -> Identity:
     """Return what decides the weights of a run: its data by content, its settings, and what it starts from."""
-    settings: dict[str, Any] = recipe.model_dump(mode="json")
-    # Known by content below, wherever they lie.
-    del settings["data"]["train"], settings["model"]["backbone"], settings["model"]["init_from"]
     return Identity(
         task="train",
         inputs=tuple(open_place(place).describe() for place in recipe.data.train),
         weights=start_identity(recipe.model.start, has_adapters=recipe.model.lora is not None),
-        settings=settings,
+        settings=run_settings(recipe),
     )
+
+
+def run_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of a run but for what its identity knows by content, wherever it lies."""
+    settings: dict[str, Any] = recipe.model_dump(mode="json")
+    del settings["data"]["train"], settings["model"]["backbone"], settings["model"]["init_from"]
+    return settings
 
 
 def read_trained_by(recipe: Recipe, folder: Path) -> TrainedBy:
     """Return which recipe trains in a run folder that is held, from its identity."""
     facts = Identity.model_validate_json((folder / IDENTITY).read_text(encoding="utf-8")).facts()
-    free = {*MAY_CHANGE, *_OF_A_RUN}.difference(_LENGTH)
+    free = {*MAY_CHANGE, *_OF_A_RUN}.difference(LENGTH)
     told = {name: value for name, value in facts.items() if not any(f"{name}.".startswith(f"{own}.") for own in free)}
     # A checkpoint replaces all weights, so that the identity need not hold them; what came of them does depend on them.
     told["start"] = weights_fingerprint(resolve_folder(recipe.model.start))
