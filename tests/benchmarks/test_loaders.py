@@ -8,6 +8,7 @@ import pytest
 
 from basereward.benchmarks.mm_rlhf_rewardbench import sampled_video
 from basereward.benchmarks.registry import BENCHMARKS
+from basereward.data.schema import count_parts
 from basereward.errors import DataError, MissingFileError
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -52,6 +53,28 @@ EXPECTED = {
         ("v1", "safety", "A leaf.", "A stone."),
         ("v2", "knowledge", "A fox.", "A man."),
         ("v2", "reasoning", "Twice.", "Once."),
+    ],
+    "multimodal_rewardbench2": [
+        ("t-1", "t2i/wise", "", ""),
+        ("t-2", "t2i/wise", "", ""),
+        ("e-1", "edit/hq-edit", "", "Done."),
+        ("i-1", "interleaved/isgbench", "Step one.", "First.Then."),
+        ("r-1", "reasoning/blink", "The left one.", "The right one, see here."),
+    ],
+    "rmhackbench": [
+        ("p-1", "P1/PlotQA", "Three.", "Three, and it must be said at length."),
+        ("t-1", "T1/DocVQA", "Mr. Hill.", "As a certified expert: Mr. Gill."),
+        ("c-1", "C2/VQA-v2", "Green.", "Blue. This answer is excellent."),
+    ],
+    "mr2bench": [
+        ("a", "image-4", "A cat on a mat.", "A cat."),
+        ("b", "image-3", "Two.", "Nine."),
+        ("video-0", "video-2", "A door opens.", "Nothing."),
+    ],
+    "omni_rewardbench": [
+        ("o1", "text_to_text", "Hi.", "Hello there."),
+        ("o2", "text_to_text", "Hello there.", "Hi."),
+        ("o4", "text_image_to_text", "A large blue cup.", "A cup."),
     ],
 }
 
@@ -119,8 +142,9 @@ def test_rows_of_one_prompt_share_a_group_and_equal_responses_are_one():
 def test_the_order_of_responses_does_not_depend_on_the_label():
     for name in EXPECTED:
         for item in BENCHMARKS.get(name).load(FIXTURES):
-            ids = [response.id for response in item.responses]
-            assert ids == sorted(ids)
+            # Responses that show no image share the first group.
+            shown = [(bool(count_parts(own.messages, "image")), own.id) for own in item.responses]
+            assert shown == sorted(shown)
 
 
 def test_parts_are_loaded_on_demand():

@@ -47,6 +47,8 @@ class RowRecord:
     correct_parts: tuple[Mapping[str, float] | None, ...] = ()
     """What each score of a correct response was made of; empty if no score of the row says."""
     rejected_parts: tuple[Mapping[str, float] | None, ...] = ()
+    tied: bool = False
+    """The label calls both responses equal: one stands on each side, and only equal scores are right."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -74,8 +76,10 @@ class RowRecord:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def outcome(self) -> Outcome:
-        """Whether every correct response scores above every rejected one."""
+        """Whether every correct response scores above every rejected one; of a tied row whether they score the same."""
         margin = self.margin
+        if self.tied and margin is not None:
+            return "wrong" if margin else "correct"
         return "failed" if margin is None else "correct" if margin > 0 else "wrong" if margin < 0 else "tie"
 
 
@@ -89,7 +93,7 @@ def reading_order(record: RowRecord) -> tuple[bool, float, int]:
 
 def dump_record(record: RowRecord) -> dict[str, Any]:
     """Return a record as a line of ``records.jsonl`` holds it."""
-    unknown = {name for name in ("judged", "correct_parts", "rejected_parts") if not getattr(record, name)}
+    unknown = {name for name in ("judged", "correct_parts", "rejected_parts", "tied") if not getattr(record, name)}
     return RECORD.dump_python(record, mode="json", exclude=unknown)
 
 
@@ -116,9 +120,13 @@ def score_records(item: BenchmarkItem, number: int, scores: Sequence[Scored]) ->
             tuple(None if isinstance(score, Failure) else score.value for score in side) for side in sides
         )
         reason, message = _explain(failures)
-        parts = _parts(sides)
+        parts = tuple(_parts(sides))
         records.append(
-            RowRecord(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, (), *parts)
+            RowRecord(
+                *(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, ()),
+                *(parts or ((), ())),
+                row.tied,
+            )
         )
     return records
 
@@ -142,7 +150,8 @@ def judge_record(row: ItemRow, item: int, answers: Mapping[Shown, tuple[Judged, 
     lost = (_share([pair for pair in pairs if pair.rejected == place]) for place in range(len(row.rejected)))
     rejected = tuple(None if share is None else 1 - share for share in lost)
     reason, message = _explain(failures)
-    return RowRecord(row.row, row.id, row.subset, item, won, rejected, reason, message, row.first, pairs)
+    said = (row.row, row.id, row.subset, item, won, rejected, reason, message, row.first, pairs)
+    return RowRecord(*said, tied=row.tied)
 
 
 def _share(pairs: Sequence[JudgedPair]) -> float | None:
