@@ -12,7 +12,7 @@ from basereward.errors import DataError
 
 
 def put_images_on_disk(row: BenchmarkRow) -> BenchmarkRow:
-    """Return the row with ``{"bytes": None, "path", "sha256"}`` for each image and frame that was bytes, responses' too.
+    """Return the row with ``{"bytes": None, "path", "sha256"}`` for each image and frame that was bytes.
 
     The file is named by its SHA-256, so every image is written once on this machine.
 

@@ -1,9 +1,9 @@
 """MR2Bench: rankings of several responses about an image or a video; best of N, and ours over all pairs.
 
-Hub: ``yinuoy/MR2Bench`` (ODC-BY; fewer than 1,000 records as JSON; no revision is pinned). Its columns and file names are
-described nowhere in public, and nobody has checked this loader against the real files: it reads the layout that the
-authors' trainer reads, and says what it finds instead. ``rankings`` give 1 to the best response, ties allowed. Videos are
-folders of frames: cut a video file into frames beside it, in a folder of its name without suffix.
+Hub: ``yinuoy/MR2Bench`` (ODC-BY; fewer than 1,000 records as JSON; no revision is pinned). Its columns and file names
+are described nowhere in public, and nobody has checked this loader against the real files: it reads the layout that the
+authors' trainer reads, and says what it finds instead. ``rankings`` give 1 to the best response, ties allowed. Videos
+are folders of frames: cut a video file into frames beside it, in a folder of its name without suffix.
 
 Source: yinuoyang01/multi-response-rm, ``mr2rm/data/dataset.py`` (the layout). The official script is not public.
 """
@@ -30,7 +30,7 @@ PARTS = {part: BenchmarkPart("mr2bench", REPOSITORY) for part in (BEST, PAIRS)}
 COLUMNS = ("prompt", "responses", "rankings")
 
 
-class Ranked(NamedTuple):
+class RankedRecord(NamedTuple):
     """One record: the prompt, its image or video, and the responses by rank, best first, equal ones together."""
 
     id: str
@@ -62,14 +62,14 @@ def read(opened: dict[str, DataFiles]) -> Iterator[BenchmarkRow]:
                     yield from _pairs(found)
 
 
-def _pairs(found: Ranked) -> Iterator[BenchmarkRow]:
+def _pairs(found: RankedRecord) -> Iterator[BenchmarkRow]:
     for place, better in enumerate(found.ranks):
         for one in better:
             for worse in found.ranks[place + 1 :]:
                 yield from (found.row([one], [other]) for other in worse)
 
 
-def parse(record: Raw, place: str, folder: Path, fallback_id: str) -> Ranked:
+def parse(record: Raw, place: str, folder: Path, fallback_id: str) -> RankedRecord:
     """Return one record; the subset is what it shows and the number of its responses.
 
     Raises:
@@ -87,14 +87,14 @@ def parse(record: Raw, place: str, folder: Path, fallback_id: str) -> Ranked:
     kinds = [kind for kind in ("image", "video") if record.get(kind)]
     if len(kinds) != 1:
         raise DataError(
-            f"{place} has {' and '.join(kinds) or 'neither image nor video'} among {', '.join(record)}; expected a path "
-            "under 'image' or under 'video'."
+            f"{place} has {' and '.join(kinds) or 'neither image nor video'} among {', '.join(record)}; expected a "
+            "path under 'image' or under 'video'."
         )
     [kind] = kinds
     images = [stored_image(record[kind], folder)] if kind == "image" else []
     videos = [_video(folder / str(record[kind]))] if kind == "video" else []
     subset = f"{kind}-{len(responses)}"
-    return Ranked(
+    return RankedRecord(
         str(record.get("id", fallback_id)), subset, field(record, "prompt", place), ranks, images, videos
     )
 

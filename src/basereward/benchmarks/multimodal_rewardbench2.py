@@ -1,7 +1,7 @@
 """Multimodal RewardBench 2: 4,000 pairs whose responses show images, in four tasks; accuracy over both orders.
 
-Hub: ``rl-research/multimodal-rewardbench-2``, configs t2i, edit, interleaved and reasoning, split test (CC BY-NC 4.0; no
-revision is pinned). The official repository builds ``t2i.json`` and so on from it, with ``images/`` and
+Hub: ``rl-research/multimodal-rewardbench-2``, configs t2i, edit, interleaved and reasoning, split test (CC BY-NC 4.0;
+no revision is pinned). The official repository builds ``t2i.json`` and so on from it, with ``images/`` and
 ``input_images/`` beside them. A pair has its images in the prompt, in the responses, or in both; marks such as
 ``<image_1>`` are their places in the text, one after the other whatever their number. The subset is the task and the
 source of the prompt.
@@ -36,7 +36,7 @@ COLUMNS = ("pair_id", "prompt_source", *(f"{own}_{kind}" for own in SPOKEN for k
 _MARK = re.compile(r"<image_\d+>")
 
 
-class Content(NamedTuple):
+class InterleavedContent(NamedTuple):
     """What a prompt or a response says, and its images in the order of their parts."""
 
     parts: tuple[Part, ...]
@@ -95,7 +95,7 @@ def parse(record: Raw, place: str, task: str, folder: Path) -> BenchmarkRow:
     )
 
 
-def marked(text: str | None, images: Sequence[Any] | None, place: str, folder: Path) -> Content:
+def marked(text: str | None, images: Sequence[Any] | None, place: str, folder: Path) -> InterleavedContent:
     """Return a text whose marks are the places of images; without a mark they stand behind it, as officially.
 
     Raises:
@@ -113,7 +113,7 @@ def marked(text: str | None, images: Sequence[Any] | None, place: str, folder: P
     return listed([(kind, own.strip() if kind == "text" else own) for kind, own in content], place, folder)
 
 
-def listed(content: Sequence[Any], place: str, folder: Path) -> Content:
+def listed(content: Sequence[Any], place: str, folder: Path) -> InterleavedContent:
     """Return a list of ``[kind, text or image]``; texts of spaces alone are left out.
 
     Raises:
@@ -132,7 +132,7 @@ def listed(content: Sequence[Any], place: str, folder: Path) -> Content:
             raise DataError(f"{place} holds {str(entry)[:80]!r}; expected ['text', TEXT] or ['image', PATH].")
     if not parts:
         raise DataError(f"{place} has neither text nor image.")
-    return Content(tuple(parts), tuple(images))
+    return InterleavedContent(tuple(parts), tuple(images))
 
 
 def task_of(subset: str) -> str:

@@ -1,8 +1,9 @@
 """Omni-RewardBench, the tasks with text answers to a text or an image: pairs under a criterion that the prompt states.
 
-Hub: ``HongbangYuan/OmniRewardBench``, configs text_to_text and text_image_to_text, split test (CC BY-NC 4.0; no revision is
-pinned). In git's layout the same records lie as ``TASK_preferences.json`` beside ``media_data/``. ``criteria_preference`` is
-response1, response2 or tie. Without ties such records are left out; with ties they are there, and a tie alone is right.
+Hub: ``HongbangYuan/OmniRewardBench``, configs text_to_text and text_image_to_text, split test (CC BY-NC 4.0; no
+revision is pinned). In the layout of the official script the same records lie as ``TASK_preferences.json`` beside
+``media_data/``. ``criteria_preference`` is response1, response2 or tie. Without ties such records are left out; with
+ties they are there, and a tie alone is right.
 
 How the official scalar models were shown the criterion is not public: here it stands behind the prompt.
 
@@ -35,8 +36,8 @@ TASKS = ("text_to_text", "text_image_to_text")
 COLUMNS = ("prompt", "response1", "response2", "criteria", "criteria_preference", "id")
 CRITERION = "{prompt}\n\nThe response is judged by this criterion alone: {criterion}"
 CHOSEN_HERE = (
-    "calibrated takes for each task the threshold below which two scores count as tied that is best on these very rows, "
-    "as officially: it is the best that a threshold can do."
+    "calibrated takes for each task the threshold below which two scores count as tied that is best on these very "
+    "rows, as officially: it is the best that a threshold can do."
 )
 
 

@@ -70,9 +70,7 @@ def _compare(record: RowRecord) -> RowPoints:
         tuple(score for score in side if score is not None) for side in (record.correct, record.rejected)
     )
     points = tuple(tuple(0.5 if own == other else float(own > other) for other in rejected) for own in correct)
-    return RowPoints(
-        record.row, record.id, record.subset, record.item, points, (correct, rejected), tied=record.tied
-    )
+    return RowPoints(record.row, record.id, record.subset, record.item, points, (correct, rejected), tied=record.tied)
 
 
 def read_verdicts(

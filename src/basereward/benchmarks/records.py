@@ -1,6 +1,6 @@
 """Records: what a scorer or a judge said of each row of a benchmark, a line of ``records.jsonl`` each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import Any, Literal
@@ -120,22 +120,30 @@ def score_records(item: BenchmarkItem, number: int, scores: Sequence[Scored]) ->
             tuple(None if isinstance(score, Failure) else score.value for score in side) for side in sides
         )
         reason, message = _explain(failures)
-        parts = tuple(_parts(sides))
+        parts = _parts(sides)
         records.append(
             RowRecord(
-                *(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, ()),
-                *(parts or ((), ())),
-                row.tied,
+                row=row.row,
+                id=row.id,
+                subset=row.subset,
+                item=number,
+                correct=correct,
+                rejected=rejected,
+                failure=reason,
+                failure_message=message,
+                first=row.first,
+                correct_parts=parts[0],
+                rejected_parts=parts[1],
+                tied=row.tied,
             )
         )
     return records
 
 
-def _parts(sides: Sequence[Sequence[Scored]]) -> Iterator[tuple[Mapping[str, float] | None, ...]]:
-    """Yield the parts of each side's scores; nothing if no score has any."""
-    parts = [[None if isinstance(score, Failure) else score.parts for score in side] for side in sides]
-    if any(own for side in parts for own in side):
-        yield from map(tuple, parts)
+def _parts(sides: Sequence[Sequence[Scored]]) -> list[tuple[Mapping[str, float] | None, ...]]:
+    """Return the parts of each side's scores; empty ones if no score has any."""
+    parts = [tuple(None if isinstance(score, Failure) else score.parts for score in side) for side in sides]
+    return parts if any(own for side in parts for own in side) else [(), ()]
 
 
 def judge_record(row: ItemRow, item: int, answers: Mapping[Shown, tuple[Judged, ...]]) -> RowRecord:
