@@ -15,9 +15,11 @@ def merge(
     """
     from basereward.errors import CheckpointError
     from basereward.models.adapters import merge_adapters
+    from basereward.models.card.file import carry_card
     from basereward.models.checkpoint import load_reward_model, save_reward_model
 
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(f"{out} is not empty; choose another folder.")
     save_reward_model(merge_adapters(load_reward_model(adapter)), out)
+    carry_card(adapter, out)
     print(out)

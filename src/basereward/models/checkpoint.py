@@ -17,6 +17,7 @@ from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models import adapter_files
 from basereward.models.backends import Backend
+from basereward.models.card.file import forget_card, write_card
 from basereward.models.facts import (
     JUDGE_SECTION,
     SECTION,
@@ -107,7 +108,7 @@ def save_reward_model(
     dtype: torch.dtype | None = None,
     max_shard_size: str = "5GB",
 ) -> Path:
-    """Write a reward model: weights in the hub layout, head, configuration, processor, chat template, data record.
+    """Write a reward model: weights in the hub layout, head, configuration, processor, template, data record and card.
 
     Args:
         state_dict: gathered weights of a sharded model; by default the model's own.
@@ -135,6 +136,8 @@ def save_reward_model(
     _write_config(model, folder, dtype)
     if model.data_record is not None:
         write_record(model.data_record, folder)
+    forget_card(folder)
+    write_card(folder)
     return folder
 
 

@@ -12,9 +12,12 @@ from transformers import TrainerCallback, TrainingArguments
 
 from basereward.data.io import write_json
 from basereward.errors import StoppedError, TrainingError
+from basereward.models.card.facts import CardFacts
+from basereward.models.card.file import write_card
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
 from basereward.training.callbacks import MetricsFile, ProgressBar, check_loggers
+from basereward.training.card import card_of_run
 from basereward.training.evaluation import ValidationPairs
 from basereward.training.folder import FACTS, METRICS, MODEL, open_run, read_trained_by
 from basereward.training.launch import (
@@ -111,7 +114,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
-    _save_model(trainer, folder, getattr(torch, recipe.run.save_dtype))
+    said = card_of_run(recipe, len(data.train.pairs), output.global_step, data.train.drops)
+    _save_model(trainer, folder, getattr(torch, recipe.run.save_dtype), said)
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
@@ -153,11 +157,16 @@ def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
     raise StoppedError(number, f"{name} ended the run after step {step} of {steps}, which is saved. Go on: {command}")
 
 
-def _save_model(trainer: RewardTrainer, folder: Path, dtype: torch.dtype) -> None:
+def _save_model(trainer: RewardTrainer, folder: Path, dtype: torch.dtype, said: CardFacts) -> None:
     """Write the model under a temporary name, and rename it: a killed run leaves the former model or none."""
     staged = folder / STAGING / MODEL
     trainer.save_reward_model(staged, dtype)
-    on_first_rank(lambda: replace_folder(staged, folder / MODEL))
+
+    def publish() -> None:
+        write_card(staged, said)
+        replace_folder(staged, folder / MODEL)
+
+    on_first_rank(publish)
 
 
 def peak_memory(device: torch.device) -> int:
