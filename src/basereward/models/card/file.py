@@ -1,5 +1,6 @@
 """``README.md`` of a model folder: a generated part between two marks, and around it what people write."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from basereward.models.card.page import metadata, read_card, write_block
 
 CARD = "README.md"
 BEGIN, END = "<!-- basereward: what follows is generated -->", "<!-- basereward: what precedes is generated -->"
-_FENCE = "---\n"
+_METADATA = re.compile(r"---\r?\n(.*?\r?\n|)---\r?\n", re.DOTALL)
 
 
 class CardText(NamedTuple):
@@ -37,15 +38,15 @@ def write_card(folder: Path, facts: CardFacts | None = None) -> Path:
         DataError: the marks of the card are broken, or its metadata cannot be read.
     """
     path = folder / CARD
-    text = split_card(path.read_text(encoding="utf-8") if path.is_file() else "", path)
+    text = split_card(_read(path), path)
     if facts is not None:
         write_card_facts(facts, folder)
     own = read_card(folder)
     before = text.before or f"# {own.name}\n\n"
     head = yaml.safe_dump(metadata(own, text.metadata), sort_keys=False, allow_unicode=True, width=120)
     with replacing(path) as temporary:
-        content = f"{_FENCE}{head}{_FENCE}{before}{BEGIN}\n\n{write_block(own)}\n\n{END}{text.behind or chr(10)}"
-        temporary.write_text(content, encoding="utf-8")
+        content = f"---\n{head}---\n{before}{BEGIN}\n\n{write_block(own)}\n\n{END}{text.behind or chr(10)}"
+        temporary.write_bytes(content.encode())
     return path
 
 
@@ -66,9 +67,9 @@ def split_card(text: str, place: Path) -> CardText:
         DataError: a mark is missing, twice there or in the wrong order, or the metadata are no mapping.
     """
     head: dict[str, Any] = {}
-    if text.startswith(_FENCE) and (end := text.find(f"\n{_FENCE}", len(_FENCE) - 1)) >= 0:
-        head = _read_metadata(text[len(_FENCE) : end + 1], place)
-        text = text[end + 1 + len(_FENCE) :]
+    if found := _METADATA.match(text):
+        head = _read_metadata(found[1], place)
+        text = text[found.end() :]
     if BEGIN not in text and END not in text:
         return CardText(head, f"{text.rstrip()}\n\n" if text.strip() else "", "")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
@@ -78,6 +79,14 @@ def split_card(text: str, place: Path) -> CardText:
         )
     before, rest = text.split(BEGIN)
     return CardText(head, before, rest.split(END)[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        # As bytes: the ends of lines that a person wrote stay as they are.
+        return path.read_bytes().decode() if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error}); save it as such, or move it elsewhere.") from error
 
 
 def _read_metadata(text: str, place: Path) -> dict[str, Any]:

@@ -23,6 +23,9 @@ UNKNOWN = "unknown"
 LIBRARY = "basereward"
 # What the hub calls a licence that is stated in the text, and one that nobody states.
 STATED = "other"
+_RESULTS = "model-index"
+# Of what we state, what a person may state better.
+_THEIRS = ("license", "pipeline_tag")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -118,11 +121,12 @@ def write_block(own: CheckpointCard) -> str:
 def metadata(own: CheckpointCard, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of a card: ours, and what a person wrote there before.
 
-    ``base_model``, ``library_name``, ``datasets`` and the results are ours; tags are joined; a licence, a task and
-    whatever else a person states stays.
+    What the files of the folder say is ours, results above all; tags are joined; a licence, a task and whatever else a
+    person states stays.
     """
     backbone = own.backbone
     licences = [own.card.backbone_licence or UNKNOWN, *(header.licence for header in own.headers)]
+    results = list(_eval_results(own))
     found = ModelCardData(
         base_model=backbone if backbone and _HUB_ID.fullmatch(backbone.partition("@")[0]) else None,
         library_name=LIBRARY,
@@ -130,17 +134,16 @@ def metadata(own: CheckpointCard, before: Mapping[str, Any]) -> dict[str, Any]:
         license=UNKNOWN if UNKNOWN in licences else STATED,
         tags=["judge" if own.is_judge else "reward-model", LIBRARY, *(["merge"] if own.merge else [])],
         datasets=_hub_ids(header.repository for header in own.headers) or None,
-        model_name=own.name,
-        eval_results=list(_eval_results(own)) or None,
+        **({"model_name": own.name, "eval_results": results} if results else {}),
     ).to_dict()
-    kept = {name: value for name, value in before.items() if name not in _OURS}
-    if kept.get("license") in (UNKNOWN, STATED) and "license_name" not in kept:
-        del kept["license"]
+    # Results that are gone must not stay; a licence of ours says no more than that nobody stated one.
+    is_ours = before.get("license") in (UNKNOWN, STATED) and "license_name" not in before
+    gone = {_RESULTS, "license"} if is_ours else {_RESULTS}
+    kept = {
+        name: value for name, value in before.items() if name not in gone and (name in _THEIRS or name not in found)
+    }
     tags = list(dict.fromkeys([*_listed(before.get("tags")), *found["tags"]]))
     return {**found, **kept, "tags": tags}
-
-
-_OURS = ("base_model", "library_name", "datasets", "model-index", "tags")
 
 
 def _eval_results(own: CheckpointCard) -> Iterable[EvalResult]:
