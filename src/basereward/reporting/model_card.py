@@ -88,7 +88,9 @@ def _number(metric: Metric) -> CardNumber:
 
 def _folders(model: Path, places: Sequence[Path]) -> list[Path]:
     if not places:
-        return evaluation_folders(model.resolve().parent)
+        # A folder of one evaluation, or of one for each benchmark.
+        inner = [place for place in sorted(model.resolve().parent.iterdir()) if place.is_dir()]
+        return [folder for place in inner for folder in evaluation_folders(place)]
     found = [(place, evaluation_folders(place)) for place in places]
     if empty := [place for place, own in found if not own]:
         raise DataError(f"{empty[0]} holds no evaluation; `basereward eval MODEL --bench NAME` writes one.")

@@ -12,7 +12,6 @@ from transformers import TrainerCallback, TrainingArguments
 
 from basereward.data.io import write_json
 from basereward.errors import StoppedError, TrainingError
-from basereward.models.card.facts import CardFacts
 from basereward.models.card.file import write_card
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
@@ -114,8 +113,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
-    said = card_of_run(recipe, len(data.train.pairs), output.global_step, data.train.drops)
-    _save_model(trainer, folder, getattr(torch, recipe.run.save_dtype), said)
+    _save_model(trainer, folder, recipe, data, output.global_step)
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
@@ -157,13 +155,13 @@ def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
     raise StoppedError(number, f"{name} ended the run after step {step} of {steps}, which is saved. Go on: {command}")
 
 
-def _save_model(trainer: RewardTrainer, folder: Path, dtype: torch.dtype, said: CardFacts) -> None:
+def _save_model(trainer: RewardTrainer, folder: Path, recipe: Recipe, data: RunData, steps: int) -> None:
     """Write the model under a temporary name, and rename it: a killed run leaves the former model or none."""
     staged = folder / STAGING / MODEL
-    trainer.save_reward_model(staged, dtype)
+    trainer.save_reward_model(staged, getattr(torch, recipe.run.save_dtype))
 
     def publish() -> None:
-        write_card(staged, said)
+        write_card(staged, card_of_run(recipe, len(data.train.pairs), steps, data.train.drops))
         replace_folder(staged, folder / MODEL)
 
     on_first_rank(publish)
