@@ -180,3 +180,50 @@ def judgebench(rows):
         )
         kinds.setdefault(kind, []).append(hit(row))
     return {"accuracy": share([hit(row) for row in rows])}, {name: share(hits) for name, hits in kinds.items()}
+
+
+def by_prefix(rows):
+    """Micro over rows, and each group in front of the slash; the mean of the groups beside it."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["subset"].split("/")[0], []).append(hit(row))
+    groups = {name: share(hits) for name, hits in groups.items()}
+    return {"accuracy": share([hit(row) for row in rows]), "macro": mean_of(groups.values())}, groups
+
+
+def mr2bench(rows):
+    """The highest score is that of a response of rank 1, and of no other."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["subset"], []).append(int(max(row["correct"]) > max(row["rejected"])))
+    hits = [value for own in groups.values() for value in own]
+    groups = {name: share(own) for name, own in groups.items()}
+    return {"accuracy": share(hits), "macro": mean_of(groups.values())}, groups
+
+
+def accuracy_with_ties(labels, margins):
+    """calc_accuracy_with_ties: 0 is a tie; every prefix of the pairs by their absolute margin is a set of ties."""
+    best = None
+    order = sorted(range(len(labels)), key=lambda place: abs(margins[place]))
+    for last in range(len(order)):
+        among = order[: last + 1]
+        right = sum(
+            labels[place] == 0 if place in among else labels[place] * margins[place] > 0 for place in range(len(labels))
+        )
+        best = max(right, best or 0)
+    return best / len(labels)
+
+
+def omni_with_ties(rows):
+    """Each task by itself."""
+    tasks = {}
+    for row in rows:
+        tasks.setdefault(row["subset"], []).append(row)
+    groups = {
+        name: accuracy_with_ties(
+            [0 if row["tied"] else 1 for row in own], [row["correct"][0] - row["rejected"][0] for row in own]
+        )
+        for name, own in tasks.items()
+    }
+    exact = [row["correct"][0] == row["rejected"][0] if row["tied"] else bool(hit(row)) for row in rows]
+    return {"accuracy": share(exact), "calibrated": mean_of(groups.values())}, groups

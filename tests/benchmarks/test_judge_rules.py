@@ -26,11 +26,11 @@ def verdict(choice):
     return choice if isinstance(choice, Failure) else Verdict(choice, "")
 
 
-def judged(row, first, correct_first, correct_second, subset="s"):
+def judged(row, first, correct_first, correct_second, subset="s", tied=False):
     """The record of a pair; each order has one choice, or a list of samples."""
     samples = [own if isinstance(own, list) else [own] for own in (correct_first, correct_second)]
     answers = {(1, 0): tuple(map(verdict, samples[0])), (0, 1): tuple(map(verdict, samples[1]))}
-    return judge_record(ItemRow(row, str(row), subset, (1,), (0,), first), row, answers)
+    return judge_record(ItemRow(row, str(row), subset, (1,), (0,), first, tied), row, answers)
 
 
 def random_records(random, count=60, samples=1):
@@ -118,6 +118,43 @@ def test_multimodal_rewardbench_flips_the_coins_of_the_script_in_any_order_of_re
     records = [judged(0, "correct", 0, 1), judged(1, "correct", "tie", 1), judged(2, "rejected", 0, "unparsable")]
     summary = summarize("multimodal_rewardbench", chosen, records, judge=chosen.judge[0])
     assert summary.notes == ("2 of 3 answers name no response; coin flips (seed 123) decide them, as officially.",)
+
+
+def multimodal_rewardbench2(records):
+    """compute_task_accuracy of compute_accuracy.py: forward shows the file's first response as A, reverse as B."""
+    letters = {0: "A", 1: "B", "tie": "C", "unparsable": None}
+    right = evaluated = 0
+    for record in records:
+        [pair] = record.judged
+        games = [pair.correct_first[0], pair.correct_second[0]]
+        forward, reverse = (letters[own.choice] for own in (games if record.first == "correct" else games[::-1]))
+        flipped = {"A": "B", "B": "A"}.get(reverse, reverse)
+        chosen = "A" if record.first == "correct" else "B"
+        for said in (forward, flipped):
+            evaluated += bool(said)
+            right += bool(said) and said == chosen
+    return right / evaluated, 2 * len(records) - evaluated
+
+
+def test_multimodal_rewardbench2_pools_both_orders_and_drops_what_names_nothing():
+    for seed in range(50):
+        records = random_records(Random(seed))
+        expected, dropped = multimodal_rewardbench2(records)
+        assert accuracy("multimodal_rewardbench2", records, "both_orders") == pytest.approx(expected)
+    chosen = BENCHMARKS.get("multimodal_rewardbench2").protocol("official")
+    summary = summarize("multimodal_rewardbench2", chosen, records, judge=chosen.judge[0])
+    assert f"{dropped} of 120 judgements name no response; they are dropped, as officially." in summary.notes
+
+
+def test_a_tie_is_right_where_the_label_is_one():
+    said = [("tie", 1, True), (0, "tie", True), ("unparsable", "tie", True), (0, 0, False), ("tie", "tie", False)]
+    records = [judged(row, "correct", *own[:2], "text_to_text", own[2]) for row, own in enumerate(said)]
+    assert accuracy("omni_rewardbench", records, "single_game", "with_ties") == pytest.approx(2 / 5)
+    chosen = BENCHMARKS.get("omni_rewardbench").protocol("with_ties")
+    summary = summarize("omni_rewardbench", chosen, records, judge=chosen.judge[0])
+    assert "calibrated" not in summary.metrics
+    assert [record.outcome for record in records] == ["wrong", "wrong", "wrong", "tie", "tie"]
+    assert judged(0, "correct", "tie", "tie", tied=True).outcome == "correct"
 
 
 def test_vl_rewardbench_takes_the_majority_of_the_samples_and_drops_rows_without():

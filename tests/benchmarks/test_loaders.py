@@ -1,5 +1,6 @@
 """Each benchmark is read from three invented records in the shape of the real ones, and refuses other shapes."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from basereward.benchmarks.mm_rlhf_rewardbench import sampled_video
 from basereward.benchmarks.registry import BENCHMARKS
+from basereward.data.schema import count_parts
 from basereward.errors import DataError, MissingFileError
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -53,6 +55,28 @@ EXPECTED = {
         ("v2", "knowledge", "A fox.", "A man."),
         ("v2", "reasoning", "Twice.", "Once."),
     ],
+    "multimodal_rewardbench2": [
+        ("t-1", "t2i/wise", "", ""),
+        ("t-2", "t2i/wise", "", ""),
+        ("e-1", "edit/hq-edit", "", "Done."),
+        ("i-1", "interleaved/isgbench", "Step one.", "First.Then."),
+        ("r-1", "reasoning/blink", "The left one.", "The right one, see here."),
+    ],
+    "rmhackbench": [
+        ("p-1", "P1/PlotQA", "Three.", "Three, and it must be said at length."),
+        ("t-1", "T1/DocVQA", "Mr. Hill.", "As a certified expert: Mr. Gill."),
+        ("c-1", "C2/VQA-v2", "Green.", "Blue. This answer is excellent."),
+    ],
+    "mr2bench": [
+        ("a", "image-4", "A cat on a mat.", "A cat."),
+        ("b", "image-3", "Two.", "Nine."),
+        ("video-0", "video-2", "A door opens.", "Nothing."),
+    ],
+    "omni_rewardbench": [
+        ("o1", "text_to_text", "Hi.", "Hello there."),
+        ("o2", "text_to_text", "Hello there.", "Hi."),
+        ("o4", "text_image_to_text", "A large blue cup.", "A cup."),
+    ],
 }
 
 
@@ -92,7 +116,13 @@ def test_a_missing_file_names_hub_id_and_command(name, tmp_path):
         (tmp_path / part.folder).mkdir(exist_ok=True)
 
 
-@pytest.mark.parametrize("name", ["vl_rewardbench", "rm_bench", "rewardbench", "judgebench", "videorewardbench"])
+INCOMPLETE = [
+    *("vl_rewardbench", "rm_bench", "rewardbench", "judgebench", "videorewardbench"),
+    *("multimodal_rewardbench2", "mr2bench", "omni_rewardbench"),
+]
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
 def test_an_incomplete_record_is_named(name, tmp_path):
     part = next(iter(BENCHMARKS.get(name).parts.values()))
     [source, *_] = (FIXTURES / part.folder).iterdir()
@@ -119,8 +149,9 @@ def test_rows_of_one_prompt_share_a_group_and_equal_responses_are_one():
 def test_the_order_of_responses_does_not_depend_on_the_label():
     for name in EXPECTED:
         for item in BENCHMARKS.get(name).load(FIXTURES):
-            ids = [response.id for response in item.responses]
-            assert ids == sorted(ids)
+            # Responses that show no image share the first group.
+            shown = [(bool(count_parts(own.messages, "image")), own.id) for own in item.responses]
+            assert shown == sorted(shown)
 
 
 def test_parts_are_loaded_on_demand():
@@ -175,3 +206,88 @@ def test_videos_are_sampled_in_the_order_of_names(tmp_path):
     frames = [Path(frame).stem for frame in sampled_video(tmp_path).frames]
     assert (len(frames), frames[0], frames[1], frames[-1]) == (32, "000", "003", "099")
     assert sampled_video(tmp_path / "absent").frames == (str(tmp_path / "absent"),)
+
+
+def write(tmp_path, name, **records):
+    """Write files of records into the folder of a benchmark; ``/`` in a name is a folder."""
+    for file, lines in records.items():
+        path = tmp_path / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def hacked(answer, **changes):
+    """A record of RMHackBench."""
+    shown = {"id": "1", "query": "q", "image": "a.png", "image_id": "a", "responses": ["clean", "hacked"]}
+    return shown | {"answer": answer, "source": "s"} | changes
+
+
+@pytest.mark.parametrize("answer", [[0, 1], [1, 2], [1, 0]])
+def test_the_clean_response_is_right_where_all_answers_agree(answer, tmp_path):
+    write(tmp_path, "rmhackbench", **{"Safety Posturing (T2)/test.jsonl": [hacked(answer)] * 2})
+    rows = rows_of(BENCHMARKS.get("rmhackbench").load(tmp_path))
+    assert rows == [("1", "T2/s", "clean", "hacked")] * 2
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([hacked([0, 1]), hacked([1, 0])], r"answer \[1, 0\], and \[0, 1\] in the records before it"),
+        ([hacked([2, 7])], r"answer \[2, 7\]; expected the same one"),
+        ([hacked(0)], "answer 0; expected"),
+        ([hacked([0, 1], responses=["one"])], "1 responses"),
+        ([{"question": "q"}], "found the fields question, expected id, query"),
+    ],
+)
+def test_answers_that_nobody_documents_are_refused(records, message, tmp_path):
+    write(tmp_path, "rmhackbench", **{"Premise Compliance (C1)/test.jsonl": records})
+    with pytest.raises(DataError, match=message):
+        BENCHMARKS.get("rmhackbench").load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rankings": [1]}, r"2 responses with the rankings \[1\]"),
+        ({"rankings": [1, 1]}, "no response better"),
+        ({"image": None}, "neither image nor video among prompt"),
+        ({"video": "v"}, "image and video"),
+        ({"rankings": None}, "no 'rankings'"),
+        ({"rankings": ["a", "b"]}, "one each"),
+    ],
+)
+def test_rankings_of_another_form_are_named(change, message, tmp_path):
+    record = {"prompt": "p", "responses": ["a", "b"], "rankings": [1, 2], "image": "i.png"}
+    write(tmp_path, "mr2bench", **{"x.jsonl": [record | change]})
+    with pytest.raises(DataError, match=message):
+        BENCHMARKS.get("mr2bench").load(tmp_path)
+
+
+def test_every_two_responses_of_other_ranks_are_a_pair_of_one_item():
+    benchmark = BENCHMARKS.get("mr2bench")
+    items = benchmark.load(FIXTURES, benchmark.protocol("pairwise").parts)
+    assert [len(item.rows) for item in items] == [6, 2, 1]
+    assert [len(item.responses) for item in items] == [4, 3, 2]
+    assert [row[2:] for row in rows_of(items)][:3] == [
+        ("A cat on a mat.", "A cat."),
+        ("A cat on a mat.", "A dog."),
+        ("A cat on a mat.", "A tree."),
+    ]
+
+
+def test_labels_that_are_ties_stand_in_the_part_with_ties_alone():
+    benchmark = BENCHMARKS.get("omni_rewardbench")
+    without, with_ties = (benchmark.load(FIXTURES, benchmark.protocol(name).parts) for name in (None, "with_ties"))
+    rows = [[row for item in items for row in item.rows] for items in (without, with_ties)]
+    assert [[row.id for row in own if row.tied] for own in rows] == [[], ["o3"]]
+    assert [row.first for row in rows[0]] == ["rejected", "correct", "rejected"]
+    assert "criterion alone: Be brief." in without[0].prompt[0].text
+    [image] = without[-1].images
+    assert image.endswith("media_data/cups/4.png")
+
+
+def test_another_preference_is_named(tmp_path):
+    record = {"prompt": "p", "response1": "a", "response2": "b", "criteria": "c", "criteria_preference": "A", "id": "1"}
+    write(tmp_path, "omni_rewardbench", **{"text_to_text_preferences.json": [record]})
+    with pytest.raises(DataError, match="preference 'A'; expected response1, response2 or tie"):
+        BENCHMARKS.get("omni_rewardbench").load(tmp_path)

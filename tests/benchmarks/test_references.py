@@ -18,6 +18,12 @@ _spec.loader.exec_module(references)
 VL = ["wildvision-battle", "RLAIF-V", "RLHF-V", "hallucination_pair", "mathverse", "mmmu_pro", "svit", "jailbreak"]
 REWARDBENCH = [word for text in references.COUNTS.values() for word in text.split()[::2]]
 TASKS = ["correctness", "preference", "knowledge", "math", "coding", "bias", "vqa"]
+SUBSETS = {
+    "multimodal_rewardbench2": ["t2i/wise", "t2i/evalmuse", "edit/hq-edit", "interleaved/mmmg", "reasoning/blink"],
+    "rmhackbench": ["P1/PlotQA", "P1/DocVQA", "T1/DocVQA", "T2/VQA-v2", "C1/VQA-v2", "C2/PlotQA"],
+    "mr2bench": ["image-4", "image-8", "video-4"],
+    "omni_rewardbench": ["text_to_text", "text_image_to_text"],
+}
 JUDGE = ["mmlu-pro-law", "mmlu-pro-math", "livebench-reasoning", "livebench-math", "livecodebench"]
 
 
@@ -38,11 +44,16 @@ def shape_of(benchmark, random):
         return str(number), subset, 1, 3
     if benchmark == "judgebench":
         return str(number), random.choice(JUDGE), 1, 1
+    if benchmark in SUBSETS:
+        several = benchmark == "mr2bench"
+        sides = (random.randint(1, 3), random.randint(1, 4)) if several else (1, 1)
+        return str(number), random.choice(SUBSETS[benchmark]), *sides
     return str(number), random.choice(TASKS), 1, 1
 
 
-def random_table(benchmark, random):
+def random_table(benchmark, random, protocol="official"):
     """Records of 1 to 60 rows; scores are small integers, so that ties are common; some rows failed."""
+    can_tie = (benchmark, protocol) == ("omni_rewardbench", "with_ties")
     shapes = [shape_of(benchmark, random) for _ in range(random.randint(1, 60))]
     if benchmark == "rewardbench2":
         # The ids of Ties are keys of its formula; numbers may lack their other half.
@@ -55,7 +66,8 @@ def random_table(benchmark, random):
         failed = random.random() < 0.1
         if failed:
             sides[0] = (None,) * correct
-        records.append(RowRecord(row, name, subset, row // 2, *sides, "missing_score" if failed else None))
+        tied = can_tie and random.random() < 0.3
+        records.append(RowRecord(row, name, subset, row // 2, *sides, "missing_score" if failed else None, tied=tied))
     random.shuffle(records)
     return records
 
@@ -72,6 +84,10 @@ def expected_of(benchmark, protocol, rows, failed_ids):
     if benchmark == "rewardbench":
         kept = rows if protocol == "prior_sets" else [row for row in rows if row["subset"] not in references.PRIOR]
         return references.rewardbench(kept, protocol == "prior_sets")
+    if (benchmark, protocol) == ("omni_rewardbench", "with_ties"):
+        return references.omni_with_ties(rows)
+    if benchmark in ("multimodal_rewardbench2", "rmhackbench", "omni_rewardbench"):
+        return references.by_prefix(rows)
     if benchmark == "videorewardbench":
         return references.multimodal_rewardbench(rows)
     return getattr(references, benchmark)(rows)
@@ -90,6 +106,11 @@ CASES = [
     ("rewardbench2", "official"),
     ("judgebench", "official"),
     ("videorewardbench", "official"),
+    ("multimodal_rewardbench2", "official"),
+    ("rmhackbench", "official"),
+    ("mr2bench", "official"),
+    ("omni_rewardbench", "official"),
+    ("omni_rewardbench", "with_ties"),
 ]
 
 
@@ -97,14 +118,16 @@ CASES = [
 def test_metrics_equal_the_reference(benchmark, protocol, monkeypatch):
     chosen = BENCHMARKS.get(benchmark).protocol(protocol)
     random = Random(f"{benchmark} {protocol}")
-    for _ in range(TABLES):
-        records = random_table(benchmark, random)
+    for _ in range(TABLES // 5 if benchmark in SUBSETS else TABLES):
+        records = random_table(benchmark, random, protocol)
         scored = [record for record in records if record.failure is None]
         rows = [
-            {"id": record.id, "subset": record.subset, "correct": record.correct, "rejected": record.rejected}
+            {name: getattr(record, name) for name in ("id", "subset", "correct", "rejected", "tied", "row")}
             for record in scored
         ]
         failed_ids = {record.id for record in records if record.failure is not None}
+        # Official scripts read rows in the order of the file.
+        rows.sort(key=lambda row: row["row"])
         metrics, groups = expected_of(benchmark, protocol, rows, failed_ids)
         found = summarize(benchmark, chosen, records)
         assert (found.n, found.failed) == (len(records), len(records) - len(rows))
@@ -120,7 +143,7 @@ def test_metrics_equal_the_reference(benchmark, protocol, monkeypatch):
 @pytest.mark.parametrize(("benchmark", "protocol"), CASES)
 def test_the_order_of_the_records_changes_nothing(benchmark, protocol, monkeypatch):
     chosen, random = BENCHMARKS.get(benchmark).protocol(protocol), Random(1)
-    records = random_table(benchmark, random)
+    records = random_table(benchmark, random, protocol)
     shuffled = records.copy()
     random.shuffle(shuffled)
     assert summarize(benchmark, chosen, records) == summarize(benchmark, chosen, shuffled)

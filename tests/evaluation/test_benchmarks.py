@@ -285,3 +285,34 @@ def test_unknown_names_list_close_ones():
         open_benchmark("vl_rewardbensh")
     with pytest.raises(UnknownNameError, match="r1_reward"):
         open_benchmark("vl_rewardbench").protocol("r1_rewards")
+
+
+@pytest.mark.parametrize("name", ["multimodal_rewardbench2", "rmhackbench", "mr2bench", "omni_rewardbench"])
+def test_every_protocol_of_a_benchmark_evaluates_a_baseline(name, tmp_path):
+    for protocol in BENCHMARKS.get(name).protocols.names():
+        result = run(BASELINES.get("longer"), name, tmp_path / protocol, protocol)
+        assert result.main.model.failed == 0
+        assert (
+            result.main.model.metrics["accuracy"].n == result.n == len(read_lines(tmp_path / protocol / "items.jsonl"))
+        )
+        assert set(result.main.model.definitions) == set(result.main.model.metrics)
+
+
+def test_a_label_that_is_a_tie_is_recorded_and_read_again(tmp_path):
+    first = run(BASELINES.get("shorter"), "omni_rewardbench", tmp_path, "with_ties")
+    lines = read_lines(tmp_path / "records.jsonl")
+    assert [(line["id"], line.get("tied", False), line["outcome"]) for line in lines] == [
+        ("o1", False, "correct"),
+        ("o2", False, "wrong"),
+        ("o3", True, "wrong"),
+        ("o4", False, "wrong"),
+    ]
+    # All margins of a task are equal: with them all as ties the label tie is right, and no other.
+    assert {name: own.value for name, own in first.main.model.groups.items()} == {
+        "text_to_text": pytest.approx(1 / 3),
+        "text_image_to_text": 0.0,
+    }
+    # No margin is the log odds of a tie.
+    assert first.reliability.n == 3
+    again = run(BASELINES.get("shorter"), "omni_rewardbench", tmp_path, "with_ties", resume=True)
+    assert again == first

@@ -5,9 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-from basereward.benchmarks.items import build_items, survey, text_row
+from basereward.benchmarks.items import BenchmarkRow, build_items, see_image, survey, text_row
 from basereward.benchmarks.records import RowRecord
-from basereward.data.schema import Video
+from basereward.data.schema import Message, Part, Video
 from basereward.evaluation.items import read_text, write_items
 
 
@@ -82,3 +82,27 @@ def test_of_very_many_rows_only_those_that_are_read_first_have_images(tmp_path, 
 def test_several_messages_are_read_with_their_roles(say):
     assert read_text((say("user", "Hello"),)) == "Hello"
     assert read_text((say("system", "Be brief."), say("user", "Hello"))) == "system: Be brief.\n\nuser: Hello"
+
+
+def test_the_text_of_a_response_says_which_image_it_shows(tmp_path, picture):
+    paths = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        picture(seed=seed).save(path)
+    shows = Message("assistant", (Part("text", "See"), Part("image"), Part("text", "there.")))
+    prompt = (Message("user", (Part("image"), Part("text", "Where?"))),)
+    sides = ((shows,),), ((shows,),)
+    given = [str(path) for path in paths]
+    row = BenchmarkRow("0", "s", prompt, *sides, (given[0],), own_images=((given[1],), (given[2],)))
+    items = build_items("x", [row])
+    facts = survey(items)
+    write_items(tmp_path / "out", items, facts, [])
+    for pictured in (False, True):
+        records = [RowRecord(0, "0", "s", 0, (1.0,), (0.0,))] if pictured else []
+        write_items(tmp_path / "out", items, facts, records)
+        [line] = [json.loads(text) for text in (tmp_path / "out" / "items.jsonl").read_text().splitlines()]
+        if not pictured:
+            assert line["correct"] == line["rejected"] == ["See [image] there."]
+            continue
+        for side, path in (("correct", given[1]), ("rejected", given[2])):
+            place = int(line[side][0].split("[image ")[1][0]) - 1
+            assert see_image(path).key[:32] in line["images"][place]

@@ -51,6 +51,18 @@ def test_an_equal_seed_repeats_the_run_from_its_own_folder(
     assert all(torch.equal(before[name], after[name]) for name in before.keys() | after.keys())
 
 
+def test_the_model_has_a_card_of_its_run_that_names_no_place(first: Path, world: Any) -> None:
+    text = (first / "model" / "README.md").read_text()
+    assert text.startswith("---\n")
+    assert "# test\n" in text
+    assert "Recipe `test`, seed 0" in text
+    assert f"8 steps over {json.loads((first / 'train.json').read_text())['pairs']} pairs; 0 pairs" in text
+    assert "| started from | backbone |" in text
+    assert "- train.jsonl\n" in text
+    for written in (text, (first / "model" / "card.yaml").read_text()):
+        assert str(world.folder) not in written
+
+
 def test_another_seed_gives_another_run(
     first: Path, make_recipe: Callable, tmp_path: Path, read_metrics: Callable
 ) -> None:

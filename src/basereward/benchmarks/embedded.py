@@ -24,7 +24,8 @@ def put_images_on_disk(row: BenchmarkRow) -> BenchmarkRow:
     videos = tuple(
         dataclasses.replace(video, frames=tuple(_put(frame, folder) for frame in video.frames)) for video in row.videos
     )
-    return dataclasses.replace(row, images=images, videos=videos)
+    own_images = tuple(tuple(_put(image, folder) for image in own) for own in row.own_images)
+    return dataclasses.replace(row, images=images, videos=videos, own_images=own_images)
 
 
 def _put(image: Any, folder: Path) -> Any:

@@ -53,8 +53,11 @@ class Computed(NamedTuple):
 def win_value(row: RowPoints, ties: Ties) -> float:
     """Return whether the first correct response beats all rejected ones.
 
-    At a tie for the highest score it gets 0 (``strict``), an equal share (``half``), or 1 (``greater_or_equal``).
+    At a tie for the highest score it gets 0 (``strict``), an equal share (``half``), or 1 (``greater_or_equal``). Of a
+    row whose label is a tie, a tie is right, whatever the rule.
     """
+    if row.tied:
+        return float(all(value == 0.5 for own in row.points for value in own))
     # Points against each rejected response say all that scores would: one loss, and the first is not the highest.
     points = row.points[0]
     if 0.0 in points:

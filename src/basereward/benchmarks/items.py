@@ -1,8 +1,8 @@
 """Benchmark items: response groups, and which of their responses each row of the benchmark calls correct.
 
 A row of a benchmark is keyed by its place in the file, because ids repeat. Rows with the same prompt, images and
-videos are one item: their responses form one group, and equal responses of a group are scored once. Responses that
-hold images of their own share nothing, and stand in groups of their own.
+videos are one item: their responses form one group, and equal responses of an item are scored once. A response that
+shows images stands in a group of its own behind it, because the images of a group are those of its one beginning.
 """
 
 import hashlib
@@ -15,7 +15,16 @@ from typing import Any, Literal, NamedTuple, overload
 
 from basereward.data.digests import image_digest, image_key
 from basereward.data.messages import parse_messages
-from basereward.data.schema import Message, Messages, Part, Response, ResponseGroup, Video, response_id
+from basereward.data.schema import (
+    Message,
+    Messages,
+    Part,
+    Response,
+    ResponseGroup,
+    Video,
+    count_parts,
+    response_id,
+)
 from basereward.errors import DataError
 
 Side = Literal["correct", "rejected"]
@@ -26,7 +35,9 @@ class BenchmarkRow:
     """One row as a loader reads it: a prompt, its correct and its rejected responses in the order of the file.
 
     ``subset`` is the finest category that the file gives; protocols group it. ``first`` is the side that the file shows
-    first, where the official protocol asks a judge in that order.
+    first, where the official protocol asks a judge in that order. ``own_images`` are the images that each response
+    shows, of the correct ones first; empty if none shows any. Of a ``tied`` row the label calls both responses equal:
+    one stands on each side, and only a tie is right.
     """
 
     id: str
@@ -37,6 +48,8 @@ class BenchmarkRow:
     images: tuple[Any, ...] = ()
     videos: tuple[Video, ...] = ()
     first: Side | None = None
+    own_images: tuple[tuple[Any, ...], ...] = ()
+    tied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ class ItemRow:
     correct: tuple[int, ...]
     rejected: tuple[int, ...]
     first: Side | None = None
+    tied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +136,12 @@ def text_row(
 def build_items(name: str, rows: Iterable[BenchmarkRow]) -> list[BenchmarkItem]:
     """Put rows of one prompt together; items stand in the order of their first row.
 
-    The responses of a group are ordered by a hash of their content, so that a position can leak no label.
+    Responses are ordered by a hash of their content, so that a position can leak no label: first the group of those
+    that show no image, then a group for each that does.
 
     Raises:
-        DataError: a row without a correct or a rejected response.
+        DataError: a row without a correct or a rejected response, or whose responses show more or fewer images than
+            they have.
     """
     blocks: dict[Hashable, list[tuple[int, BenchmarkRow]]] = {}
     for number, row in enumerate(rows):
@@ -134,32 +150,70 @@ def build_items(name: str, rows: Iterable[BenchmarkRow]) -> list[BenchmarkItem]:
                 f"Row {number} ({row.id!r}) of {name} has {len(row.correct)} correct and {len(row.rejected)} rejected "
                 "responses; expected at least one of each."
             )
+        _check_own_images(f"Row {number} ({row.id!r}) of {name}", row)
         blocks.setdefault(_prompt_key(row), []).append((number, row))
     return [_build_item(f"{name}-{block[0][0]}", block) for block in blocks.values()]
 
 
+class _ItemAnswer(NamedTuple):
+    """A response within an item: its messages, and its images by their content."""
+
+    messages: Messages
+    images: tuple[str, ...]
+
+
+def _check_own_images(place: str, row: BenchmarkRow) -> None:
+    answers = (*row.correct, *row.rejected)
+    shown = [count_parts(messages, "image") for messages in answers]
+    held = [len(own) for own in row.own_images] or [0] * len(answers)
+    if shown != held:
+        raise DataError(f"{place} has responses with {held} images and {shown} places for them; expected as many.")
+
+
+def _keyed(row: BenchmarkRow) -> list[_ItemAnswer]:
+    """Return the responses of a row in the order of the file, correct ones first."""
+    answers = (*row.correct, *row.rejected)
+    own = row.own_images or ((),) * len(answers)
+    # By their bytes: in an order by paths, the same file would be other items on another machine.
+    return [
+        _ItemAnswer(messages, tuple(see_image(image).key for image in images))
+        for messages, images in zip(answers, own, strict=True)
+    ]
+
+
 def _build_item(group_id: str, block: Sequence[tuple[int, BenchmarkRow]]) -> BenchmarkItem:
-    answers = {answer: response_id(group_id, answer) for _, row in block for answer in (*row.correct, *row.rejected)}
-    # By hash: in the order of the file the correct response would come first, and a bias for the first would be right.
-    ordered = sorted(answers, key=lambda answer: answers[answer])
-    places = {answer: place for place, answer in enumerate(ordered)}
-    first = block[0][1]
-    responses = tuple(Response(answers[answer], answer) for answer in ordered)
-    subsets = {row.subset for _, row in block}
-    task = first.subset if len(subsets) == 1 else None
-    group = ResponseGroup(group_id, first.prompt, responses, first.images, first.videos, task)
-    rows = tuple(
-        ItemRow(
-            number,
-            row.id,
-            row.subset,
-            tuple(places[answer] for answer in row.correct),
-            tuple(places[answer] for answer in row.rejected),
-            row.first,
-        )
+    keyed = {number: _keyed(row) for number, row in block}
+    images = {
+        answer: own
         for number, row in block
-    )
-    return BenchmarkItem((group,), rows)
+        for answer, own in zip(keyed[number], row.own_images or ((),) * len(keyed[number]), strict=True)
+    }
+    ids = {answer: response_id(group_id, answer.messages, answer.images) for answer in images}
+    # By hash: in the order of the file the correct response would come first, and a bias for the first would be right.
+    ordered = sorted(ids, key=lambda answer: (bool(answer.images), ids[answer]))
+    first = block[0][1]
+    task = first.subset if len({row.subset for _, row in block}) == 1 else None
+    shared = tuple(Response(ids[answer], answer.messages) for answer in ordered if not answer.images)
+    groups = [ResponseGroup(group_id, first.prompt, shared, first.images, first.videos, task)] if shared else []
+    groups += [
+        ResponseGroup(
+            f"{group_id}/{ids[answer]}",
+            first.prompt,
+            (Response(ids[answer], answer.messages),),
+            first.images + images[answer],
+            first.videos,
+            task,
+        )
+        for answer in ordered
+        if answer.images
+    ]
+    places = {answer: place for place, answer in enumerate(ordered)}
+    rows = []
+    for number, row in block:
+        own = [places[answer] for answer in keyed[number]]
+        sides = tuple(own[: len(row.correct)]), tuple(own[len(row.correct) :])
+        rows.append(ItemRow(number, row.id, row.subset, *sides, row.first, row.tied))
+    return BenchmarkItem(tuple(groups), tuple(rows))
 
 
 def _prompt_key(row: BenchmarkRow) -> Hashable:
@@ -172,6 +226,12 @@ class SeenImage(NamedTuple):
 
     key: str
     is_read: bool
+
+
+def see_image(image: Any) -> SeenImage:
+    """Return an image by its bytes, wherever they lie."""
+    digest = image_digest(image)
+    return SeenImage(digest or Path(image_key(image)).name, digest is not None)
 
 
 class ItemFacts(NamedTuple):
@@ -204,11 +264,13 @@ def survey(items: Iterable[BenchmarkItem]) -> ItemFacts:
     for item in items:
         seen = []
         for image in item.images:
-            if (found := image_digest(image)) is None:
-                name = Path(image_key(image))
-                missing.update([] if name.is_file() else [str(name)])
-            seen.append(SeenImage(found or name.name, found is not None))
-        rows = [[row.row, row.id, row.subset, row.correct, row.rejected] for row in item.rows]
+            seen.append(see_image(image))
+            if not seen[-1].is_read and not (name := Path(image_key(image))).is_file():
+                missing.add(str(name))
+        rows = [
+            [row.row, row.id, row.subset, row.correct, row.rejected, *(["tied"] if row.tied else [])]
+            for row in item.rows
+        ]
         content = [[message.to_dict() for message in item.prompt], [own.id for own in item.responses], rows]
         content.append([own.key for own in seen])
         # Texts with half a surrogate pair exist in released files; they count as they are.

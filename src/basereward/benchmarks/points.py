@@ -21,6 +21,7 @@ class RowPoints:
             a tie; empty for a failed row.
         scores: those of the correct and of the rejected responses; None where a judge gave none.
         failure: why it has no points.
+        tied: the label calls both responses equal, so that a tie alone is right.
     """
 
     row: int
@@ -30,6 +31,7 @@ class RowPoints:
     points: tuple[tuple[float, ...], ...] = ()
     scores: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     failure: str | None = None
+    tied: bool = False
 
 
 class Readings(NamedTuple):
@@ -68,7 +70,7 @@ def _compare(record: RowRecord) -> RowPoints:
         tuple(score for score in side if score is not None) for side in (record.correct, record.rejected)
     )
     points = tuple(tuple(0.5 if own == other else float(own > other) for other in rejected) for own in correct)
-    return RowPoints(record.row, record.id, record.subset, record.item, points, (correct, rejected))
+    return RowPoints(record.row, record.id, record.subset, record.item, points, (correct, rejected), tied=record.tied)
 
 
 def read_verdicts(
@@ -91,11 +93,11 @@ def _decide(record: RowRecord, decide: Callable[[RowRecord, JudgedPair], float |
     # Judged pairs stand in the order of the correct responses, then of the rejected ones.
     width = len(record.rejected)
     points = tuple(tuple(decided[start : start + width]) for start in range(0, len(decided), width))
-    return RowPoints(record.row, record.id, record.subset, record.item, points)
+    return RowPoints(record.row, record.id, record.subset, record.item, points, tied=record.tied)
 
 
 def _failed(record: RowRecord, reason: str) -> RowPoints:
-    return RowPoints(record.row, record.id, record.subset, record.item, failure=reason)
+    return RowPoints(record.row, record.id, record.subset, record.item, failure=reason, tied=record.tied)
 
 
 def _read_each(records: Sequence[RowRecord]) -> Readings:

@@ -1,6 +1,6 @@
 """Records: what a scorer or a judge said of each row of a benchmark, a line of ``records.jsonl`` each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import Any, Literal
@@ -47,6 +47,8 @@ class RowRecord:
     correct_parts: tuple[Mapping[str, float] | None, ...] = ()
     """What each score of a correct response was made of; empty if no score of the row says."""
     rejected_parts: tuple[Mapping[str, float] | None, ...] = ()
+    tied: bool = False
+    """The label calls both responses equal: one stands on each side, and only equal scores are right."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -74,8 +76,10 @@ class RowRecord:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def outcome(self) -> Outcome:
-        """Whether every correct response scores above every rejected one."""
+        """Whether every correct response scores above every rejected one; of a tied row whether they score the same."""
         margin = self.margin
+        if self.tied and margin is not None:
+            return "wrong" if margin else "correct"
         return "failed" if margin is None else "correct" if margin > 0 else "wrong" if margin < 0 else "tie"
 
 
@@ -89,7 +93,7 @@ def reading_order(record: RowRecord) -> tuple[bool, float, int]:
 
 def dump_record(record: RowRecord) -> dict[str, Any]:
     """Return a record as a line of ``records.jsonl`` holds it."""
-    unknown = {name for name in ("judged", "correct_parts", "rejected_parts") if not getattr(record, name)}
+    unknown = {name for name in ("judged", "correct_parts", "rejected_parts", "tied") if not getattr(record, name)}
     return RECORD.dump_python(record, mode="json", exclude=unknown)
 
 
@@ -118,16 +122,28 @@ def score_records(item: BenchmarkItem, number: int, scores: Sequence[Scored]) ->
         reason, message = _explain(failures)
         parts = _parts(sides)
         records.append(
-            RowRecord(row.row, row.id, row.subset, number, correct, rejected, reason, message, row.first, (), *parts)
+            RowRecord(
+                row=row.row,
+                id=row.id,
+                subset=row.subset,
+                item=number,
+                correct=correct,
+                rejected=rejected,
+                failure=reason,
+                failure_message=message,
+                first=row.first,
+                correct_parts=parts[0],
+                rejected_parts=parts[1],
+                tied=row.tied,
+            )
         )
     return records
 
 
-def _parts(sides: Sequence[Sequence[Scored]]) -> Iterator[tuple[Mapping[str, float] | None, ...]]:
-    """Yield the parts of each side's scores; nothing if no score has any."""
-    parts = [[None if isinstance(score, Failure) else score.parts for score in side] for side in sides]
-    if any(own for side in parts for own in side):
-        yield from map(tuple, parts)
+def _parts(sides: Sequence[Sequence[Scored]]) -> list[tuple[Mapping[str, float] | None, ...]]:
+    """Return the parts of each side's scores; empty ones if no score has any."""
+    parts = [tuple(None if isinstance(score, Failure) else score.parts for score in side) for side in sides]
+    return parts if any(own for side in parts for own in side) else [(), ()]
 
 
 def judge_record(row: ItemRow, item: int, answers: Mapping[Shown, tuple[Judged, ...]]) -> RowRecord:
@@ -142,7 +158,8 @@ def judge_record(row: ItemRow, item: int, answers: Mapping[Shown, tuple[Judged, 
     lost = (_share([pair for pair in pairs if pair.rejected == place]) for place in range(len(row.rejected)))
     rejected = tuple(None if share is None else 1 - share for share in lost)
     reason, message = _explain(failures)
-    return RowRecord(row.row, row.id, row.subset, item, won, rejected, reason, message, row.first, pairs)
+    said = (row.row, row.id, row.subset, item, won, rejected, reason, message, row.first, pairs)
+    return RowRecord(*said, tied=row.tied)
 
 
 def _share(pairs: Sequence[JudgedPair]) -> float | None:

@@ -14,5 +14,9 @@ BENCHMARKS: Registry[Benchmark] = Registry(
         "rewardbench2": "basereward.benchmarks.rewardbench2:BENCHMARK",
         "judgebench": "basereward.benchmarks.judgebench:BENCHMARK",
         "videorewardbench": "basereward.benchmarks.videorewardbench:BENCHMARK",
+        "multimodal_rewardbench2": "basereward.benchmarks.multimodal_rewardbench2:BENCHMARK",
+        "rmhackbench": "basereward.benchmarks.rmhackbench:BENCHMARK",
+        "mr2bench": "basereward.benchmarks.mr2bench:BENCHMARK",
+        "omni_rewardbench": "basereward.benchmarks.omni_rewardbench:BENCHMARK",
     },
 )

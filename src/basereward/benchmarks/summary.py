@@ -129,7 +129,7 @@ def failed_rows(reading: Reading) -> frozenset[int]:
 
 
 def _fail(row: RowPoints) -> RowPoints:
-    return RowPoints(row.row, row.id, row.subset, row.item, failure="left_out")
+    return RowPoints(row.row, row.id, row.subset, row.item, failure="left_out", tied=row.tied)
 
 
 def summarize(

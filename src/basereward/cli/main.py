@@ -11,6 +11,7 @@ import typer
 from basereward import __version__
 from basereward.cli.audit import audit
 from basereward.cli.calibrate import calibrate
+from basereward.cli.card import card
 from basereward.cli.data.group import data
 from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
@@ -51,6 +52,7 @@ app.command()(merge)
 app.command()(soup)
 app.command()(graft)
 app.command()(export)
+app.command()(card)
 app.command()(report)
 app.add_typer(data, name="data")
 app.add_typer(lab, name="lab")

@@ -24,6 +24,7 @@ def merge(
     """
     from basereward.errors import CheckpointError
     from basereward.models.adapters import merge_adapters
+    from basereward.models.card.file import carry_card
     from basereward.models.checkpoint import load_reward_model, save_reward_model
     from basereward.models.merging.sharded import is_sharded, join_shards
     from basereward.scoring.devices import parse_dtype
@@ -35,6 +36,7 @@ def merge(
     with _appearing(out) as folder:
         if not is_sharded(checkpoint):
             save_reward_model(merge_adapters(load_reward_model(checkpoint)), folder, dtype=precision)
+            carry_card(checkpoint, folder)
         elif problem := missing_part(checkpoint):
             raise CheckpointError(f"{checkpoint} is incomplete: {problem}. Merge another checkpoint of the run.")
         else:

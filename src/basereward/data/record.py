@@ -10,7 +10,7 @@ from pydantic import Field
 
 from basereward.configuration import Section
 from basereward.data.io import replacing, write_json
-from basereward.data.manifest import JudgeUse, Manifest, read_manifest
+from basereward.data.manifest import JudgeUse, Manifest, SourceHeader, read_manifest
 from basereward.data.overlap import OverlapSummary, is_older, merge_summaries
 from basereward.errors import DataError
 
@@ -20,13 +20,16 @@ FILE_NAME, PAIRS_NAME = "data.json", "data.pairs.bin"
 class TrainedOn(Section):
     """One place that training read: its name, the hash of its manifest and its sources, None without a manifest.
 
-    ``judges`` wrote annotations or preferences of its pairs.
+    ``judges`` wrote annotations or preferences of its pairs; ``rows`` is how many pairs it holds, None without a
+    manifest; ``headers`` say where its sources come from, and under which licence.
     """
 
     name: str
     manifest_sha256: str | None
     sources: tuple[str, ...] | None
     judges: tuple[JudgeUse, ...] = ()
+    rows: int | None = None
+    headers: tuple[SourceHeader, ...] = ()
 
 
 class TrainedBy(Section):
@@ -82,6 +85,8 @@ def record_data(paths: Sequence[str], fingerprint: str, pairs: bytes = b"") -> D
                 manifest_sha256=manifest.sha256 if manifest else None,
                 sources=sources,
                 judges=manifest.judges if manifest else (),
+                rows=manifest.rows if manifest else None,
+                headers=manifest.sources if manifest else (),
             )
         )
         manifests.append(manifest)

@@ -6,7 +6,7 @@ prompt with its images, and the responses to it. A comparison says which of the 
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -181,9 +181,14 @@ def task_of(record: Mapping[str, Any]) -> str | None:
     return task if isinstance(task, str) and task else None
 
 
-def response_id(group_id: str, messages: Messages) -> str:
-    """Return a hash of the response within its group: equal text has an equal id."""
-    content = json.dumps([group_id, [message.to_dict() for message in messages]], ensure_ascii=False)
+def response_id(group_id: str, messages: Messages, images: Sequence[str] = ()) -> str:
+    """Return a hash of the response within its group: equal text has an equal id.
+
+    Args:
+        images: keys of the images that the response shows, where responses differ by these alone.
+    """
+    said = [group_id, [message.to_dict() for message in messages], *([list(images)] if images else [])]
+    content = json.dumps(said, ensure_ascii=False)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ from basereward.scoring.calibration.reliability import Reliability, measure_reli
 
 
 def row_reliability(records: Sequence[RowRecord]) -> Reliability | None:
-    """Return how far margins of rows are log odds; None if every row failed.
+    """Return how far margins of rows are log odds; None if every row failed, or its label is a tie.
 
     Each correct response is compared with each rejected one of its row; the comparisons of a row weigh 1 together.
     """
@@ -15,7 +15,8 @@ def row_reliability(records: Sequence[RowRecord]) -> Reliability | None:
     weights: list[float] = []
     items: list[int] = []
     for record in records:
-        if record.failure is not None:
+        # A label that calls both equal prefers none, so that no margin can be its log odds.
+        if record.failure is not None or record.tied:
             continue
         sides = [[score for score in side if score is not None] for side in (record.correct, record.rejected)]
         own = [correct - rejected for correct in sides[0] for rejected in sides[1]]

@@ -106,7 +106,8 @@ def _record(line: Mapping[str, Any], row: ItemRow, number: int, place: str) -> R
     broken = [value for side in finite for value in side].count(None)
     failure = _text(line, "failure", place) or ("missing_score" if absent else "not_finite" if broken else None)
     message = _text(line, "failure_message", place) or (f"{place} lacks a finite score." if failure else None)
-    return RowRecord(row.row, row.id, row.subset, number, finite[0], finite[1], failure, message, row.first)
+    said = (row.row, row.id, row.subset, number, finite[0], finite[1], failure, message, row.first)
+    return RowRecord(*said, tied=row.tied)
 
 
 def _sides(line: Mapping[str, Any], split: int, place: str) -> tuple[list[Any], list[Any]]:

@@ -10,7 +10,7 @@ from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow, SeenI
 from basereward.benchmarks.records import RowRecord, reading_order
 from basereward.data.io import replacing, write_lines
 from basereward.data.media import at_equal_distances
-from basereward.data.schema import Messages
+from basereward.data.schema import Message, Messages, Part
 from basereward.data.thumbnails import shrink_image
 from basereward.evaluation.result import ITEMS, ItemLine
 
@@ -21,6 +21,7 @@ FRAMES = 4
 PICTURED_ROWS = 10_000
 # Items whose images are shrunk at once, so that memory holds few of them.
 BATCH_ITEMS = 64
+_UNSEEN = "[image]"
 
 
 def write_items(folder: Path, items: Sequence[BenchmarkItem], facts: ItemFacts, records: Sequence[RowRecord]) -> None:
@@ -45,7 +46,8 @@ def write_items(folder: Path, items: Sequence[BenchmarkItem], facts: ItemFacts, 
             names |= dict(zip(fresh, made, strict=True))
             for number, item in some.items():
                 images = [names[key] for key in shown[number]]
-                lines |= {row.row: _line(row, item, images) for row in item.rows}
+                texts = _texts(item, facts.images[number], list(shown[number]))
+                lines |= {row.row: _line(row, item, texts, images) for row in item.rows}
     with replacing(folder / ITEMS) as temporary:
         write_lines(temporary, (lines[row].model_dump() for row in sorted(lines)))
 
@@ -57,8 +59,33 @@ def read_text(messages: Messages) -> str:
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
 
 
-def _line(row: ItemRow, item: BenchmarkItem, images: list[str | None]) -> ItemLine:
-    texts = [read_text(response.messages) for response in item.responses]
+def _texts(item: BenchmarkItem, seen: Sequence[SeenImage], shown: Sequence[str]) -> list[str]:
+    """Return the text of each response; where one shows an image, that image's number among those of the line."""
+    known = iter(seen)
+    texts = []
+    for group in item.groups:
+        keys = [next(known).key for _ in group.images]
+        for video in group.videos:
+            keys += [next(known).key for _ in video.frames]
+        own = keys[len(group.prompt_images) : len(group.images)]
+        marks = iter(f"[image {shown.index(key) + 1}]" if key in shown else _UNSEEN for key in own)
+        texts += [read_text(_mark(response.messages, marks)) for response in group.responses]
+    return texts
+
+
+def _mark(messages: Messages, marks: Iterator[str]) -> Messages:
+    return tuple(
+        Message(
+            message.role,
+            tuple(
+                Part("text", f" {next(marks, _UNSEEN)} ") if part.type == "image" else part for part in message.content
+            ),
+        )
+        for message in messages
+    )
+
+
+def _line(row: ItemRow, item: BenchmarkItem, texts: Sequence[str], images: list[str | None]) -> ItemLine:
     return ItemLine(
         row=row.row,
         id=row.id,

@@ -1,7 +1,8 @@
 """How good a judge is apart from any protocol: accuracy, consistency of orders, ties, unparsable answers, position.
 
 A judged pair is asked in two orders: two judgements a sample. A failed one, for which there is no answer, is in no
-rate. A tie and an unparsable answer are never right. Intervals are 95 %, by prompts.
+rate, and a row whose label is a tie in none either. A tie and an unparsable answer are never right. Intervals are
+95 %, by prompts.
 """
 
 from collections import Counter
@@ -46,8 +47,9 @@ class BothOrders(NamedTuple):
 
 def judge_rates(records: Sequence[RowRecord]) -> dict[str, Metric]:
     """Return every rate of ``RATE_DEFINITIONS``."""
-    said = list(_judgements(records))
-    both = list(_both_orders(records))
+    decided = [record for record in records if not record.tied]
+    said = list(_judgements(decided))
+    both = list(_both_orders(decided))
     parsable = [own for own in said if own.verdict.choice != "unparsable"]
     consistent = [own for own in both if is_consistent(own.first, own.second)]
     naming = [own for own in said if names_one(own.verdict)]

@@ -13,6 +13,7 @@ from basereward.data.work import Work, open_work
 from basereward.errors import CheckpointError
 from basereward.evaluation.opened import Opened
 from basereward.evaluation.runner import score_items
+from basereward.models.card.file import write_card
 from basereward.models.hub import ModelFolder
 from basereward.models.merging.report import MeasuredModel, MergeReport, check_connected, write_report
 from basereward.models.merging.soup import open_members, write_average
@@ -65,6 +66,7 @@ def cook_soup(
             work.discard()
             raise
         write_report(report, work.folder)
+        write_card(work.folder)
         if target.is_dir():
             target.rmdir()
         work.publish()

@@ -98,10 +98,15 @@ def is_of_adapter(live: str) -> bool:
 
 def save_adapter(backbone: Any, folder: Path, state_dict: Mapping[str, Tensor]) -> None:
     """Write adapter weights and configuration."""
+    # PEFT would write a card of its own, into ours if there is one.
+    card = folder / "README.md"
+    before = card.read_bytes() if card.is_file() else None
     # Embeddings are never adapted; by default PEFT would ask the hub whether they have grown.
     backbone.save_pretrained(folder, state_dict=dict(state_dict), save_embedding_layers=False)
-    readme = folder / "README.md"
-    readme.unlink(missing_ok=True)
+    if before is None:
+        card.unlink(missing_ok=True)
+    else:
+        card.write_bytes(before)
 
 
 def weights_fingerprint(folder: Path) -> str:

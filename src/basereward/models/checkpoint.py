@@ -15,6 +15,7 @@ from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models import adapter_files
 from basereward.models.backends import Backend
+from basereward.models.card.file import forget_card, write_card
 from basereward.models.facts import (
     JUDGE_SECTION,
     SECTION,
@@ -112,7 +113,7 @@ def save_reward_model(
     shard_bytes: int = SHARD_BYTES,
     is_writer: bool = True,
 ) -> Path:
-    """Write a reward model: weights in the hub layout, head, configuration, processor, chat template, data record.
+    """Write a reward model: weights in the hub layout, head, configuration, processor, template, data record and card.
 
     Collective if the model is sharded: a whole weight is gathered at a time, and no rank holds the whole model.
 
@@ -215,6 +216,8 @@ def _save_rest(model: RewardModel, folder: Path, dtype: torch.dtype | None) -> N
     _write_config(model, folder, dtype)
     if model.data_record is not None:
         write_record(model.data_record, folder)
+    forget_card(folder)
+    write_card(folder)
 
 
 def _stored_dtype(name: str, weight: Tensor, dtype: torch.dtype | None) -> torch.dtype:

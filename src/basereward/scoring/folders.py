@@ -53,6 +53,15 @@ def open_model(member: ModelSpec, open_spec: OpenSpec) -> Scorer:
     )
 
 
+def weights_of(folder: Path) -> Weights:
+    """Return the files that decide the scores of a checkpoint: its own, and those of the base of an adapter.
+
+    Raises:
+        MissingFileError: the base is not there.
+    """
+    return Weights([folder, base_folder(folder)] if is_adapter(folder) else [folder])
+
+
 def open_encoder(spec: str, dtype: str | None = None, device: str | None = None, backend: str = "auto") -> LocalScorer:
     """Return a reward model or a bare backbone, of a known family, for its hidden states.
 
@@ -97,7 +106,7 @@ def _open(member: ModelSpec) -> ModelFolder:
 
 def _local(member: ModelSpec, folder: ModelFolder, is_bare: bool) -> LocalScorer:
     # Before the model is loaded: a file that changes meanwhile is then found when its hash is asked for.
-    weights = Weights([folder.path, base_folder(folder.path)] if is_adapter(folder.path) else [folder.path])
+    weights = weights_of(folder.path)
     model = RewardModel.from_pretrained(
         folder,
         dtype=parse_dtype(member.dtype),

@@ -14,10 +14,12 @@ from transformers import TrainerCallback, TrainingArguments
 from basereward.data.io import write_json
 from basereward.errors import StoppedError, TrainingError
 from basereward.models.backends import Choice
+from basereward.models.card.file import write_card
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
 from basereward.models.reward_model import RewardModel
 from basereward.training.callbacks import MetricsFile, ProgressBar, check_loggers
+from basereward.training.card import card_of_run
 from basereward.training.evaluation import ValidationPairs
 from basereward.training.folder import FACTS, METRICS, MODEL, open_run, read_trained_by
 from basereward.training.launch import (
@@ -112,7 +114,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
-    _save_model(trainer, folder, getattr(torch, recipe.run.save_dtype))
+    _save_model(trainer, folder, recipe, data, output.global_step)
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
@@ -163,11 +165,16 @@ def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
     raise StoppedError(number, f"{name} ended the run after step {step} of {steps}, which is saved. Go on: {command}")
 
 
-def _save_model(trainer: RewardTrainer, folder: Path, dtype: torch.dtype) -> None:
+def _save_model(trainer: RewardTrainer, folder: Path, recipe: Recipe, data: RunData, steps: int) -> None:
     """Write the model under a temporary name, and rename it: a killed run leaves the former model or none."""
     staged = folder / STAGING / MODEL
-    trainer.save_reward_model(staged, dtype)
-    on_first_rank(lambda: replace_folder(staged, folder / MODEL))
+    trainer.save_reward_model(staged, getattr(torch, recipe.run.save_dtype))
+
+    def publish() -> None:
+        write_card(staged, card_of_run(recipe, len(data.train.pairs), steps, data.train.drops))
+        replace_folder(staged, folder / MODEL)
+
+    on_first_rank(publish)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -10,6 +10,7 @@ from basereward.benchmarks import (
     judgebench,
     mm_rlhf_rewardbench,
     multimodal_rewardbench,
+    multimodal_rewardbench2,
     rewardbench,
     rewardbench2,
     rm_bench,
@@ -37,6 +38,7 @@ METRICS = {
     "rm_bench": (set(rm_bench.LEVELS), rm_bench.DOMAINS),
     "rewardbench2": ({"overall"}, rewardbench2.SUBSETS),
     "judgebench": ({"accuracy"}, judgebench.CATEGORIES.values()),
+    "multimodal_rewardbench2": ({"accuracy", "macro"}, multimodal_rewardbench2.TASKS),
 }
 TABLE = {
     "title": "A table",

@@ -29,7 +29,7 @@ def draw_pair_of(item: BenchmarkItem, seed: int) -> BenchmarkItem | None:
         first += len(group.responses)
         groups += [replace(group, responses=tuple(own))] if own else []
     places = (kept.index(right),), (kept.index(wrong),)
-    return BenchmarkItem(tuple(groups), (ItemRow(row.row, row.id, row.subset, *places, row.first),))
+    return BenchmarkItem(tuple(groups), (ItemRow(row.row, row.id, row.subset, *places, row.first, row.tied),))
 
 
 class PairedItems(MadeItems):

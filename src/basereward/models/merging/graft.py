@@ -14,6 +14,9 @@ from basereward.data.work import open_work
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import is_adapter
+from basereward.models.card.facts import CardFacts
+from basereward.models.card.file import write_card
+from basereward.models.card.page import place_name
 from basereward.models.checkpoint import trained_facts
 from basereward.models.facts import SECTION, RewardFacts
 from basereward.models.hub import open_folder
@@ -76,6 +79,7 @@ def graft(
             work.discard()
             raise
         write_report(report, work.folder)
+        write_card(work.folder, CardFacts(backbone=place_name(str(vision))))
         if target.is_dir():
             target.rmdir()
         work.publish()

@@ -1,14 +1,14 @@
-"""What a merged model says of itself: ``merge.json``, and the model card beside it."""
+"""What a merged model says of itself: ``merge.json``."""
 
 from pathlib import Path
 from typing import Literal
 
 from basereward.configuration import Section
-from basereward.data.io import replacing, write_json
+from basereward.data.io import write_json
 from basereward.errors import CheckpointError
 from basereward.models.merging.distance import LIMIT, UNRELATED, MergedModule
 
-REPORT, CARD = "merge.json", "README.md"
+REPORT = "merge.json"
 
 
 class MeasuredModel(Section):
@@ -41,6 +41,19 @@ class MergeReport(Section):
         """The modules whose weights are too far apart to be connected."""
         return tuple(own for own in self.modules if own.distance is not None and own.distance > LIMIT)
 
+    def card_lines(self) -> list[str]:
+        """Return the tables of modules and of accuracies, and the notes, as Markdown."""
+        rows = ["| module | from | parameters | distance |", "|---|---|---|---|"]
+        rows += ["| " + " | ".join(line) + " |" for line in self.lines()]
+        if self.measured:
+            rows += ["", f"On {self.pairs:,} held-out pairs:", "", "| model | accuracy | 95 % interval | kept |"]
+            rows += ["|---|---|---|---|"]
+            rows += [
+                f"| {own.name} | {own.accuracy:.1%} | {own.low:.1%} to {own.high:.1%} | {'yes' if own.kept else 'no'} |"
+                for own in self.measured
+            ]
+        return [*rows, *(f"\n{note}" for note in self.notes)]
+
     def lines(self) -> list[tuple[str, str, str, str]]:
         """Return module, origin, parameters and distance for people."""
         return [
@@ -68,23 +81,21 @@ def check_connected(report: MergeReport, advice: str) -> None:
 
 
 def write_report(report: MergeReport, folder: Path) -> None:
-    """Write ``merge.json`` and a model card into a model folder."""
+    """Write ``merge.json`` into a model folder; its card says the same in words."""
     write_json(folder / REPORT, report.model_dump(mode="json"))
-    with replacing(folder / CARD) as temporary:
-        temporary.write_text(_card(report), encoding="utf-8")
 
 
-def _card(report: MergeReport) -> str:
-    rows = ["| module | from | parameters | distance |", "|---|---|---|---|"]
-    rows += ["| " + " | ".join(line) + " |" for line in report.lines()]
-    if report.measured:
-        rows += ["", f"On {report.pairs:,} held-out pairs:", "", "| model | accuracy | 95 % interval | kept |"]
-        rows += ["|---|---|---|---|"]
-        rows += [
-            f"| {own.name} | {own.accuracy:.1%} | {own.low:.1%} to {own.high:.1%} | {'yes' if own.kept else 'no'} |"
-            for own in report.measured
-        ]
-    head = ["---", "tags: [reward-model, merge]", "---", "", f"# {report.kind.capitalize()} of reward models", ""]
-    made = [f"Weights: `{report.formula}`, of", "", *(f"- {name}" for name in report.members), ""]
-    notes = [f"\n{note}" for note in report.notes]
-    return "\n".join([*head, *made, *rows, *notes]) + "\n"
+def read_merge_report(folder: Path) -> MergeReport | None:
+    """Return what a model folder was merged of, None of one that was not.
+
+    Raises:
+        CheckpointError: the file is not what this version writes.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        return None
+    try:
+        return MergeReport.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path} is no report of a merge ({reason}); delete it to leave it out.") from error

@@ -14,15 +14,20 @@ from basereward.data.io import write_json
 from basereward.data.record import read_record, united_record, write_record
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import is_adapter
+from basereward.models.card.facts import CardFacts, read_card_facts, write_card_facts
 from basereward.models.facts import SECTION, RewardFacts, read_facts
 from basereward.models.hub import CONFIG, ModelFolder, open_folder
 from basereward.models.merging.distance import MergedModule, ModuleTable
-from basereward.models.merging.report import CARD, REPORT
+from basereward.models.merging.report import REPORT
 from basereward.models.stored import SHARD_BYTES, StoredWeights, write_weights
 
 # Of a configuration what says nothing of how the model computes.
 _FREE = (SECTION, "transformers_version", "_name_or_path", "dtype", "text_config.dtype", "vision_config.dtype")
-_NOT_COPIED = (CONFIG, CARD, REPORT, "data.json", "data.pairs.bin", "model.safetensors.index.json")
+# Neither the card of a member, which speaks of its weights alone.
+_NOT_COPIED = (
+    *(CONFIG, "README.md", "card.yaml", REPORT),
+    *("data.json", "data.pairs.bin", "model.safetensors.index.json"),
+)
 
 
 def open_members(places: Sequence[str | Path]) -> tuple[ModelFolder, ...]:
@@ -91,6 +96,8 @@ def write_average(
     write_record(record, folder)
     reward = {**members[0].content[SECTION], "data_hash": record.fingerprint, "basereward_version": __version__}
     write_config(folder, {**members[0].content, SECTION: reward})
+    first = read_card_facts(members[0].path)
+    write_card_facts(CardFacts(backbone=first.backbone, backbone_licence=first.backbone_licence), folder)
     return table.modules()
 
 
