@@ -134,7 +134,8 @@ def metadata(own: CheckpointCard, before: Mapping[str, Any]) -> dict[str, Any]:
         license=UNKNOWN if UNKNOWN in licences else STATED,
         tags=["judge" if own.is_judge else "reward-model", LIBRARY, *(["merge"] if own.merge else [])],
         datasets=_hub_ids(header.repository for header in own.headers) or None,
-        **({"model_name": own.name, "eval_results": results} if results else {}),
+        model_name=own.name if results else None,
+        eval_results=results or None,
     ).to_dict()
     # Results that are gone must not stay; a licence of ours says no more than that nobody stated one.
     is_ours = before.get("license") in (UNKNOWN, STATED) and "license_name" not in before
