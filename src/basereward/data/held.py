@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from basereward.data.bounded import BoundedCache
 from basereward.data.content import FileState, file_state
 from basereward.data.images import LazyImage
-from basereward.data.parquet import holds_bytes
+from basereward.data.parquet import file_leaves
 from basereward.errors import DataError
 
 # Of decoded row groups in one process.
@@ -88,16 +88,18 @@ def group_columns(shard: Shard) -> GroupColumns:
     """
 
     def find() -> GroupColumns:
-        schema = _file(shard).schema
-        columns = [schema.column(number) for number in range(len(schema))]
-        texts = [one.path for one in columns if not holds_bytes(one)]
-        beside = set(map(_parent, texts))
+        leaves = file_leaves(_file(shard))
+        beside = {_parent(leaf.path) for leaf in leaves if not leaf.is_bytes}
         images = [
-            one.path for one in columns if holds_bytes(one) and one.name == "bytes" and _parent(one.path) in beside
+            leaf.path for leaf in leaves if leaf.is_bytes and _is_image(leaf.path) and _parent(leaf.path) in beside
         ]
-        return GroupColumns(tuple(one.path for one in columns if one.path not in images), tuple(images))
+        return GroupColumns(tuple(leaf.path for leaf in leaves if leaf.path not in images), tuple(images))
 
     return _own("columns", _OPEN_FILES, lambda *_: 1).get_or_make(shard, find)
+
+
+def _is_image(path: str) -> bool:
+    return path.endswith(".bytes")
 
 
 def _parent(path: str) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,7 +56,7 @@ def read_batches(
         DataError: as ``open_parquet``.
     """
     with open_parquet(path) as file:
-        known = {*file.schema_arrow.names, *(file.schema.column(number).path for number in range(len(file.schema)))}
+        known = {*file.schema_arrow.names, *(leaf.path for leaf in file_leaves(file))}
         names = None if columns is None else [name for name in columns if name in known]
         rows = min(most, _batch_rows(file, groups))
         # Threads would decode columns at once, and hold a page of each.
@@ -94,10 +94,42 @@ def _batch_rows(file: pq.ParquetFile, read: Sequence[int] | None = None) -> int:
 
 def _has_bytes(file: pq.ParquetFile, groups: Sequence[pq.RowGroupMetaData]) -> bool:
     """Whether a column that is no text, such as that of images, has values."""
-    columns = [file.schema.column(number) for number in range(len(file.schema))]
-    places = [place for place, one in enumerate(columns) if holds_bytes(one)]
+    places = [place for place, leaf in enumerate(file_leaves(file)) if leaf.is_bytes]
     found = [group.column(place).statistics for group in groups for place in places]
     return any(statistics is None or statistics.num_values for statistics in found)
+
+
+class Leaf(NamedTuple):
+    """A column of a Parquet file as it names it, and whether it holds bytes that are no text, as images are."""
+
+    path: str
+    is_bytes: bool
+
+
+def file_leaves(file: pq.ParquetFile) -> list[Leaf]:
+    """Return the columns of a Parquet file, nested ones by their parts; none of a file without rows."""
+    # Not from ``file.schema``: what that returns is never freed, and holds the metadata of all row groups.
+    if not file.metadata.num_row_groups:
+        return []
+    group = file.metadata.row_group(0)
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    kinds = [kind for field in file.schema_arrow for kind in _leaf_types(field.type)]
+    return [
+        Leaf(chunk.path_in_schema, pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        for chunk, kind in zip(chunks, kinds, strict=True)
+    ]
+
+
+def _leaf_types(kind: pa.DataType) -> Iterator[pa.DataType]:
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from _leaf_types(kind.storage_type)
+    elif pa.types.is_dictionary(kind):
+        yield from _leaf_types(kind.value_type)
+    elif pa.types.is_nested(kind):
+        for number in range(kind.num_fields):
+            yield from _leaf_types(kind.field(number).type)
+    else:
+        yield kind
 
 
 def write_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -105,21 +137,12 @@ def write_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
     Encoded images become no smaller by compression, and a reader that wants one of a group would decode all of them.
     """
-    leaves = pq.ParquetFile(_empty(schema)).schema
-    columns = [leaves.column(number) for number in range(len(leaves))]
-    codecs = {one.path: "NONE" if holds_bytes(one) else "snappy" for one in columns}
-    return pq.ParquetWriter(path, schema, compression=codecs)
-
-
-def _empty(schema: pa.Schema) -> pa.BufferReader:
     sink = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), sink)
-    return pa.BufferReader(sink.getvalue())
-
-
-def holds_bytes(column: pq.ColumnSchema) -> bool:
-    """Whether a column holds bytes that are no text, such as those of images."""
-    return column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
+    # A row of nulls, because a file without rows does not tell its columns.
+    pq.write_table(pa.Table.from_pylist([{}], schema), sink)
+    leaves = file_leaves(pq.ParquetFile(pa.BufferReader(sink.getvalue())))
+    codecs = {leaf.path: "NONE" if leaf.is_bytes else "snappy" for leaf in leaves}
+    return pq.ParquetWriter(path, schema, compression=codecs)
 
 
 def batch_records(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:

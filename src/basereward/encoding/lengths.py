@@ -83,15 +83,12 @@ class Lengths:
         parts = [cls.of([]), *parts]
         groups = np.cumsum([0, *(len(part.table) for part in parts)])
         pairs = np.cumsum([0, *map(len, parts)]).tolist()
-        moved = [
-            [values + np.array([start, 0]) for start, values in zip(groups, own, strict=False)]
-            for own in ([part.more for part in parts], [part.left_out for part in parts])
-        ]
         counts = np.concatenate([part.group_counts for part in parts])
         return cls(
             np.concatenate([part.table for part in parts]),
             _firsts(counts),
-            *(np.concatenate(own).astype(np.int32) for own in moved),
+            _shifted([part.more for part in parts], groups),
+            _shifted([part.left_out for part in parts], groups),
             {start + row: one for start, part in zip(pairs, parts, strict=False) for row, one in part.problems.items()},
             lambda: np.concatenate([part.keys() for part in parts]),
         )
@@ -135,11 +132,13 @@ class Lengths:
     def sizes(self) -> GroupSizes:
         """Return what costs are made of, group by group."""
         prefix, *suffixes = (self.table[:, column].astype(np.int64) for column in (2, 3, 4))
-        total, squares = sum(suffixes), sum(size * size for size in suffixes)
-        longest, count = np.maximum(*suffixes), sum((size > 0).astype(np.int64) for size in suffixes)
-        for values, of_more in ((total, self.more[:, 1]), (squares, self.more[:, 1].astype(np.int64) ** 2), (count, 1)):
-            np.add.at(values, self.more[:, 0], of_more)
-        np.maximum.at(longest, self.more[:, 0], self.more[:, 1])
+        first, second = suffixes
+        total, squares, longest = first + second, first * first + second * second, np.maximum(first, second)
+        count = (first > 0).astype(np.int64) + (second > 0)
+        of_more = self.more[:, 1].astype(np.int64)
+        for values, added in ((total, of_more), (squares, of_more**2), (count, np.ones_like(of_more))):
+            np.add.at(values, self.more[:, 0], added)
+        np.maximum.at(longest, self.more[:, 0], of_more)
         return GroupSizes(prefix, total, squares, prefix + longest, count, self.image_tokens.astype(np.int64))
 
     def tokens(self) -> Int[np.ndarray, " pairs"]:
@@ -189,7 +188,8 @@ class Lengths:
         return Lengths(
             self.table[groups],
             _firsts(counts),
-            *(_moved(values, groups) for values in (self.more, self.left_out)),
+            _moved(self.more, groups),
+            _moved(self.left_out, groups),
             problems if self.problems else {},
             lambda: keys()[groups],
         )
@@ -208,7 +208,8 @@ class Lengths:
         return Lengths(
             whole.table[order],
             _firsts(self.group_counts + has_more),
-            *(_moved(values, order) for values in (whole.more, whole.left_out)),
+            _moved(whole.more, order),
+            _moved(whole.left_out, order),
             self.problems,
             lambda: keys()[order],
         )
@@ -235,6 +236,12 @@ def _key_columns(group: GroupLength) -> tuple[int, ...]:
 
 def _firsts(counts: np.ndarray) -> np.ndarray | None:
     return None if (counts == 1).all() else np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _shifted(parts: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    """Return the values of sparse groups of several parts together, each part's groups from its start on."""
+    moved = [values + np.array([start, 0]) for start, values in zip(starts, parts, strict=False)]
+    return np.concatenate(moved).astype(np.int32)
 
 
 def _moved(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
