@@ -108,3 +108,13 @@ def test_a_weight_of_which_nobody_knows_is_an_error(text_backbone):
     model.backbone.norm.weight = torch.nn.Parameter(model.backbone.norm.weight.detach().clone())
     with pytest.raises(CheckpointError, match=r"Nobody knows.*norm\.weight"):
         unread_weights(model)
+
+
+def test_a_file_that_changes_before_it_is_read_is_an_error(text_backbone, tmp_path):
+    folder = shutil.copytree(text_backbone, tmp_path / "backbone")
+    model = new_reward_model(folder, is_empty=True)
+    file = folder / "model.safetensors"
+    weights = {name: weight + 1 for name, weight in load_file(file).items()}
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors has changed"):
+        read_parts(model, unread_weights(model), CPU)
