@@ -68,7 +68,7 @@ def test_a_run_is_as_planned(group: str, recipe_by: Callable, tmp_path: Path, mo
 
         data = prepare_data(recipe, prepare_template(recipe))
         config = AutoConfig.from_pretrained(recipe.model.start)
-        plan = make_plan(recipe, config, PlannedPairs(data.train.lengths, 0, data.reserved, (), data.train.pairs))
+        plan = make_plan(recipe, config, PlannedPairs(data.train.lengths, 0, data.reserved, pairs=data.train.pairs))
         monkeypatch.setattr(PreferenceCollator, "__call__", watch)
         facts = train(recipe, tmp_path / name).facts
         assert (facts["steps"], facts["microbatches"]) == (plan.steps, plan.microbatches) == (6, plan.microbatches)

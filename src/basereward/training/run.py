@@ -121,6 +121,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "pairs": len(data.train.pairs),
         "read_as": data.train.read_as,
         "drops": data.train.drops,
+        "shared": _shared(recipe, data),
         "microbatches": bins.grad_accum,
         "balance": bins.balance,
         "ranks": world_size(),
@@ -135,8 +136,6 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
         facts |= {"validation_pairs_in_training": known.validated}
     if trainer.is_world_process_zero():
-        if shared := shared_facts(recipe, data.train.lengths, data.train.pairs):
-            facts["shared"] = asdict(shared)
         write_json(folder / FACTS, facts)
     return TrainResult(folder, folder / MODEL, facts)
 
@@ -156,6 +155,12 @@ def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> ValidationPairs
     if cap:
         check_cap(max(tokens), cap, data.reserved)
     return ValidationPairs(data.validation.pairs, tokens, cap - data.reserved if cap else bins.largest)
+
+
+def _shared(recipe: Recipe, data: RunData) -> dict[str, Any] | None:
+    """Return what the pairs share on the first rank, which writes the facts."""
+    shared = shared_facts(recipe, data.train.lengths, data.train.pairs) if rank() == 0 else None
+    return asdict(shared) if shared else None
 
 
 def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
