@@ -122,7 +122,10 @@ def save_reward_model(
         adapter_files.save_adapter(model.backbone, folder, body)
         save_file({key: value.contiguous().cpu() for key, value in head.items()}, folder / HEAD_FILE)
     else:
-        weights = {model.family.to_hub(name): tensor.to(dtype or tensor.dtype) for name, tensor in body.items()}
+        weights = {
+            model.family.to_hub(name): model.family.turn(name, tensor.to(dtype or tensor.dtype))
+            for name, tensor in body.items()
+        }
         words = {model.family.lm_head + k.removeprefix("lm_head."): v for k, v in state.items() if _is_word(model, k)}
         words = {name: tensor.to(dtype or tensor.dtype) for name, tensor in words.items()}
         save_torch_state_dict({**weights, **words, **head}, folder, max_shard_size=max_shard_size)
@@ -157,7 +160,7 @@ def read_weights(model: RewardModel, folder: Path) -> dict[str, Tensor]:
         elif model.lm_head is not None and name.startswith(model.family.lm_head):
             state["lm_head." + name.removeprefix(model.family.lm_head)] = tensor
         else:
-            state["backbone." + native(name)] = tensor
+            state["backbone." + native(name)] = tensor if model.is_adapted else model.family.turn(name, tensor)
     if model.lm_head is not None and "lm_head.weight" not in state:
         tied = model.backbone.get_input_embeddings().weight
         state["lm_head.weight"] = state[next(name for name, own in model.named_parameters() if own is tied)]

@@ -1,5 +1,6 @@
 """Sizes of a backbone and the floating-point work of reading and writing, from its configuration alone."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,19 @@ from basereward.encoding.packing import CostModel
 from basereward.encoding.template import GroupLength
 from basereward.models.families import family_of
 
+LINEAR = "linear_attention"
+# Tokens that the kernels of linear attention, and transformers' own code, compute at once.
+CHUNK = 64
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneSize:
     """Parameters and shapes that decide memory and work.
 
-    ``text`` and ``vision`` count the weights that multiply every token and patch; ``total`` counts all.
-    ``lora_per_rank`` is the sum of inputs and outputs over the text model's linear layers: what LoRA trains for each
-    rank. ``attention`` is layers times query width. The two widths of the tower are the sums of attention width over
+    ``text`` and ``vision`` count the weights that multiply every token and patch, of experts those that a token is sent
+    to; ``total`` counts all. ``lora_per_rank`` is the sum of inputs and outputs over the linear layers that adapters
+    go to: what LoRA trains for each rank. ``attention`` is query width times the layers whose tokens see all before
+    them; ``recurrent`` are the multiply-adds of a token with the states of linear attention. The two widths of the tower are the sums of attention width over
     its layers, those that attend to the whole image and those that attend to a window of ``window`` patches.
     ``vocabulary`` is the number of logits of a written token.
     """
@@ -32,6 +38,7 @@ class BackboneSize:
     attention: int
     lora_per_rank: int
     vocabulary: int = 0
+    recurrent: int = 0
     patches_per_token: int = 1
     vision_global_width: int = 0
     vision_window_width: int = 0
@@ -50,7 +57,8 @@ class BackboneSize:
         tokens = copies * prefix + sum(suffixes)
         # Causal: a prompt token sees half of the prompt on average, a response's also all of the prompt.
         attended = copies * prefix**2 / 2 + sum(size * (prefix + size / 2) for size in suffixes)
-        return 2 * self.text * tokens + 4 * self.attention * attended + copies * self._vision_flops(length.image_tokens)
+        vision = copies * self._vision_flops(length.image_tokens)
+        return self._token_flops * tokens + 4 * self.attention * attended + vision
 
     def writing_flops(self, length: GroupLength, written: int) -> float:
         """Floating-point operations of reading a tree of openings and writing behind each of its n suffixes.
@@ -69,8 +77,12 @@ class BackboneSize:
     def cost_model(self) -> CostModel:
         """Return relative costs for packing: attention and image tokens against one token's linear layers."""
         # The tower's own attention is left out: it grows with the square of each image, which a sum of tokens hides.
-        token = 2 * self.text
+        token = self._token_flops
         return CostModel(attention=4 * self.attention / token, image=2 * self.vision * self.patches_per_token / token)
+
+    @property
+    def _token_flops(self) -> int:
+        return 2 * (self.text + self.recurrent)
 
     def _vision_flops(self, image_tokens: int) -> int:
         patches = image_tokens * self.patches_per_token
@@ -88,15 +100,18 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
     text = config.get_text_config()
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     blocks = model.get_submodule(family.text_module).layers
-    linears = [module for module in blocks.modules() if isinstance(module, nn.Linear)]
+    modules = model.named_modules()
+    linears = [own for name, own in modules if isinstance(own, nn.Linear) and re.fullmatch(family.lora_targets, name)]
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
     sizes = {
         "lora_per_rank": sum(linear.in_features + linear.out_features for linear in linears),
         "total": _count(model),
-        "text": _count(blocks),
+        "text": _count(blocks) - _idle(blocks, text),
         "layers": text.num_hidden_layers,
         "hidden": text.hidden_size,
         "vocabulary": text.vocab_size,
-        "attention": text.num_hidden_layers * text.num_attention_heads * head_dim,
+        "attention": (len(kinds) - kinds.count(LINEAR)) * text.num_attention_heads * head_dim,
+        "recurrent": kinds.count(LINEAR) * _delta_rule(text),
     }
     if family.tower is None:
         return BackboneSize(vision=0, vision_total=0, **sizes)
@@ -112,6 +127,25 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
         vision_window_width=tower.window_width,
         window=tower.window,
     )
+
+
+def _idle(blocks: Any, text: Any) -> int:
+    """Return how many weights of experts a token is not sent to."""
+    experts = [module for name, module in blocks.named_modules() if name.endswith(".experts")]
+    return sum(_count(own) * (own.num_experts - text.num_experts_per_tok) // own.num_experts for own in experts)
+
+
+def _delta_rule(text: Any) -> int:
+    """Return the multiply-adds of a token in one layer of the gated delta rule, computed in chunks of 64 tokens.
+
+    For each value head ``3 d_k d_v + 64 (5 d_k + 3 d_v) / 2``: the state is read for the value that it predicts and
+    for the answer, and written; within a chunk, keys meet keys and queries, a triangular system is solved for both
+    values and keys, and values are mixed.
+    """
+    if not getattr(text, "linear_num_value_heads", None):
+        return 0
+    key, value = text.linear_key_head_dim, text.linear_value_head_dim
+    return text.linear_num_value_heads * (3 * key * value + CHUNK * (5 * key + 3 * value) // 2)
 
 
 def _count(module: Any) -> int:
