@@ -54,7 +54,9 @@ def test_transformers_own_forward_gives_the_reward(tmp_path, backbone_of, side, 
     torch.testing.assert_close(found, torch.tensor(expected(own)), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen2_vl", "internvl", "qwen3"])
+@pytest.mark.parametrize(
+    "family", ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen2_vl", "internvl", "qwen3"]
+)
 def test_every_weight_goes_over_and_the_classifier_scores_like_the_checkpoint(
     tmp_path, backbone_of, family, image_groups
 ):

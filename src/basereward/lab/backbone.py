@@ -136,8 +136,8 @@ def write_backbone(
     """Write a backbone that ``AutoModel``, ``AutoTokenizer`` and ``AutoProcessor`` load, and return its folder.
 
     Input and output embeddings are not tied, as in Qwen2.5-VL-7B and Qwen3-8B. Images have 4 to 256 tokens of 28 x 28
-    pixels (32 x 32 from ``qwen3_vl`` on); 56 x 56 gives 4. In ``internvl`` a tile of 56 x 56 pixels has 4. The backend of
-    the image processor cannot be stored in a folder: a loader that wants PIL says so, by
+    pixels (32 x 32 from ``qwen3_vl`` on); 56 x 56 gives 4. In ``internvl`` a tile of 56 x 56 pixels has 4. The backend
+    of the image processor cannot be stored in a folder: a loader that wants PIL says so, by
     ``AutoImageProcessor.from_pretrained(folder, backend="pil")``.
 
     Args:

@@ -24,9 +24,9 @@ class BackboneSize:
     ``text`` and ``vision`` count the weights that multiply every token and patch, of experts those that a token is sent
     to; ``total`` counts all. ``lora_per_rank`` is the sum of inputs and outputs over the linear layers that adapters
     go to: what LoRA trains for each rank. ``attention`` is query width times the layers whose tokens see all before
-    them; ``recurrent`` are the multiply-adds of a token with the states of linear attention. The two widths of the tower are the sums of attention width over
-    its layers, those that attend to the whole image and those that attend to a window of ``window`` patches.
-    ``vocabulary`` is the number of logits of a written token.
+    them; ``recurrent`` are the multiply-adds of a token with the states of linear attention. The two widths of the
+    tower are the sums of attention width over its layers, those that attend to the whole image and those that attend
+    to a window of ``window`` patches. ``vocabulary`` is the number of logits of a written token.
     """
 
     total: int

@@ -12,8 +12,9 @@ class LayerMemory(NamedTuple):
     """What one layer keeps of each token or patch, in values.
 
     ``inner`` are inputs of linear layers, queries, keys, values and activations, computed in the precision of the run;
-    ``normed`` are those of the norms, in the precision of the residual stream, which is ``hidden`` wide, and what linear
-    attention computes in fp32. Where layers differ both are means, and the largest layer keeps ``peak`` times as much.
+    ``normed`` are those of the norms, in the precision of the residual stream, which is ``hidden`` wide, and what stays
+    in fp32 of linear attention and experts. Where layers differ both are means, and the largest layer keeps ``peak``
+    times as much.
     """
 
     layers: int

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ HEAD = HIDDEN // HEADS
 SPACE = "\u2581"
 WORDS = ["the", f"{SPACE}the", "re", f"{SPACE}re", f"{SPACE}red", "th", "in", "circle", "cir", "cle", "cl", "ci", "at"]
 # A piece after the pieces that it is put together from; the earlier, the better.
-MERGED = sorted({*WORDS, "he", f"{SPACE}t", f"{SPACE}r", "le", "us", "er", "user", "ed"}, key=lambda word: (len(word), word))
+MERGED = [*WORDS, "he", f"{SPACE}t", f"{SPACE}r", "le", "us", "er", "user", "ed"]
+MERGED.sort(key=lambda word: (len(word), word))
 SYMBOLS = [SPACE, *"abcdefghijklmnopqrstuvwxyzIW?.,|_<>/"]
 ADDED = ["<img>", "</img>", "<IMG_CONTEXT>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"]
 UNUSED = ["[UNUSED_TOKEN_145]", "[UNUSED_TOKEN_146]"]
@@ -89,8 +91,8 @@ def write_tiny(tmp_path):
             **dict(vision),
         }
         text = {
-            **{"architectures": ["InternLM2ForCausalLM"], "vocab_size": len(names), "hidden_size": HIDDEN, "bias": False},
-            **{"intermediate_size": 40, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS},
+            **{"architectures": ["InternLM2ForCausalLM"], "vocab_size": len(names), "hidden_size": HIDDEN},
+            **{"bias": False, "intermediate_size": 40, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS},
             **{"num_key_value_heads": KEYS, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "hidden_act": "silu"},
             **{"rope_theta": 1000.0, "rope_scaling": {"type": "dynamic", "factor": 2.0}, "eos_token_id": 2},
             **{"auto_map": {"AutoConfig": "c.C"}, "top_k": 50, "bos_token_id": 1},
@@ -167,7 +169,8 @@ def draw_weights(vision, text):
             found |= {f"{own}attn.{name}_norm.weight": 1 + some(WIDTH) for name in "qk"}
         own = f"language_model.model.layers.{layer}."
         shapes = {"attention.wqkv": ((HEADS + 2 * KEYS) * HEAD, HIDDEN), "attention.wo": (HIDDEN, HIDDEN)}
-        shapes |= {"feed_forward.w1": (wide, HIDDEN), "feed_forward.w3": (wide, HIDDEN), "feed_forward.w2": (HIDDEN, wide)}
+        shapes |= {f"feed_forward.{name}": (wide, HIDDEN) for name in ("w1", "w3")}
+        shapes["feed_forward.w2"] = (HIDDEN, wide)
         found |= {f"{own}{name}.weight": some(*shape) for name, shape in shapes.items()}
         found |= {f"{own}{name}.weight": 1 + some(HIDDEN) for name in ("attention_norm", "ffn_norm")}
         if text["bias"]:
@@ -264,8 +267,13 @@ def segment(text, pieces=PIECES):
     scores = {word: score for word, score, kind in pieces if kind == 1}
     numbers = {word: place for place, (word, _, _) in enumerate(pieces)}
     symbols = list(text.replace(" ", SPACE))
-    while pairs := [(scores[a + b], -place) for place, (a, b) in enumerate(zip(symbols, symbols[1:], strict=False)) if a + b in scores]:
-        place = -max(pairs)[1]
+
+    def pairs():
+        joined = [first + second for first, second in pairwise(symbols)]
+        return [(scores[piece], -place) for place, piece in enumerate(joined) if piece in scores]
+
+    while best := pairs():
+        place = -max(best)[1]
         symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
     found = []
     for symbol in symbols:
@@ -276,7 +284,8 @@ def segment(text, pieces=PIECES):
 def tiles_of(image, most=6):
     """An image as InternVL's own code cuts it: closest shape, larger of equals if it is filled, then the whole."""
     width, height = image.size
-    shapes = sorted({(a, b) for a in range(1, most + 1) for b in range(1, most + 1) if a * b <= most}, key=lambda s: s[0] * s[1])
+    sides = range(1, most + 1)
+    shapes = sorted(((a, b) for a in sides for b in sides if a * b <= most), key=lambda shape: shape[0] * shape[1])
     best, nearest = (1, 1), float("inf")
     for shape in shapes:
         far = abs(width / height - shape[0] / shape[1])

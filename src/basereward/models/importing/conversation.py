@@ -131,5 +131,7 @@ def chat_template(conversation: Conversation, begin: str, image: str, video: str
         "VIDEO": video + "\n",
     }
     # Jinja reads the escapes of JSON in its strings as Python does.
-    settings = "".join(f"{{%- set {key} = {json.dumps(value, ensure_ascii=False)} %}}\n" for key, value in values.items())
+    settings = "".join(
+        f"{{%- set {key} = {json.dumps(value, ensure_ascii=False)} %}}\n" for key, value in values.items()
+    )
     return settings + _CONTENT + _TEMPLATE

@@ -26,7 +26,7 @@ _VISION_KEYS = {
 }
 # Without these the defaults of two libraries would decide, which differ.
 _NEEDED = {
-    "llm_config": _TEXT_KEYS[:5] + ("max_position_embeddings", "rms_norm_eps"),
+    "llm_config": (*_TEXT_KEYS[:5], "max_position_embeddings", "rms_norm_eps"),
     "vision_config": (*_TEXT_KEYS[1:5], "image_size", "patch_size"),
 }
 # Where the code of the repository does something that transformers' classes cannot: key -> what they do.
@@ -50,7 +50,7 @@ def convert_config(content: Mapping[str, Any], image_token: int) -> InternVLConf
     for part, keys in _NEEDED.items():
         if lacking := [key for key in keys if key not in (content.get(part) or {})]:
             raise CheckpointError(f"The {part} of config.json lacks {', '.join(lacking)}.")
-    vision = _vision(content)
+    vision: Any = _vision(content)
     ratio = content.get("downsample_ratio", 0.5)
     side = vision.image_size[0] // vision.patch_size[0]
     text = _text(content.get("llm_config") or {})

@@ -9,7 +9,6 @@ import transformers
 from transformers import (
     AddedToken,
     GotOcr2ImageProcessorPil,
-    InternVLConfig,
     InternVLProcessor,
     InternVLVideoProcessor,
     PreTrainedTokenizerFast,
@@ -103,7 +102,7 @@ def _token(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def import_processor(
-    content: Mapping[str, Any], config: InternVLConfig, imported: ImportedTokenizer, conversation: Conversation
+    content: Mapping[str, Any], config: Any, imported: ImportedTokenizer, conversation: Conversation
 ) -> InternVLProcessor:
     """Return the processor of a checkpoint.
 

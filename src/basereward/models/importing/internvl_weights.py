@@ -126,7 +126,7 @@ def _converted(
         for stored in opened.keys():  # noqa: SIM118
             for name, tensor in names.convert(stored, opened.get_tensor(stored)):
                 if name in seen or name not in expected:
-                    why = "is there twice" if name in seen else "has no place in the model that its config.json describes"
+                    why = "is there twice" if name in seen else "has no place in the model of config.json"
                     raise CheckpointError(f"The weight {stored} of {file} {why} ({name}).")
                 if tensor.shape != expected[name]:
                     shapes = f"{list(tensor.shape)}, expected {list(expected[name])}"

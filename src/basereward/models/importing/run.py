@@ -51,7 +51,7 @@ def import_checkpoint(place: str | Path, out: str | Path) -> Path:
     convert_config(content, 0)
     source = fetch_folder(place, [*PATTERNS, *_LICENSES])
     imported = import_tokenizer(source, conversation.end)
-    config = convert_config(content, imported.image_token)
+    config: Any = convert_config(content, imported.image_token)
     config.architectures = ["InternVLForConditionalGeneration"]
     text = config.text_config
     if (highest := imported.image_token) >= text.vocab_size:
@@ -87,9 +87,9 @@ def _write_card(source: Path, folder: Path, name: str) -> None:
     head = yaml.safe_dump(facts, sort_keys=True, allow_unicode=True)
     rights = stated.get("license_name") or stated.get("license") or "not stated in its model card"
     (folder / "README.md").write_text(
-        f"---\n{head}---\n\nThe weights of {name}, unchanged, under the names of transformers' InternVL classes, with "
-        f"its tokenizer, chat template and image processor; written by basereward {__version__} without running code of "
-        f"the repository. Licence: {rights}.\n",
+        f"---\n{head}---\n\nThe weights of {name}, unchanged, under the names of transformers' InternVL classes, "
+        f"with its tokenizer, chat template and image processor; written by basereward {__version__}, which ran no code "
+        f"of the repository. Licence: {rights}.\n",
         encoding="utf-8",
     )
 

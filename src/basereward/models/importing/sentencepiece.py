@@ -56,7 +56,10 @@ def read_sentencepiece(content: bytes) -> SentencePieceModel:
     except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
         raise CheckpointError(f"tokenizer.model is no SentencePiece model: {error}.") from error
     if not pieces or trainer.get(3, 1) != _BPE:
-        raise CheckpointError(f"tokenizer.model is of kind {trainer.get(3, 1)} with {len(pieces)} pieces; expected BPE.")
+        kind = trainer.get(3, 1)
+        raise CheckpointError(
+            f"tokenizer.model is of kind {kind} with {len(pieces)} pieces; expected BPE, kind {_BPE}."
+        )
     if trainer.get(24, 0) or not normalizer.get(5, 1):
         raise CheckpointError("tokenizer.model marks spaces behind words, or not at all; expected in front of them.")
     charsmap = normalizer.get(2, b"")
@@ -91,7 +94,7 @@ def build_tokenizer(model: SentencePieceModel, added: Mapping[int, AddedToken]) 
         # Their names stand in the vocabulary already, or they get the next number.
         core.add_special_tokens([token]) if token.special else core.add_tokens([token])
         if (number := core.token_to_id(token.content)) != place:
-            raise CheckpointError(f"The token {token.content!r} would get the id {number}, its repository says {place}.")
+            raise CheckpointError(f"The token {token.content!r} would get the id {number}, expected {place}.")
     return core
 
 
@@ -114,13 +117,13 @@ def _merges(model: SentencePieceModel) -> list[tuple[str, str]]:
         halves = [(piece.text[:cut], piece.text[cut:]) for cut in range(1, len(piece.text))]
         pairs = [pair for pair in halves if known.issuperset(pair)]
         if piece.kind == UNUSED and pairs:
-            raise CheckpointError(f"tokenizer.model has the unused piece {piece.text!r}, which other pieces go through.")
+            raise CheckpointError(f"tokenizer.model has the unused piece {piece.text!r}, which others go through.")
         # SentencePiece takes the leftmost of equally good pieces, and may go through characters without a piece.
         odd += not pairs or piece.score in scores
         scores.add(piece.score)
         found += [(piece.score, pair) for pair in pairs]
-    if odd:
-        logger.warning("%d pieces of tokenizer.model are put together by rules of its own; rare ids may differ.", odd)
+    if odd or (model.has_prefix and any(piece.kind == USER_DEFINED for piece in model.pieces)):
+        logger.warning("%d pieces of tokenizer.model go by rules of SentencePiece's own; rare ids may differ.", odd)
     return [pair for _, pair in sorted(found, key=lambda item: -item[0])]
 
 
