@@ -36,7 +36,7 @@ class ImportedTokenizer(NamedTuple):
     @property
     def image_token(self) -> int:
         """The id that stands for a part of an image."""
-        return int(self.tokenizer.convert_tokens_to_ids(_NAMED["context_image_token"]))
+        return self.tokenizer.get_vocab()[_NAMED["context_image_token"]]
 
 
 def import_tokenizer(folder: Path, end: str) -> ImportedTokenizer:

@@ -88,8 +88,8 @@ def _write_card(source: Path, folder: Path, name: str) -> None:
     rights = stated.get("license_name") or stated.get("license") or "not stated in its model card"
     (folder / "README.md").write_text(
         f"---\n{head}---\n\nThe weights of {name}, unchanged, under the names of transformers' InternVL classes, "
-        f"with its tokenizer, chat template and image processor; written by basereward {__version__}, which ran no code "
-        f"of the repository. Licence: {rights}.\n",
+        f"with its tokenizer, chat template and image processor; written by basereward {__version__}, which ran no "
+        f"code of the repository. Licence: {rights}.\n",
         encoding="utf-8",
     )
 

@@ -19,7 +19,7 @@ SPACE = "\u2581"
 _BPE = 2
 
 
-class Piece(NamedTuple):
+class VocabularyPiece(NamedTuple):
     """An entry of the vocabulary; its place is its id."""
 
     text: str
@@ -36,7 +36,7 @@ class SentencePieceModel(NamedTuple):
         is_trimmed: spaces at the ends are left out, and several become one.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[VocabularyPiece, ...]
     byte_fallback: bool
     charsmap: bytes
     has_prefix: bool
@@ -58,7 +58,7 @@ def read_sentencepiece(content: bytes) -> SentencePieceModel:
     if not pieces or trainer.get(3, 1) != _BPE:
         kind = trainer.get(3, 1)
         raise CheckpointError(
-            f"tokenizer.model is of kind {kind} with {len(pieces)} pieces; expected BPE, kind {_BPE}."
+            f"tokenizer.model is of kind {kind!r} with {len(pieces)} pieces; expected BPE, kind {_BPE}."
         )
     if trainer.get(24, 0) or not normalizer.get(5, 1):
         raise CheckpointError("tokenizer.model marks spaces behind words, or not at all; expected in front of them.")
@@ -98,7 +98,7 @@ def build_tokenizer(model: SentencePieceModel, added: Mapping[int, AddedToken]) 
     return core
 
 
-def _own_token(piece: Piece) -> AddedToken | None:
+def _own_token(piece: VocabularyPiece) -> AddedToken | None:
     """Return a piece that stands for itself in any text, None for one that is put together."""
     if piece.kind not in (CONTROL, UNKNOWN, USER_DEFINED):
         return None
@@ -146,14 +146,14 @@ def _decoders(model: SentencePieceModel) -> Iterator[decoders.Decoder]:
         yield decoders.Strip(" ", 1, 0)
 
 
-def _piece(content: bytes) -> Piece:
+def _piece(content: bytes) -> VocabularyPiece:
     values = dict(_fields(content))
     text, score = values[1], values.get(2, b"\0\0\0\0")
     assert isinstance(text, bytes)
     assert isinstance(score, bytes)
     kind = values.get(3, NORMAL)
     assert isinstance(kind, int)
-    return Piece(text.decode(), struct.unpack("<f", score)[0], kind)
+    return VocabularyPiece(text.decode(), struct.unpack("<f", score)[0], kind)
 
 
 def _message(fields: list[tuple[int, int | bytes]], number: int) -> dict[int, int | bytes]:
