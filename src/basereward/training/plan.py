@@ -11,6 +11,7 @@ from basereward.encoding.lengths import Lengths
 from basereward.encoding.packing import CostModel
 from basereward.encoding.template import GroupLength
 from basereward.errors import TrainingError
+from basereward.models.backends import choose_backend
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.launch import replica_ranks
@@ -111,6 +112,15 @@ def run_length(recipe: Recipe, pairs: int) -> RunLength:
     return RunLength(steps, -(-steps // each))
 
 
+def _largest_row(groups: Sequence[GroupLength], tokens: int, is_shared: bool) -> Microbatch:
+    """Return what a row of so many packed tokens holds as it is computed: prompts that are not shared are copied."""
+    copies = [1 if is_shared else max(1, len(group.suffixes)) for group in groups]
+    packed = sum(group.total for group in groups)
+    computed = sum(count * group.prefix + sum(group.suffixes) for count, group in zip(copies, groups, strict=True))
+    images = sum(count * group.image_tokens for count, group in zip(copies, groups, strict=True))
+    return Microbatch(round(tokens * computed / packed), round(tokens * images / packed))
+
+
 def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, ranks: int = 1) -> Plan:
     """Return the plan of a recipe.
 
@@ -131,9 +141,9 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     else:
         bins = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
     shards = replica_ranks(recipe.hardware, ranks)
-    images = sum(group.image_tokens for group in groups)
-    largest = Microbatch(bins.largest, round(bins.largest * images / sum(tokens)))
-    forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
+    is_shared = choose_backend(config, recipe.model.backend).backend != "plain"
+    largest = _largest_row(groups, bins.largest, is_shared)
+    forward = sum(size.forward_flops(group, is_shared) for group in groups) / len(tokens)
     separate = sum(size.forward_flops(group, shared=False) for group in groups) / len(tokens)
     trained = trained_parameters(recipe, config, size)
     return Plan(
@@ -156,7 +166,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
         swapped=len(swaps) if lengths else pairs * len(swaps),
-        swap_flops_share=sum(size.forward_flops(group) for group in swaps) / len(tokens) / forward,
+        swap_flops_share=sum(size.forward_flops(group, is_shared) for group in swaps) / len(tokens) / forward,
         train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
     )
