@@ -90,6 +90,18 @@ def gradients():
     return compute
 
 
+@pytest.fixture
+def shared(family):
+    """The backend that computes the prompts of a family once for their rewards."""
+    return "expand" if family.startswith("qwen3_5") else "split"
+
+
+@pytest.fixture
+def trained(family):
+    """The backend that ``auto`` takes for gradients of a family."""
+    return "plain" if family.startswith("qwen3_5") else "split"
+
+
 @pytest.fixture(scope="session")
 def worst_difference():
     """The worst ``||a - b|| / max(||b||, 1e-6 ||all||)`` over parameters: some gradients are zero in theory."""

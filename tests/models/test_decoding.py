@@ -15,7 +15,7 @@ from basereward.encoding.openings import encode_openings
 from basereward.errors import TemplateError
 from basereward.models.generation import Generator, TreeShape, fill_batches, rows_at_once
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen3")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "internvl", "qwen3")
 TOKENS = 24
 
 

@@ -33,9 +33,9 @@ def expected(folder):
     return [model.score(prompt, responses=[answer])[0] for prompt, answer in CONVERSATIONS]
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_transformers_own_forward_gives_the_reward(tmp_path, text_backbone, side):
-    own = checkpoint(tmp_path / "own", text_backbone)
+@pytest.mark.parametrize(("side", "family"), [("left", "qwen3"), ("right", "qwen3"), ("right", "qwen3_5_text")])
+def test_transformers_own_forward_gives_the_reward(tmp_path, backbone_of, side, family):
+    own = checkpoint(tmp_path / "own", backbone_of(family))
     out = export_classifier(own, tmp_path / "classifier")
     model, told = AutoModelForSequenceClassification.from_pretrained(out, output_loading_info=True)
     assert not any(told[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -54,14 +54,16 @@ def test_transformers_own_forward_gives_the_reward(tmp_path, text_backbone, side
     torch.testing.assert_close(found, torch.tensor(expected(own)), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen2_vl", "internvl", "qwen3"])
+@pytest.mark.parametrize(
+    "family", ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen2_vl", "internvl", "qwen3"]
+)
 def test_every_weight_goes_over_and_the_classifier_scores_like_the_checkpoint(
     tmp_path, backbone_of, family, image_groups
 ):
     own = checkpoint(tmp_path / "own", backbone_of(family))
     out = export_classifier(own, tmp_path / "classifier")
     before, after = read_tensors(own), read_tensors(out)
-    name = "score.weight" if family in ("qwen3", "qwen3_vl") else "language_model.score.weight"
+    name = "score.weight" if family.startswith("qwen3") else "language_model.score.weight"
     assert before.pop("reward_head.layers.0.weight").equal(after.pop(name))
     assert before.keys() == after.keys()
     assert all(before[name].equal(after[name]) for name in before)

@@ -12,7 +12,7 @@ from basereward.models.facts import read_facts
 from basereward.models.hub import open_folder
 from basereward.models.inputs import TemplateSettings, load_template
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen3")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "internvl", "qwen3")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from basereward.models.reward_model import RewardModel
 from basereward.training.collator import PreferenceCollator
 from basereward.training.objectives import BradleyTerry
 
-FAMILIES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl", "internvl")
+FAMILIES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "internvl")
 
 
 class Kept(NamedTuple):
@@ -37,7 +37,7 @@ def with_layers(config: Any, text: int, vision: int) -> Any:
     return type(config).from_dict(content)
 
 
-def kept_bytes(model: RewardModel, batch: dict[str, Any], bf16: bool) -> int:
+def kept_bytes(model: nn.Module, batch: dict[str, Any], bf16: bool) -> int:
     """Bytes of all that one forward pass keeps, the weights and their casts to bf16 left out."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, Any] = {}
@@ -52,7 +52,7 @@ def kept_bytes(model: RewardModel, batch: dict[str, Any], bf16: bool) -> int:
     autocast = torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
         model(**batch)
-    linears = [module for module in model.backbone.modules() if isinstance(module, nn.Linear)]
+    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     cast = [linear.weight.numel() for linear in linears if linear.weight.dtype == torch.float32]
     casts = 2 * sum(cast) if bf16 else 0
     return sum(size for size, _ in kept.values()) - casts
@@ -87,10 +87,35 @@ def test_a_layer_keeps_what_is_said(family: str, bf16: bool, forward: Callable, 
     base = forward(family, bf16, False, 2, 2)
     text = (forward(family, bf16, False, 4, 2).bytes - base.bytes) / 2 / base.tokens
     vision = (forward(family, bf16, False, 2, 4).bytes - base.bytes) / 2 / base.patches
-    config = AutoConfig.from_pretrained(backbone_of(family))
+    config = with_layers(AutoConfig.from_pretrained(backbone_of(family)), 2, 2)
     for found, memory in ((text, text_memory(config)), (vision, vision_memory(config))):
         said = memory._replace(layers=1).kept_bytes(bf16, is_wide=True, checkpointing=False)
         assert said == pytest.approx(found, rel=0.22)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(
+    "changed", [{}, {"linear_num_value_heads": 16}, {"linear_key_head_dim": 64}, {"linear_value_head_dim": 64}]
+)
+def test_a_layer_of_linear_attention_keeps_what_is_said(changed: dict[str, int], bf16: bool) -> None:
+    shape = {"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 4, "num_key_value_heads": 1}
+    shape |= {"head_dim": 64, "vocab_size": 99, "linear_num_key_heads": 4, "linear_num_value_heads": 8}
+    shape |= {"linear_key_head_dim": 32, "linear_value_head_dim": 32, **changed}
+    ids = torch.arange(256)[None] % 99
+    found = []
+    for layers in (1, 2):
+        kinds = {"layer_types": ["linear_attention"] * layers, "num_hidden_layers": layers}
+        config = AutoConfig.for_model("qwen3_5_text", **shape, **kinds)
+        found.append(kept_bytes(AutoModel.from_config(config).train(), {"input_ids": ids, "use_cache": False}, bf16))
+    said = text_memory(config)._replace(layers=1).kept_bytes(bf16, is_wide=True, checkpointing=False)
+    assert said == pytest.approx((found[1] - found[0]) / 256, rel=0.1)
+
+
+def test_with_checkpointing_the_largest_layer_is_computed_again() -> None:
+    config = AutoConfig.for_model("qwen3_5_text")
+    linear = type(config).from_dict({**config.to_dict(), "layer_types": ["linear_attention"] * 32})
+    mixed, alike = (text_memory(own).kept_bytes(True, False, True) for own in (config, linear))
+    assert mixed == pytest.approx(alike, rel=0.05)
 
 
 def test_weights_in_bf16_keep_a_narrow_residual_stream(forward: Callable, backbone_of: Callable) -> None:

@@ -59,7 +59,7 @@ def alone(group, place):
     return type(group)(group.id, group.prompt, group.responses[place : place + 1], group.images)
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen3"])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3"])
 def test_scores_are_those_of_critiques_written_and_scored_alone(family, folder_of, groups):
     place = folder_of(family)
     critic = open_scorer(str(place), device="cpu")

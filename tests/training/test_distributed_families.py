@@ -8,7 +8,7 @@ import torch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "internvl"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "internvl"])
 def test_fsdp2_computes_what_one_process_does(
     family: str,
     backbone_of: Callable[[str], Path],

@@ -21,7 +21,7 @@ from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.objectives import PAIR_KEYS
 from basereward.training.recipe import parse_recipe
 
-FAMILIES = ["qwen2_5_vl", "qwen3_vl", "internvl", "qwen3"]
+FAMILIES = ["qwen2_5_vl", "qwen3_vl", "qwen3_5", "internvl", "qwen3"]
 OBJECTIVES = [Critic(request="short", language_weight=0.5), Grm(), LongCot()]
 
 

@@ -45,6 +45,22 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return seen
 
 
+def test_nothing_is_saved_where_prompts_are_not_shared() -> None:
+    file = RECIPES / "basereward-qwen2_5-vl-7b.yaml"
+    shared, alone = (load_recipe(file, changes) for changes in ([], ["model.backend=plain"]))
+    config = backbone_config(shared.model.start)
+    plans = [make_plan(recipe, config, PlannedPairs(None, 0)) for recipe in (shared, alone)]
+    assert plans[0].saved_flops_share > 0.4
+    assert plans[1].saved_flops_share == 0
+    assert plans[1].forward_flops_per_pair * (1 - plans[0].saved_flops_share) == pytest.approx(
+        plans[0].forward_flops_per_pair
+    )
+    # Of 1,600 tokens of a pair 1,200 are computed once more.
+    assert plans[1].memory.activations == pytest.approx(plans[0].memory.activations * 2800 / 1600, rel=1e-3)
+    linear = make_plan(shared, backbone_config("Qwen/Qwen3.5-9B"), PlannedPairs(None, 0))
+    assert linear.saved_flops_share == 0
+
+
 @pytest.mark.parametrize("steps", [None, 3, 18])
 def test_the_run_takes_the_steps_and_keeps_the_cap_of_the_plan_in_every_epoch(
     steps: int | None, make_recipe: Callable, world: Any, tmp_path: Path, rows: list[tuple[int, int]]

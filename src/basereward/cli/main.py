@@ -17,6 +17,7 @@ from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
 from basereward.cli.export import export
 from basereward.cli.forecast import forecast
+from basereward.cli.importing import import_model
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.report import report
@@ -48,6 +49,7 @@ app.command()(audit)
 app.command()(forecast)
 app.command()(sweep)
 app.command()(calibrate)
+app.command("import")(import_model)
 app.command()(merge)
 app.command()(soup)
 app.command()(graft)

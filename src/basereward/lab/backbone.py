@@ -24,10 +24,18 @@ from transformers import (
     Qwen2VLImageProcessorPil,
     Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3_5Config,
+    Qwen3_5ForCausalLM,
+    Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeConfig,
+    Qwen3_5MoeForConditionalGeneration,
+    Qwen3_5TextConfig,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
@@ -44,7 +52,18 @@ from basereward.lab.world import world_texts
 from basereward.models.hub import quiet_loading
 from basereward.registry import Registry
 
-Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "qwen2", "qwen3"]
+Family = Literal[
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "internvl",
+    "qwen2",
+    "qwen3",
+    "qwen3_5_text",
+]
 Size = Literal["demo", "test"]
 
 PIXELS_PER_TOKEN = 28 * 28
@@ -117,14 +136,14 @@ def write_backbone(
     """Write a backbone that ``AutoModel``, ``AutoTokenizer`` and ``AutoProcessor`` load, and return its folder.
 
     Input and output embeddings are not tied, as in Qwen2.5-VL-7B and Qwen3-8B. Images have 4 to 256 tokens of 28 x 28
-    pixels (32 x 32 in ``qwen3_vl``); 56 x 56 gives 4. In ``internvl`` a tile of 56 x 56 pixels has 4. The backend of
-    the image processor cannot be stored in a folder: a loader that wants PIL says so, by
+    pixels (32 x 32 from ``qwen3_vl`` on); 56 x 56 gives 4. In ``internvl`` a tile of 56 x 56 pixels has 4. The backend
+    of the image processor cannot be stored in a folder: a loader that wants PIL says so, by
     ``AutoImageProcessor.from_pretrained(folder, backend="pil")``.
 
     Args:
         folder: where to write; made if missing.
-        family: those with ``vl`` read images and videos, ``qwen2`` and ``qwen3`` text only, with a template that takes
-            string content only.
+        family: ``qwen2``, ``qwen3`` and ``qwen3_5_text`` read text only, with a template that takes string content
+            only, the others images and videos. The first of two layers of a ``qwen3_5`` is linear attention.
         size: ``demo`` learns the world in minutes on a CPU; ``test`` is built in a fraction of a second.
         seed: of the weights; equal seeds give equal weights, and the global random state is left as it was.
         texts: what the tokenizer learns its merges from; the texts of the world by default.
@@ -165,20 +184,48 @@ def _write_qwen2_5_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
 
 
 def _write_qwen3_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    width = plan.text["hidden_size"] // plan.text["num_attention_heads"]
+    own = {"head_dim": width}
+    _write_after_qwen3(folder, plan, texts, Qwen3VLConfig, Qwen3VLForConditionalGeneration, own, deepstack=True)
+
+
+def _write_qwen3_vl_moe(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    own = {"head_dim": plan.text["hidden_size"] // plan.text["num_attention_heads"], **_experts(plan)}
+    _write_after_qwen3(folder, plan, texts, Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration, own, deepstack=True)
+
+
+def _write_qwen3_5(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    _write_after_qwen3(folder, plan, texts, Qwen3_5Config, Qwen3_5ForConditionalGeneration, _linear(plan))
+
+
+def _write_qwen3_5_moe(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    own = {**_linear(plan), **_experts(plan), "shared_expert_intermediate_size": plan.text["hidden_size"]}
+    _write_after_qwen3(folder, plan, texts, Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration, own)
+
+
+def _write_after_qwen3(
+    folder: Path,
+    plan: _Plan,
+    texts: Iterable[str],
+    config: Any,
+    model: Any,
+    text: dict[str, Any],
+    deepstack: bool = False,
+) -> None:
+    """Write Qwen3-VL or one of those after it, which share its tower, its processor and its positions."""
     tokenizer = train_tokenizer(texts, QWEN3_VISION_TEMPLATE)
     own = plan.vision
     vision = {
         **{key: own[key] for key in ("depth", "hidden_size", "intermediate_size", "num_heads", "initializer_range")},
         "out_hidden_size": plan.text["hidden_size"],
         "num_position_embeddings": 64,
-        # The features of the first block go straight into the first layer of the text model (deepstack).
-        "deepstack_visual_indexes": [0],
+        # The features of the first block go straight into the first layer of the text model.
+        **({"deepstack_visual_indexes": [0]} if deepstack else {}),
     }
-    rope = {**_mrope(plan), "mrope_interleaved": True}
-    parts = _qwen_parts(tokenizer, plan, rope)
-    parts["text_config"]["head_dim"] = plan.text["hidden_size"] // plan.text["num_attention_heads"]
-    config = Qwen3VLConfig(**parts, vision_config=vision)
-    _save(Qwen3VLForConditionalGeneration(config), folder)
+    parts = _qwen_parts(tokenizer, plan, {**_mrope(plan), "mrope_interleaved": True})
+    rope = {**parts["text_config"]["rope_parameters"], **text.pop("rope_parameters", {})}
+    parts["text_config"] |= {**text, "rope_parameters": rope}
+    _save(model(config(**parts, vision_config=vision)), folder)
     area = 32 * 32
     processor = Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessorPil(patch_size=16, min_pixels=4 * area, max_pixels=256 * area),
@@ -187,6 +234,29 @@ def _write_qwen3_vl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
         chat_template=QWEN3_VISION_TEMPLATE,
     )
     processor.save_pretrained(folder)
+
+
+def _linear(plan: _Plan) -> dict[str, Any]:
+    """Return the layers of Qwen3.5: linear attention, full attention; heads of the latter turn by half."""
+    width = plan.text["hidden_size"] // plan.text["num_attention_heads"]
+    return {
+        "layer_types": ["linear_attention", "full_attention"],
+        "head_dim": 2 * width,
+        "linear_num_key_heads": plan.text["num_key_value_heads"],
+        "linear_num_value_heads": plan.text["num_attention_heads"],
+        "linear_key_head_dim": width,
+        "linear_value_head_dim": width,
+        "rope_parameters": {"partial_rotary_factor": 0.5},
+    }
+
+
+def _experts(plan: _Plan) -> dict[str, Any]:
+    # Not half as wide as the hidden state: two layouts of the same shape could be confused.
+    return {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": plan.text["intermediate_size"] * 3 // 8,
+    }
 
 
 def _write_internvl(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
@@ -266,13 +336,18 @@ def _write_qwen3(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
     _write_text(folder, plan, texts, Qwen3Config, Qwen3ForCausalLM, head_dim=width)
 
 
+def _write_qwen3_5_text(folder: Path, plan: _Plan, texts: Iterable[str]) -> None:
+    _write_text(folder, plan, texts, Qwen3_5TextConfig, Qwen3_5ForCausalLM, **_linear(plan))
+
+
 def _write_text(folder: Path, plan: _Plan, texts: Iterable[str], config: Any, model: Any, **more: Any) -> None:
     tokenizer = train_tokenizer(texts, TEXT_TEMPLATE)
+    rope = {"rope_type": "default", "rope_theta": 1e4, **more.pop("rope_parameters", {})}
     settings = config(
         **plan.text,
         **more,
         vocab_size=len(tokenizer),
-        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+        rope_parameters=rope,
         bos_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=False,
@@ -283,8 +358,10 @@ def _write_text(folder: Path, plan: _Plan, texts: Iterable[str], config: Any, mo
 
 def _save(model: PreTrainedModel, folder: Path) -> None:
     model.generation_config.pad_token_id = model.config.get_text_config().bos_token_id
+    # transformers would write every expert of this one alone; its repositories hold them in one piece, as it does.
+    as_is = model.config.model_type == "qwen3_5_moe"
     with quiet_loading():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, save_original_format=not as_is)
 
 
 _Writer = Callable[[Path, _Plan, Iterable[str]], None]
@@ -294,8 +371,12 @@ _WRITERS: Registry[_Writer] = Registry(
         "qwen2_vl": _write_qwen2_vl,
         "qwen2_5_vl": _write_qwen2_5_vl,
         "qwen3_vl": _write_qwen3_vl,
+        "qwen3_vl_moe": _write_qwen3_vl_moe,
+        "qwen3_5": _write_qwen3_5,
+        "qwen3_5_moe": _write_qwen3_5_moe,
         "internvl": _write_internvl,
         "qwen2": _write_qwen2,
         "qwen3": _write_qwen3,
+        "qwen3_5_text": _write_qwen3_5_text,
     },
 )

@@ -179,7 +179,7 @@ def live_weights(model: RewardModel) -> dict[str, Tensor]:
     body = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
     if model.is_adapted:
         return {adapter_files.stored_name(k): v for k, v in body.items() if adapter_files.is_of_adapter(k)} | head
-    weights = {model.family.to_hub(name): tensor for name, tensor in body.items()}
+    weights = {model.family.to_hub(name): model.family.turn(name, tensor) for name, tensor in body.items()}
     words = {model.family.lm_head + k.removeprefix("lm_head."): v for k, v in state.items() if _is_word(model, k)}
     return {**weights, **words, **head}
 

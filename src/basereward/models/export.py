@@ -56,8 +56,9 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
     with open_work(target) as work:
         shutil.rmtree(work.folder, ignore_errors=True)
         work.folder.mkdir()
-        body = {model.family.to_hub(name): tensor for name, tensor in model.backbone.state_dict().items()}
-        save_torch_state_dict({**body, model.family.classifier_head: head}, work.folder)
+        family, state = model.family, model.backbone.state_dict()
+        body = {family.to_hub(name): family.turn(name, tensor).contiguous() for name, tensor in state.items()}
+        save_torch_state_dict({**body, family.classifier_head: head}, work.folder)
         model.template.processor.save_pretrained(work.folder)
         _write_config(model, work.folder)
         if model.data_record is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig
 
 from basereward.encoding.internvl import InternVision, limit_tiles
@@ -13,9 +14,14 @@ from basereward.encoding.qwen import Qwen3Vision, QwenVision, limit_edges
 from basereward.encoding.vision import VisionEncoding
 from basereward.errors import CheckpointError
 from basereward.models.segments import SEGMENTS
-from basereward.models.towers import Tower, internvl_tower, qwen2_5_tower, qwen2_tower, qwen3_tower
+from basereward.models.towers import Tower, internvl_tower, qwen2_5_tower, qwen2_tower, qwen3_5_tower, qwen3_tower
 
-LINEARS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+# Of attention, of linear attention (Qwen3.5 has its inputs apart, Qwen3-Next in two pieces), and of the MLP. Experts of
+# a mixture are no linear layers but stacks of matrices: adapters leave them alone.
+LINEARS = (
+    "q_proj|k_proj|v_proj|o_proj|in_proj_qkv|in_proj_z|in_proj_b|in_proj_a|in_proj_qkvz|in_proj_ba|out_proj|"
+    "gate_proj|up_proj|down_proj"
+)
 
 
 # Where vLLM makes a classifier of the text model, not of the whole.
@@ -27,7 +33,7 @@ class Family:
     """How a backbone is stored and fed.
 
     Args:
-        architecture: stem of the class names: ``<stem>ForConditionalGeneration`` or ``<stem>ForCausalLM``.
+        architecture: stem of the class names: ``<stem>ForReward``, ``<stem>ForSequenceClassification``.
         hub_prefixes: (prefix of a parameter of ``AutoModel``, its prefix in the hub layout), first match wins.
         axes: rotary position axes.
         text_module: path of the text model inside the backbone, empty for text families.
@@ -38,6 +44,8 @@ class Family:
         limit_pixels: options of an image processor for (image processor, least pixels, most pixels).
         tower: the cost of the vision tower, from the configuration.
         lm_head: the vocabulary head in the hub layout.
+        writer: stem of ``<stem>ForConditionalGeneration`` or ``<stem>ForCausalLM``, if it is another.
+        turned: ends of the names of weights whose last two dimensions stand the other way round in the hub layout.
         classifier_head: the head of a one-label classifier where transformers, or without such a class vLLM, looks for
             it.
     """
@@ -54,11 +62,13 @@ class Family:
     tower: Callable[[Any], Tower] | None = None
     lm_head: str = "lm_head."
     classifier_head: str = "score.weight"
+    writer: str = ""
+    turned: tuple[str, ...] = ()
 
     @property
     def generator(self) -> str:
         """The class of transformers that writes with this backbone."""
-        return f"{self.architecture}For{'ConditionalGeneration' if self.vision_module else 'CausalLM'}"
+        return f"{self.writer or self.architecture}For{'ConditionalGeneration' if self.vision_module else 'CausalLM'}"
 
     @property
     def vision_modules(self) -> tuple[str, ...]:
@@ -69,6 +79,10 @@ class Family:
     def lora_targets(self) -> str:
         """A regular expression of the text model's linear layers."""
         return rf"{re.escape(self.text_module)}\..*\.({LINEARS})" if self.text_module else rf".*({LINEARS})"
+
+    def turn(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a weight of either layout as it stands in the other, sharing its memory; only experts may differ."""
+        return tensor.transpose(-1, -2) if name.endswith(self.turned) else tensor
 
     def to_hub(self, name: str) -> str:
         """Return the hub-layout name of a backbone parameter."""
@@ -83,6 +97,23 @@ class Family:
             if name.startswith(hub):
                 return native + name[len(hub) :]
         raise CheckpointError(f"Parameter {name!r} is not in the hub layout of {self.architecture}.")
+
+
+# Qwen3-VL and all after it.
+_INSIDE_MODEL = (("language_model.", "model.language_model."), ("visual.", "model.visual."))
+_EXPERTS = (".experts.gate_up_proj", ".experts.down_proj")
+
+
+def _qwen3_5(architecture: str) -> Family:
+    return Family(
+        architecture=architecture,
+        hub_prefixes=_INSIDE_MODEL,
+        axes=3,
+        text_module="language_model",
+        vision_module="visual",
+        vision=Qwen3Vision,
+        tower=qwen3_5_tower,
+    )
 
 
 FAMILIES: dict[str, Family] = {
@@ -110,7 +141,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "qwen3_vl": Family(
         architecture="Qwen3VL",
-        hub_prefixes=(("language_model.", "model.language_model."), ("visual.", "model.visual.")),
+        hub_prefixes=_INSIDE_MODEL,
         axes=3,
         text_module="language_model",
         vision_module="visual",
@@ -118,6 +149,19 @@ FAMILIES: dict[str, Family] = {
         vision_attention=SEGMENTS,
         tower=qwen3_tower,
     ),
+    "qwen3_vl_moe": Family(
+        architecture="Qwen3VLMoe",
+        hub_prefixes=_INSIDE_MODEL,
+        axes=3,
+        text_module="language_model",
+        vision_module="visual",
+        vision=Qwen3Vision,
+        tower=qwen3_tower,
+        turned=_EXPERTS,
+    ),
+    # Their repositories hold more weights (mtp.*), which guess further tokens for faster writing; no reward needs them.
+    "qwen3_5": _qwen3_5("Qwen3_5"),
+    "qwen3_5_moe": _qwen3_5("Qwen3_5Moe"),
     "internvl": Family(
         classifier_head=TEXT_CLASSIFIER,
         architecture="InternVL",
@@ -136,6 +180,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "qwen2": Family(architecture="Qwen2", hub_prefixes=(("", "model."),)),
     "qwen3": Family(architecture="Qwen3", hub_prefixes=(("", "model."),)),
+    "qwen3_5_text": Family(architecture="Qwen3_5Text", writer="Qwen3_5", hub_prefixes=(("", "model."),)),
 }
 
 

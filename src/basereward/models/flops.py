@@ -1,5 +1,6 @@
 """Sizes of a backbone and the floating-point work of reading and writing, from its configuration alone."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +13,21 @@ from basereward.encoding.groups import GroupLength
 from basereward.encoding.packing import CostModel, GroupSizes, TreeLength
 from basereward.models.families import family_of
 
+LINEAR = "linear_attention"
+# Tokens that the kernels of linear attention, and transformers' own code, compute at once.
+CHUNK = 64
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneSize:
     """Parameters and shapes that decide memory and work.
 
-    ``text`` and ``vision`` count the weights that multiply every token and patch; ``total`` counts all.
-    ``lora_per_rank`` is the sum of inputs and outputs over the text model's linear layers: what LoRA trains for each
-    rank. ``attention`` is layers times query width. The two widths of the tower are the sums of attention width over
-    its layers, those that attend to the whole image and those that attend to a window of ``window`` patches.
-    ``vocabulary`` is the number of logits of a written token.
+    ``text`` and ``vision`` count the weights that multiply every token and patch, of experts those that a token is sent
+    to; ``total`` counts all. ``lora_per_rank`` is the sum of inputs and outputs over the linear layers that adapters
+    go to: what LoRA trains for each rank. ``attention`` is query width times the layers whose tokens see all before
+    them; ``recurrent`` are the multiply-adds of a token with the states of linear attention. The two widths of the
+    tower are the sums of attention width over its layers, those that attend to the whole image and those that attend
+    to a window of ``window`` patches. ``vocabulary`` is the number of logits of a written token.
     """
 
     total: int
@@ -33,6 +39,7 @@ class BackboneSize:
     attention: int
     lora_per_rank: int
     vocabulary: int = 0
+    recurrent: int = 0
     patches_per_token: int = 1
     vision_global_width: int = 0
     vision_window_width: int = 0
@@ -52,13 +59,14 @@ class BackboneSize:
         """Floating-point operations of one forward pass over every group, as ``forward_flops`` has them."""
         copies = 1 if shared else np.maximum(1, sizes.responses)
         tokens = copies * sizes.prefix + sizes.suffixes
-        text = 2 * self.text * tokens + 4 * self.attention * sizes.attended(copies)
+        text = self._token_flops * tokens + 4 * self.attention * sizes.attended(copies)
         return text + copies * self._vision_flops(sizes.image_tokens)
 
     def tree_flops(self, tree: TreeLength) -> float:
         """Floating-point operations of one forward pass over a tree of any depth, counted as ``forward_flops`` does."""
         attended = sum(node.own * (node.above + node.own / 2) for node in tree.nodes)
-        return 2 * self.text * tree.total + 4 * self.attention * attended + sum(map(self._vision_flops, tree.images))
+        vision = sum(map(self._vision_flops, tree.images))
+        return self._token_flops * tree.total + 4 * self.attention * attended + vision
 
     def writing_flops(self, length: GroupLength, written: int) -> float:
         """Floating-point operations of reading a tree of openings and writing behind each of its n suffixes.
@@ -77,8 +85,12 @@ class BackboneSize:
     def cost_model(self) -> CostModel:
         """Return relative costs for packing: attention and image tokens against one token's linear layers."""
         # The tower's own attention is left out: it grows with the square of each image, which a sum of tokens hides.
-        token = 2 * self.text
+        token = self._token_flops
         return CostModel(attention=4 * self.attention / token, image=2 * self.vision * self.patches_per_token / token)
+
+    @property
+    def _token_flops(self) -> int:
+        return 2 * (self.text + self.recurrent)
 
     def _vision_flops(self, image_tokens: Any) -> Any:
         patches = image_tokens * self.patches_per_token
@@ -96,15 +108,18 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
     text = config.get_text_config()
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     blocks = model.get_submodule(family.text_module).layers
-    linears = [module for module in blocks.modules() if isinstance(module, nn.Linear)]
+    modules = model.named_modules()
+    linears = [own for name, own in modules if isinstance(own, nn.Linear) and re.fullmatch(family.lora_targets, name)]
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
     sizes = {
         "lora_per_rank": sum(linear.in_features + linear.out_features for linear in linears),
         "total": _count(model),
-        "text": _count(blocks),
+        "text": _count(blocks) - _idle(blocks, text),
         "layers": text.num_hidden_layers,
         "hidden": text.hidden_size,
         "vocabulary": text.vocab_size,
-        "attention": text.num_hidden_layers * text.num_attention_heads * head_dim,
+        "attention": (len(kinds) - kinds.count(LINEAR)) * text.num_attention_heads * head_dim,
+        "recurrent": kinds.count(LINEAR) * _delta_rule(text),
     }
     if family.tower is None:
         return BackboneSize(vision=0, vision_total=0, **sizes)
@@ -120,6 +135,25 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
         vision_window_width=tower.window_width,
         window=tower.window,
     )
+
+
+def _idle(blocks: Any, text: Any) -> int:
+    """Return how many weights of experts a token is not sent to."""
+    experts = [module for name, module in blocks.named_modules() if name.endswith(".experts")]
+    return sum(_count(own) * (own.num_experts - text.num_experts_per_tok) // own.num_experts for own in experts)
+
+
+def _delta_rule(text: Any) -> int:
+    """Return the multiply-adds of a token in one layer of the gated delta rule, computed in chunks of 64 tokens.
+
+    For each value head ``3 d_k d_v + 64 (5 d_k + 3 d_v) / 2``: the state is read for the value that it predicts and
+    for the answer, and written; within a chunk, keys meet keys and queries, a triangular system is solved for both
+    values and keys, and values are mixed.
+    """
+    if not getattr(text, "linear_num_value_heads", None):
+        return 0
+    key, value = text.linear_key_head_dim, text.linear_value_head_dim
+    return text.linear_num_value_heads * (3 * key * value + CHUNK * (5 * key + 3 * value) // 2)
 
 
 def _count(module: Any) -> int:

@@ -61,14 +61,45 @@ def resolve_folder(path: str | Path, patterns: Sequence[str] = PATTERNS) -> Path
         MissingFileError: neither a folder nor a hub id that can be downloaded.
         CheckpointError: the hub's ``config.json`` needs code of the repository.
     """
+    if not Path(path).is_dir():
+        # The configuration alone first: a model that cannot be used is refused before its weights are fetched.
+        _read_config(fetch_folder(path, [CONFIG]), str(path).partition("@")[0])
+    return fetch_folder(path, patterns)
+
+
+def fetch_folder(path: str | Path, patterns: Sequence[str]) -> Path:
+    """Return the local folder of a path, or download a hub id, whatever model it holds.
+
+    Raises:
+        MissingFileError: neither a folder nor a hub id that can be downloaded.
+    """
     if Path(path).is_dir():
         return Path(path)
     name, _, revision = str(path).partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise MissingFileError(f"No folder {str(path)!r}, and it is not a hub id (owner/name).")
-    # The configuration alone first: a model that cannot be used is refused before its weights are fetched.
-    _read_config(_download(name, revision, [CONFIG]), name)
     return _download(name, revision, patterns)
+
+
+def read_json_config(folder: Path, name: str) -> dict[str, Any]:
+    """Return what ``config.json`` holds, whatever model it describes.
+
+    Args:
+        name: what the user called the folder.
+
+    Raises:
+        CheckpointError: it is not there, or no JSON object.
+    """
+    file = folder / CONFIG
+    if not file.exists():
+        raise CheckpointError(f"{name} has no {CONFIG}; expected a Hugging Face model folder.")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file} holds {type(content).__name__}, expected an object.")
+    return content
 
 
 def open_folder(place: str | Path | ModelFolder, patterns: Sequence[str] = PATTERNS) -> ModelFolder:
@@ -195,15 +226,7 @@ def _download(name: str, revision: str, patterns: Sequence[str]) -> Path:
 
 
 def _read_config(folder: Path, name: str) -> dict[str, Any]:
-    file = folder / CONFIG
-    if not file.exists():
-        raise CheckpointError(f"{name} has no {CONFIG}; expected a Hugging Face model folder.")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} holds {type(content).__name__}, expected an object.")
+    content = read_json_config(folder, name)
     kind = content.get("model_type")
     if kind in UNREADABLE:
         raise CheckpointError(f"{name} is a {kind!r}: {UNREADABLE[kind]}")
@@ -211,6 +234,6 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{name} is a {kind!r} that only the Python code in its repository can read, and no code of repositories "
             "is run here. Use the checkpoint in transformers' own layout; those of InternVL end in -hf "
-            "(OpenGVLab/InternVL3-8B-hf)."
+            f"(OpenGVLab/InternVL3-8B-hf), and others of InternVL are converted by basereward import {name} OUT."
         )
     return content

@@ -60,6 +60,20 @@ def _qwen3_vl(vision: dict[str, Any], hidden: int, *rest: int) -> dict[str, Any]
     }
 
 
+def _qwen3_vl_moe(experts: int, chosen: int, width: int, hidden: int, *rest: int) -> dict[str, Any]:
+    shape = _qwen3_vl({}, hidden, *rest)
+    shape["text_config"] |= {"num_experts": experts, "num_experts_per_tok": chosen, "moe_intermediate_size": width}
+    return {**shape, "model_type": "qwen3_vl_moe"}
+
+
+def _qwen3_5(hidden: int, *rest: int) -> dict[str, Any]:
+    return {
+        "model_type": "qwen3_5",
+        "text_config": {**_text(hidden, *rest), "head_dim": 256},
+        "vision_config": {"out_hidden_size": hidden},
+    }
+
+
 def _internvl(*text: int) -> dict[str, Any]:
     return {
         "model_type": "internvl",
@@ -75,6 +89,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "Qwen/Qwen2-VL-7B-Instruct": _qwen2_vl(3584, 18944, 28, 28, 4, 152064),
     "Qwen/Qwen3-VL-4B-Instruct": _qwen3_vl(_QWEN3_VL_SMALL_VISION, 2560, 9728, 36, 32, 8, 151936),
     "Qwen/Qwen3-VL-8B-Instruct": _qwen3_vl({}, 4096, 12288, 36, 32, 8, 151936),
+    "Qwen/Qwen3-VL-30B-A3B-Instruct": _qwen3_vl_moe(128, 8, 768, 2048, 6144, 48, 32, 4, 151936),
+    "Qwen/Qwen3.5-9B": _qwen3_5(4096, 12288, 32, 16, 4, 248320),
     "OpenGVLab/InternVL3-1B-hf": _internvl(896, 4864, 24, 14, 2, 151674),
     "OpenGVLab/InternVL3-8B-hf": _internvl(3584, 18944, 28, 28, 4, 151674),
     "Qwen/Qwen2.5-7B-Instruct": {"model_type": "qwen2", **_text(3584, 18944, 28, 28, 4, 152064)},

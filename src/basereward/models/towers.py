@@ -1,6 +1,6 @@
 """Vision towers of the families: where their weights stand and what their attention costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -76,6 +76,11 @@ def qwen3_tower(config: Any) -> Tower:
         intermediate=vision.intermediate_size,
         global_width=vision.depth * vision.hidden_size,
     )
+
+
+def qwen3_5_tower(config: Any) -> Tower:
+    """Qwen3.5: the tower of Qwen3-VL without the mergers inside it."""
+    return replace(qwen3_tower(config), mergers=("visual.merger",))
 
 
 def internvl_tower(config: Any) -> Tower:

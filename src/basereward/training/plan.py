@@ -5,14 +5,16 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 from transformers import PreTrainedConfig
 
 from basereward.data.pairs import PairDataset
 from basereward.encoding.groups import GroupLength
 from basereward.encoding.lengths import Lengths, PairLength
-from basereward.encoding.packing import CostModel
+from basereward.encoding.packing import CostModel, GroupSizes
 from basereward.encoding.sharing import share_nothing, share_pairs
 from basereward.errors import TrainingError
+from basereward.models.backends import choose_backend
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.bundles import Grouping
@@ -149,6 +151,14 @@ def run_length(recipe: Recipe, pairs: int) -> RunLength:
     return RunLength(steps, -(-steps // each))
 
 
+def _largest_row(sizes: GroupSizes, tokens: int, is_shared: bool) -> Microbatch:
+    """Return what a row of so many packed tokens holds as it is computed: prompts that are not shared are copied."""
+    copies = 1 if is_shared else np.maximum(1, sizes.responses)
+    packed = int(sizes.tokens.sum())
+    computed, images = (copies * sizes.prefix + sizes.suffixes).sum(), (copies * sizes.image_tokens).sum()
+    return Microbatch(round(tokens * float(computed) / packed), round(tokens * float(images) / packed))
+
+
 def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, ranks: int = 1) -> Plan:
     """Return the plan of a recipe.
 
@@ -169,11 +179,12 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     else:
         bins = _assumed_bins(optimizer.pairs_per_step, ranks, int(tokens[0]), optimizer.tokens_per_microbatch)
     shards = replica_ranks(recipe.hardware, ranks)
-    images, total = int(sizes.image_tokens.sum()), int(tokens.sum())
-    largest = Microbatch(bins.largest, round(bins.largest * images / total))
-    forward = float(size.forward_flops_of(sizes).sum()) / len(tokens)
-    swap_flops = sum(size.forward_flops(group) for group in swaps) / len(tokens)
-    if lengths and sampler.shared:
+    is_shared = choose_backend(config, recipe.model.backend).backend != "plain"
+    total = int(tokens.sum())
+    largest = _largest_row(sizes, bins.largest, is_shared)
+    forward = float(size.forward_flops_of(sizes, is_shared).sum()) / len(tokens)
+    swap_flops = sum(size.forward_flops(group, is_shared) for group in swaps) / len(tokens)
+    if lengths and sampler.shared and is_shared:
         forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
     separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)

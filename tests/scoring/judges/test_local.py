@@ -65,7 +65,7 @@ def test_a_verdict_does_not_depend_on_what_else_is_asked(judge, mixed):
     assert few.compare(mixed) == alone
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "internvl", "qwen3"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "qwen3_5", "internvl", "qwen3"])
 def test_so_it_is_in_every_family(family, backbone_of, mixed):
     judge = LocalJudge(backbone_of(family), PROMPT, device="cpu")
     asked = [own for own in mixed if not own.images and not own.videos] if family == "qwen3" else mixed
