@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -158,7 +159,7 @@ def load_pairs(
         raise DataError("There is no place to read pairs from; give at least one.")
     done, surveys = 0, []
     for rows in sets:
-        found = survey(rows, check, workers, lambda count, before=done: on_progress(before + count), repairs)
+        found = survey(rows, check, workers, partial(_tell_after, done, on_progress), repairs)
         done += len(rows)
         surveys.append(found)
     firsts = np.cumsum([0, *map(len, sets)]).tolist()
@@ -180,3 +181,8 @@ def load_pairs(
     read = {str(path): found.sources for path, found in zip(paths, surveys, strict=True)}
     recognised = {str(path): found.recognised for path, found in zip(paths, surveys, strict=True)}
     return LoadedPairs(pairs, sidecar, ledger, read, recognised, tuple(found.cost for found in surveys))
+
+
+def _tell_after(done: int, on_progress: Callable[[int], None], count: int) -> None:
+    """Tell how many rows are done of all files, of those before this one and of this."""
+    on_progress(done + count)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -187,7 +187,8 @@ def measure_pair(pair: PreferencePair, media: Media, template: Template, trees: 
 
 
 def _measure_group(group: ResponseGroup, template: Template) -> GroupLength:
-    sizes, frames = [image.size for image in group.images], [video.frames for video in group.videos]
+    sizes = [image.size for image in group.images]
+    frames = [cast(_SizedFrames, video.frames) for video in group.videos]
     keys = in_order(group, [image.key for image in group.images], [own.key for own in frames])
     return template.measure(group, sizes, [own.size for own in frames], keys)
 
