@@ -55,8 +55,8 @@ def test_nothing_is_saved_where_prompts_are_not_shared() -> None:
     assert plans[1].forward_flops_per_pair * (1 - plans[0].saved_flops_share) == pytest.approx(
         plans[0].forward_flops_per_pair
     )
-    # Of 1,600 tokens of a pair 1,200 are computed once more.
-    assert plans[1].memory.activations == pytest.approx(plans[0].memory.activations * 2800 / 1600, rel=1e-3)
+    # Of 1,600 tokens of a pair 1,200 are computed once more, and all of its images.
+    assert 2800 / 1600 < plans[1].memory.activations / plans[0].memory.activations < 2
     linear = make_plan(shared, backbone_config("Qwen/Qwen3.5-9B"), PlannedPairs(None, 0))
     assert linear.saved_flops_share == 0
 
