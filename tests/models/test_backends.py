@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
@@ -60,6 +61,34 @@ def test_states_of_linear_layers_see_one_sequence_alone(config, shapes):
     for backend in ("plain", "expand"):
         found = read_hidden(twin, batch, backend, axes=1).responses
         assert (found - alone).abs().max() <= 1e-5 * alone.abs().max()
+
+
+def deep_batch(seed=0):
+    """Prompts that begin alike for 40 and for 3 tokens, and responses of which one goes on where another ends."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def tokens(count):
+        return torch.randint(1, 100, (count,), generator=draw).numpy()
+
+    opening, groups = tokens(40), []
+    for asked in (tokens(35), tokens(50), tokens(4)):
+        ids, answer = np.concatenate([opening, asked]), tokens(33)
+        suffixes = (answer, np.concatenate([answer, tokens(5)]), np.concatenate([answer[:3], tokens(2)]), tokens(7))
+        groups.append(EncodedGroup(ids, suffixes, text_positions(ids, 1), tuple(map(len, suffixes))))
+    return collate(groups)
+
+
+@pytest.mark.parametrize("config", LINEAR, ids=lambda config: config.model_type)
+@torch.inference_mode()
+def test_expansion_is_exact_in_trees_of_any_depth(config):
+    torch.manual_seed(0)
+    twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
+    batch = deep_batch()
+    layout = TreeLayout.of(batch)
+    assert max(map(len, layout.chains)) >= 4
+    expanded = read_hidden(twin, batch, "expand", axes=1).responses
+    plain = read_hidden(twin, batch, "plain", axes=1).responses
+    assert (expanded - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
 @pytest.fixture
