@@ -43,26 +43,6 @@ def text_batch(shapes=SHAPES, seed=0):
 LONG = ((150, (3, 70, 130)), (64, (1, 64)), (5, (200, 2)), (63, (1, 1)))
 
 
-@pytest.mark.parametrize("shapes", [SHAPES, LONG], ids=["short", "long"])
-@pytest.mark.parametrize("config", LINEAR, ids=lambda config: config.model_type)
-@torch.inference_mode()
-def test_states_of_linear_layers_see_one_sequence_alone(config, shapes):
-    torch.manual_seed(0)
-    twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
-    # Random states forget within a token or two: let them remember, so that what does not belong there would show.
-    for name, weight in twin.named_parameters():
-        if name.endswith("A_log"):
-            weight.fill_(-5.0)
-    batch = text_batch(shapes)
-    ids, owners = batch["input_ids"], batch["responses"].tolist()
-    prompts = [ids[:, start:end] for start, end in batch["prefixes"].tolist()]
-    sequences = [torch.cat([prompts[group], ids[:, start:end]], dim=1) for group, start, end in owners]
-    alone = torch.cat([twin(input_ids=own, use_cache=False).last_hidden_state[:, -1] for own in sequences])
-    for backend in ("plain", "expand"):
-        found = read_hidden(twin, batch, backend, axes=1).responses
-        assert (found - alone).abs().max() <= 1e-5 * alone.abs().max()
-
-
 def deep_batch(seed=0):
     """Prompts that begin alike for 40 and for 3 tokens, and responses of which one goes on where another ends."""
     draw = torch.Generator().manual_seed(seed)
@@ -78,17 +58,24 @@ def deep_batch(seed=0):
     return collate(groups)
 
 
+@pytest.mark.parametrize("shapes", [SHAPES, LONG, None], ids=["short", "long", "deep"])
 @pytest.mark.parametrize("config", LINEAR, ids=lambda config: config.model_type)
 @torch.inference_mode()
-def test_expansion_is_exact_in_trees_of_any_depth(config):
+def test_states_of_linear_layers_see_one_sequence_alone(config, shapes):
     torch.manual_seed(0)
     twin = AutoModel.from_config(twin_config(config), dtype=torch.float32).eval()
-    batch = deep_batch()
+    # Random states forget within a token or two: let them remember, so that what does not belong there would show.
+    for name, weight in twin.named_parameters():
+        if name.endswith("A_log"):
+            weight.fill_(-5.0)
+    batch = text_batch(shapes) if shapes else deep_batch()
     layout = TreeLayout.of(batch)
-    assert max(map(len, layout.chains)) >= 4
-    expanded = read_hidden(twin, batch, "expand", axes=1).responses
-    plain = read_hidden(twin, batch, "plain", axes=1).responses
-    assert (expanded - plain).abs().max() <= 1e-5 * plain.abs().max()
+    assert shapes or max(map(len, layout.chains)) >= 4
+    sequences = [batch["input_ids"][:, layout.tokens(leaf)] for leaf in batch["leaves"].tolist()]
+    alone = torch.cat([twin(input_ids=own, use_cache=False).last_hidden_state[:, -1] for own in sequences])
+    for backend in ("plain", "expand"):
+        found = read_hidden(twin, batch, backend, axes=1).responses
+        assert (found - alone).abs().max() <= 1e-5 * alone.abs().max()
 
 
 @pytest.fixture
