@@ -119,9 +119,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
         "pairs": len(data.train.pairs),
-        "read_as": data.train.read_as,
-        "drops": data.train.drops,
-        "shared": _shared(recipe, data),
+        **_told(recipe, data),
         "microbatches": bins.grad_accum,
         "balance": bins.balance,
         "ranks": world_size(),
@@ -157,10 +155,11 @@ def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> ValidationPairs
     return ValidationPairs(data.validation.pairs, tokens, cap - data.reserved if cap else bins.largest)
 
 
-def _shared(recipe: Recipe, data: RunData) -> dict[str, Any] | None:
-    """Return what the pairs share on the first rank, which writes the facts."""
+def _told(recipe: Recipe, data: RunData) -> dict[str, Any]:
+    """Return what the training pairs were read as and lost; on the first rank, which writes it, what they share."""
     shared = shared_facts(recipe, data.train.lengths, data.train.pairs) if rank() == 0 else None
-    return asdict(shared) if shared else None
+    told = {"read_as": data.train.read_as, "drops": data.train.drops}
+    return told | ({"shared": asdict(shared)} if shared else {})
 
 
 def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
