@@ -71,6 +71,8 @@ def content_digests(files: Sequence[Path]) -> list[str]:
         MissingFileError: one is not there.
         DataError: one changes while it is read.
     """
+    if not files:
+        return []
     names = [str(path.absolute()) for path in files]
     cache = user_cache() / "digests" / f"{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:24]}.json"
     known = _read_known(cache)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from basereward.data.digests import file_digest
+from basereward.data.content import content_digests
 from basereward.data.files import Raw
 from basereward.data.identity import WorkInput
 from basereward.data.io import FILES, RECORD_FORMS, read_records, record_form, record_stem
@@ -54,7 +54,7 @@ class Place(NamedTuple):
         """Return the place as an input of work: by its manifest, by the bytes of its files, or as the hub knows it."""
         if self.manifest:
             return WorkInput(name=self.name, sha256=self.manifest.sha256)
-        digests = [file_digest(path) for path in self.files] or [self.key]
+        digests = content_digests(self.files) or [self.key]
         whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
         return WorkInput(name=self.name, sha256=whole)
 

@@ -82,9 +82,13 @@ class Sidecar:
     def select(self, rows: Sequence[int] | np.ndarray) -> "Sidecar":
         """Return the sidecar of these rows alone, in the order given; other rows give another fingerprint."""
         kept = np.asarray(rows, dtype=np.int64)
-        problems = {new: self.problems[old] for new, old in enumerate(kept.tolist()) if old in self.problems}
+        fingerprint = hashlib.sha256(self.fingerprint.encode() + kept.tobytes()).hexdigest()[:32]
+        if np.array_equal(kept, np.arange(len(self))):
+            return replace(self, fingerprint=fingerprint)
+        places = np.flatnonzero(np.isin(kept, list(self.problems))).tolist() if self.problems else []
+        problems = {new: self.problems[int(kept[new])] for new in places}
         return Sidecar(
-            hashlib.sha256(self.fingerprint.encode() + kept.tobytes()).hexdigest()[:32],
+            fingerprint,
             self.check,
             *_take(self.image_sizes, self.offsets, kept),
             *_take(self.video_sizes, self.video_offsets, kept),
@@ -212,6 +216,8 @@ def _measure_image(image: Mapping[str, Any], check: Check) -> ImageSize:
 
 def join_sidecars(parts: Sequence[Sidecar], fingerprint: str = "") -> Sidecar:
     """Return the sidecar of the rows of several, one after another; at least one."""
+    if len(parts) == 1:
+        return replace(parts[0], fingerprint=fingerprint)
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
     for name in ("offsets", "video_offsets"):

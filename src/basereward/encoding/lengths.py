@@ -13,6 +13,7 @@ from basereward.encoding.packing import CostModel, GroupSizes
 # A response has one token at least, because the shared prefix leaves it one: 0 is no response.
 _COLUMNS = ("opening", "prompt", "prefix", "first", "second", "image_tokens")
 _NO_GROUP = GroupLength(0, (), 0)
+_CHUNK = 1 << 16
 
 
 class PairLength(NamedTuple):
@@ -129,29 +130,35 @@ class Lengths:
         """Tokens of images and videos of each group."""
         return self.table[:, 5]
 
-    def sizes(self) -> GroupSizes:
-        """Return what costs are made of, group by group."""
-        prefix, *suffixes = (self.table[:, column].astype(np.int64) for column in (2, 3, 4))
-        first, second = suffixes
-        total, squares, longest = first + second, first * first + second * second, np.maximum(first, second)
-        count = (first > 0).astype(np.int64) + (second > 0)
-        of_more = self.more[:, 1].astype(np.int64)
+    def sizes(self, first: int = 0, last: int | None = None) -> GroupSizes:
+        """Return what costs are made of, of the groups from the first to the one before the last."""
+        table = self.table[first:last].astype(np.int64)
+        prefix, one, two = table[:, 2], table[:, 3], table[:, 4]
+        total, squares, longest = one + two, one * one + two * two, np.maximum(one, two)
+        count = (one > 0).astype(np.int64) + (two > 0)
+        is_here = (self.more[:, 0] >= first) & (self.more[:, 0] < first + len(table))
+        at, of_more = self.more[is_here, 0] - first, self.more[is_here, 1].astype(np.int64)
         for values, added in ((total, of_more), (squares, of_more**2), (count, np.ones_like(of_more))):
-            np.add.at(values, self.more[:, 0], added)
-        np.maximum.at(longest, self.more[:, 0], of_more)
-        return GroupSizes(prefix, total, squares, prefix + longest, count, self.image_tokens.astype(np.int64))
+            np.add.at(values, at, added)
+        np.maximum.at(longest, at, of_more)
+        return GroupSizes(prefix, total, squares, prefix + longest, count, table[:, 5])
+
+    def of_groups(self, compute: Callable[[GroupSizes], np.ndarray]) -> np.ndarray:
+        """Return a number of each group; some groups at once, because the sizes of millions would fill memory."""
+        starts = range(0, max(len(self.table), 1), _CHUNK)
+        return np.concatenate([compute(self.sizes(start, start + _CHUNK)) for start in starts])
 
     def tokens(self) -> Int[np.ndarray, " pairs"]:
         """Packed tokens of every pair."""
-        return self.of_pairs(self.sizes().tokens)
+        return self.of_pairs(self.of_groups(lambda sizes: sizes.tokens))
 
     def costs(self, model: CostModel) -> Float[np.ndarray, " pairs"]:
         """Computing cost of every pair."""
-        return self.of_pairs(model.of_sizes(self.sizes()))
+        return self.of_pairs(self.of_groups(model.of_sizes))
 
     def longest(self) -> Int[np.ndarray, " pairs"]:
         """Tokens of the longest sequence of every pair."""
-        longest = self.sizes().longest
+        longest = self.of_groups(lambda sizes: sizes.longest)
         return longest if self.firsts is None else np.maximum.reduceat(longest, self.firsts[:-1])
 
     def of_pairs(self, values: np.ndarray) -> np.ndarray:
@@ -184,13 +191,14 @@ class Lengths:
         # The running number of the result, moved by how far each pair's groups lie from where they stood.
         groups = np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
         keys = self.keys
-        problems = {new: self.problems[old] for new, old in enumerate(kept.tolist()) if old in self.problems}
+        places = np.flatnonzero(np.isin(kept, list(self.problems))).tolist() if self.problems else []
+        problems = {new: self.problems[int(kept[new])] for new in places}
         return Lengths(
             self.table[groups],
             _firsts(counts),
             _moved(self.more, groups),
             _moved(self.left_out, groups),
-            problems if self.problems else {},
+            problems,
             lambda: keys()[groups],
         )
 
