@@ -1,6 +1,7 @@
 """Recipes say what is wrong with them, and survive being written and read."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -185,3 +186,17 @@ def test_every_recipe_of_the_project_loads() -> None:
         recipe = load_recipe(path)
         assert load_recipe(path, ["run.seed=5"]).run.seed == 5
         assert parse_recipe(yaml.safe_load(dump_recipe(recipe))) == recipe
+
+
+def test_pairs_are_drawn_together_by_prompt_or_image_within_caps() -> None:
+    def parse(objective: str = "bradley_terry", **data: object) -> Any:
+        content = {**MINIMAL, "data": {"train": ["c.jsonl"], **data}, "objective": {"kind": objective}}
+        return parse_recipe(content).data.grouping
+
+    assert parse() is None
+    assert parse(group="prompt") == ("prompt", 8, 16)
+    assert parse(group="image", pairs_per_prompt=2, pairs_per_image=6) == ("image", 2, 6)
+    with pytest.raises(RecipeError, match="pairs_per_image 4 is less than pairs_per_prompt 8"):
+        parse(group="image", pairs_per_image=4)
+    with pytest.raises(RecipeError, match=r"objective critic trains one model that writes; leave out data\.group"):
+        parse("critic", group="prompt")

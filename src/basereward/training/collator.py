@@ -1,12 +1,14 @@
 """Preference pairs -> one packed training batch, in the data loader's processes."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import cast
 
 import torch
 
 from basereward.data.schema import PartType, PreferencePair
 from basereward.encoding.collate import PairBatch, PairIndex, SwapIndex, collate, compare, swap_tensors
+from basereward.encoding.memory import PromptMemory
 from basereward.encoding.targets import TargetGroup, collate_targets, encode_targets
 from basereward.encoding.template import Template
 from basereward.training.bootstrap import Bootstrap
@@ -14,6 +16,9 @@ from basereward.training.heads import HEAD_WEIGHTS
 from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import AnyObjective
 from basereward.training.shortcuts import SwappedPair
+
+# Of one row, whose images are held until it is packed all the same.
+_TEXT_BYTES, _IMAGE_BYTES = 1 << 26, 1 << 34
 
 
 class PreferenceCollator:
@@ -38,7 +43,9 @@ class PreferenceCollator:
         self.bootstrap = bootstrap
 
     def __call__(self, pairs: Sequence[PreferencePair]) -> PairBatch:
-        """Return one row."""
+        """Return one row; an image that several pairs show is opened once."""
+        template = copy(self.template)
+        template.memory = PromptMemory(_TEXT_BYTES, _IMAGE_BYTES)
         encoded: list[TargetGroup] = []
         index: list[PairIndex] = []
         swaps: list[SwapIndex] = []
@@ -56,10 +63,10 @@ class PreferenceCollator:
                 if self.objective.writes:
                     # Responses first: the one that ends takes nothing from the other, of which the next group goes on.
                     own = [other for _, other in zip(group.responses, others, strict=False)]
-                    encoded.append(encode_targets(self.template, group, own))
+                    encoded.append(encode_targets(template, group, own))
                 else:
-                    encoded.append(TargetGroup(self.template.encode(group), ()))
-        row = collate([tree.group for tree in encoded], self.template.vision, self.kinds)
+                    encoded.append(TargetGroup(template.encode(group), ()))
+        row = collate([tree.group for tree in encoded], template.vision, self.kinds)
         batch = compare(row, index)
         learned = collate_targets(row, encoded, counts) if self.objective.writes else {}
         swapped = swap_tensors(swaps) if "swaps" in self.objective.keys else {}

@@ -10,14 +10,18 @@ from transformers import PreTrainedConfig
 from basereward.encoding.groups import GroupLength
 from basereward.encoding.lengths import Lengths
 from basereward.encoding.packing import CostModel
+from basereward.encoding.sharing import share_nothing, share_pairs
 from basereward.errors import TrainingError
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
+from basereward.training.bundles import Grouping
+from basereward.training.gains import GroupGain, SharedFacts, Simulation, count_shared, gain_lines, shared_flops
 from basereward.training.launch import replica_ranks
 from basereward.training.memory import Memory, Microbatch, estimate_memory
 from basereward.training.objectives import BradleyTerry
 from basereward.training.recipe import Recipe
 from basereward.training.sampler import BinPlan, PairSampler, plan_bins
+from basereward.training.units import SharedWork
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Plan:
     swap_flops_share: float
     train_flops: float
     memory: Memory
+    shared: SharedFacts | None = None
+    gains: tuple[GroupGain, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; memory is in GiB."""
@@ -75,6 +81,8 @@ class Plan:
             ("  gradients", f"{memory.gradients:.1f} GiB"),
             ("  optimizer", f"{memory.optimizer:.1f} GiB"),
             ("  activations", f"{memory.activations:.1f} GiB"),
+            *(self.shared.lines() if self.shared else []),
+            *gain_lines(self.gains, self.ranks, self.pairs_per_step),
         ]
 
 
@@ -134,6 +142,9 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     images = sum(group.image_tokens for group in groups)
     largest = Microbatch(bins.largest, round(bins.largest * images / sum(tokens)))
     forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
+    swap_flops = sum(size.forward_flops(group) for group in swaps) / len(tokens)
+    if lengths and sampler.shared:
+        forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
     separate = sum(size.forward_flops(group, shared=False) for group in groups) / len(tokens)
     trained = trained_parameters(recipe, config, size)
     return Plan(
@@ -156,15 +167,44 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         forward_flops_per_pair=forward,
         saved_flops_share=1 - forward / separate,
         swapped=len(swaps) if lengths else pairs * len(swaps),
-        swap_flops_share=sum(size.forward_flops(group) for group in swaps) / len(tokens) / forward,
+        swap_flops_share=swap_flops / forward,
         train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
+        shared=shared_facts(recipe, lengths) if lengths else None,
+        gains=_gains(recipe, lengths, size.cost_model(), ranks, data.reserved) if lengths else (),
     )
+
+
+def shared_facts(recipe: Recipe, lengths: Lengths) -> SharedFacts | None:
+    """Return what measured pairs share; None if the objective puts the responses of a pair into trees of their own."""
+    return None if recipe.objective.writes else count_shared(share_pairs(lengths))
+
+
+def _gains(recipe: Recipe, lengths: Lengths, model: CostModel, ranks: int, reserved: int) -> tuple[GroupGain, ...]:
+    """Return what each grouping would save; nothing for an objective that cannot be grouped."""
+    if recipe.objective.writes:
+        return ()
+    data, optimizer = recipe.data, recipe.optimizer
+    simulation = Simulation(
+        lengths.tokens(),
+        lengths.costs(model),
+        share_pairs(lengths),
+        share_nothing(lengths, model),
+        model,
+        optimizer.pairs_per_step,
+        recipe.run.seed,
+        optimizer.length_window,
+        optimizer.tokens_per_microbatch,
+        reserved,
+    )
+    caps = data.pairs_per_prompt, max(data.pairs_per_prompt, data.pairs_per_image)
+    return simulation.gains(ranks, [Grouping("prompt", *caps), Grouping("image", *caps)])
 
 
 def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) -> PairSampler:
     """Return the order of a recipe's run over measured pairs, not yet cut into micro-batches."""
-    optimizer = recipe.optimizer
+    optimizer, grouping = recipe.optimizer, recipe.data.grouping
+    shared = SharedWork(share_pairs(lengths), costs, grouping, share_nothing(lengths, costs)) if grouping else None
     return PairSampler(
         lengths.tokens(),
         lengths.costs(costs),
@@ -172,6 +212,7 @@ def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) 
         dp_size=ranks,
         seed=recipe.run.seed,
         window=optimizer.length_window,
+        shared=shared,
     )
 
 

@@ -11,6 +11,7 @@ from basereward.models.adapters import LoraSettings
 from basereward.models.facts import JudgeRole
 from basereward.models.head import HeadSettings
 from basereward.training.bootstrap import Bootstrap
+from basereward.training.bundles import Grouping
 from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.objectives import BradleyTerry
 
@@ -119,6 +120,12 @@ class DataRecipe(ReadOptions):
     """Pairs for evaluation during training."""
     limit: int | None = None
     """Use only the first pairs of each training file."""
+    group: Literal["pair", "prompt", "image"] = "pair"
+    """Draw pairs one by one, or those of a prompt or of an image together, which computes what they share once."""
+    pairs_per_prompt: int = Field(default=8, ge=1)
+    """Most pairs of a prompt in a step, if pairs are drawn together."""
+    pairs_per_image: int = Field(default=16, ge=1)
+    """Most pairs of an image in a step, if they are drawn by image."""
     bootstrap: bool = False
     """Let each head learn from its own bootstrap of the training pairs: a pair counts Poisson(1) times."""
     strict: bool = False
@@ -127,6 +134,22 @@ class DataRecipe(ReadOptions):
     """Decode every image once before training, or read headers only."""
     assumed: AssumedData | None = None
     """Sizes for the plan when the data is not here."""
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """What pairs are drawn together by; None if they are drawn one by one."""
+        if self.group == "pair":
+            return None
+        return Grouping(self.group, self.pairs_per_prompt, self.pairs_per_image)
+
+    @model_validator(mode="after")
+    def _images_hold_prompts(self) -> "DataRecipe":
+        if self.group == "image" and self.pairs_per_image < self.pairs_per_prompt:
+            raise ValueError(
+                f"pairs_per_image {self.pairs_per_image} is less than pairs_per_prompt {self.pairs_per_prompt}, and "
+                "all pairs of a prompt are of one image; raise it, or lower pairs_per_prompt"
+            )
+        return self
 
 
 class OptimizerRecipe(Section):
@@ -230,6 +253,7 @@ class Recipe(Section):
             asked = {
                 "model.freeze_backbone": model.freeze_backbone,
                 "data.bootstrap": self.data.bootstrap,
+                "data.group": self.data.group != "pair",
                 "model.head.heads": model.head is not None and model.head.heads > 1,
             }
             if found := [name for name, is_set in asked.items() if is_set]:

@@ -4,6 +4,7 @@ import resource
 import shlex
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -28,7 +29,7 @@ from basereward.training.launch import (
     world_size,
 )
 from basereward.training.parallel import shard_model
-from basereward.training.plan import run_length, run_sampler
+from basereward.training.plan import run_length, run_sampler, shared_facts
 from basereward.training.prepare import (
     KnownPairs,
     RunData,
@@ -132,6 +133,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
         facts |= {"validation_pairs_in_training": known.validated}
     if trainer.is_world_process_zero():
+        if shared := shared_facts(recipe, data.train.lengths):
+            facts["shared"] = asdict(shared)
         write_json(folder / FACTS, facts)
     return TrainResult(folder, folder / MODEL, facts)
 

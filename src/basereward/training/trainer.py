@@ -104,7 +104,7 @@ class RewardTrainer(AtomicCheckpoints):
         self._counts = torch.zeros(2, dtype=torch.float64, device=args.device)
         self._waited = 0.0
         self._since = time.perf_counter()
-        # In fp32 the proof on the twin is enough; in bf16 the first batch shows what rounding does.
+        # In fp32 the proof on the twin is enough; in bf16 one pair of each rank shows what rounding does.
         self._compare_backends = args.bf16 and model.backend != "plain"
         self._difference: dict[str, float] = {}
 
@@ -141,7 +141,10 @@ class RewardTrainer(AtomicCheckpoints):
     ) -> Tensor:
         """Return the micro-batch's share of the step's mean loss, times ranks (their gradients are averaged)."""
         if self._compare_backends and self.state.global_step == 0:
-            self._difference = self._backend_difference(inputs)
+            # Of one pair: alone, the sequences of a whole batch that shares much are many times its tokens.
+            pairs: Any = self.train_dataset
+            row = self.data_collator([pairs[self.args.process_index]])
+            self._difference = self._backend_difference(self._prepare_inputs(row))
             self._compare_backends = False
         loss = self._loss(model, inputs)
         self._sums += metric_sums(loss.rewards)
@@ -165,7 +168,7 @@ class RewardTrainer(AtomicCheckpoints):
 
     @torch.no_grad()
     def _backend_difference(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """Compare the first batch with every sequence alone, in the precision of the run."""
+        """Compare a pair with its sequences alone, in the precision of the run."""
         backend = self.model.backend
         shared = torch.stack(self._loss(self.model, batch).rewards)
         self.model.use_backend("plain")
