@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from basereward.curation.columns import find_repeats, read_columns
-from basereward.data.sidecar import measure
+from basereward.data.pairs import load_pairs
 from basereward.data.storage import read_rows, write_rows
-from basereward.data.validation import parse_row, validate
+from basereward.data.validation import parse_row
 from basereward.errors import RowError
 
 IMAGE, TEXT = {"type": "image"}, {"type": "text", "text": "and this?"}
@@ -76,9 +76,9 @@ def test_columns_say_what_the_parsed_rows_say(tmp_path):
 
 def test_reasons_and_messages_are_those_of_training(tmp_path):
     rows = store(tmp_path, [row for row in ODD_ROWS if not row.get("videos") and not row.get("images")])
-    trained = validate(rows, measure(rows, "header"))
+    trained = load_pairs([tmp_path / "rows.jsonl"], check="header")
     columns = read_columns(rows)
-    assert np.flatnonzero(columns.usable).tolist() == trained.kept
+    assert np.flatnonzero(columns.usable).tolist() == trained.pairs.rows
     assert columns.ledger == trained.ledger
 
 

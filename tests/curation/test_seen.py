@@ -26,11 +26,11 @@ def test_a_pair_has_one_fingerprint_in_any_file_and_either_way_round(tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     plain = read_rows(tmp_path / "rows.jsonl")
     write_rows([dict(row) for row in plain], tmp_path / "rows.parquet")
-    found = pair_fingerprints(plain)
+    found = pair_fingerprints(load_pairs([tmp_path / "rows.jsonl"]).pairs)
     assert len(set(found.tolist())) == 4
-    assert pair_fingerprints(read_rows(tmp_path / "rows.parquet")).tolist() == found.tolist()
+    assert pair_fingerprints(load_pairs([tmp_path / "rows.parquet"]).pairs).tolist() == found.tolist()
     (tmp_path / "turned.jsonl").write_text(json.dumps(pair(2)) + "\n")
-    assert pair_fingerprints(read_rows(tmp_path / "turned.jsonl")).tolist() == found[3:].tolist()
+    assert pair_fingerprints(load_pairs([tmp_path / "turned.jsonl"]).pairs).tolist() == found[3:].tolist()
 
     items = PairItems(load_pairs([tmp_path / "rows.parquet"]).pairs)
     assert [item_fingerprints(item)[row].tolist() for row, item in enumerate(items)] == [
@@ -47,4 +47,4 @@ def test_equal_words_about_images_of_one_size_are_different_pairs(tmp_path):
     assert (tmp_path / "a.bmp").stat().st_size == (tmp_path / "b.bmp").stat().st_size > 3 * 4096
     rows = [pair(1, "a.bmp"), pair(1, "b.bmp")]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert len(set(pair_fingerprints(read_rows(tmp_path / "rows.jsonl")).tolist())) == 2
+    assert len(set(pair_fingerprints(load_pairs([tmp_path / "rows.jsonl"]).pairs).tolist())) == 2

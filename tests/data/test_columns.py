@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from basereward.data import ingest
-from basereward.data.columns import count_text_bytes, must_be_parsed, must_be_read, run_sums
+from basereward.data.columns import must_be_parsed, must_be_read, run_sums
 from basereward.data.places import iterate_rows
 from basereward.data.rows import pair_features, stored_features
 from basereward.data.storage import read_rows
@@ -125,11 +125,6 @@ def stored_table(rows):
     return pa.Table.from_pylist(rows, stored_features().arrow_schema)
 
 
-def test_text_bytes_are_those_of_all_parts():
-    rows = [row(prompt=[message("system", text("ä")), message("user", text("b"), SHOWN, text("cd"))]), row(chosen=None)]
-    assert count_text_bytes(stored_table(rows)).tolist() == [[5, 1, 1], [1, 0, 1]]
-
-
 def test_sums_of_empty_runs_are_zero():
     assert run_sums(np.array([1, 2, 3, 4]), np.array([0, 2, 0, 1, 1, 0])).tolist() == [0, 3, 0, 3, 4, 0]
 
@@ -149,7 +144,7 @@ def read(tmp_path, monkeypatch):
             monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / name))
             with monkeypatch.context() as patch:
                 if not by_columns:
-                    patch.setattr(ingest, "_is_stored", lambda path: False)
+                    patch.setattr(ingest, "is_stored", lambda path: False)
                 found.append(list(iterate_rows(read_rows(folder / "a.parquet"))))
         return found
 
@@ -168,7 +163,7 @@ def test_reading_by_columns_is_reading(read):
 
 def test_canonical_rows_are_not_read_one_by_one(read, monkeypatch):
     calls = []
-    monkeypatch.setattr(ingest, "_read", lambda *asked: calls.append(asked) or iter(()))
+    monkeypatch.setattr(ingest, "read_record", lambda *asked: calls.append(asked) or iter(()))
     rows = [ODD[name] for name in ("fine", "an image", "another column", "equal", "empty")]
     assert not must_be_read(stored_table(rows)).any()
     by_columns, by_records = read([{key: one[key] for key in pair_features()} for one in rows * 10])

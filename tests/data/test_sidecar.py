@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basereward.data.sidecar import Sidecar, measure, remeasure
-from basereward.data.storage import read_rows
-from basereward.errors import DataError, MissingFileError
+from basereward.data.parts import Parts
+from basereward.data.place_rows import open_rows
+from basereward.data.survey import _pass, survey
+from basereward.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +36,15 @@ def rows(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (16, 8)).save(tmp_path / "turned.jpg", exif=exif)
-    return read_rows(write_set(tmp_path, [["a.png"], [], ["b.png", "turned.jpg"], ["none.png"], ["b.png"]]))
+    return open_rows(write_set(tmp_path, [["a.png"], [], ["b.png", "turned.jpg"], ["none.png"], ["b.png"]]))
+
+
+def measure(rows, check="full", **options):
+    return survey(rows, check, **options).sidecar
 
 
 def same(one, other):
-    arrays = ("image_sizes", "offsets", "video_sizes", "video_offsets", "text_bytes")
+    arrays = ("image_sizes", "offsets", "video_sizes", "video_offsets", "digests", "shown")
     return one.problems == other.problems and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
     )
@@ -48,33 +53,37 @@ def same(one, other):
 def test_sizes_texts_and_problems_of_each_row(rows):
     sidecar = measure(rows)
     assert [sidecar.sizes(row) for row in range(5)] == [((8, 4),), (), ((5, 7), (8, 16)), (), ((5, 7),)]
-    assert sidecar.text_bytes.tolist() == [[3, 3, 2]] * 5
     assert {row: problem.reason for row, problem in sidecar.problems.items()} == {3: "image_missing"}
     assert "none.png" in sidecar.problems[3].message
 
 
 def test_header_and_full_agree_on_good_images(rows):
-    assert same(measure(rows, "full"), measure(rows, "header"))
+    full, header = measure(rows), measure(rows, "header")
+    assert full.problems == header.problems
+    assert full.image_sizes.tolist() == header.image_sizes.tolist()
 
 
 def test_only_full_finds_truncated_files(tmp_path):
     path = tmp_path / "a.png"
     Image.effect_noise((64, 64), 50).save(path)
     path.write_bytes(path.read_bytes()[:1000])
-    cut = read_rows(write_set(tmp_path, [["a.png"]]))
+    path = write_set(tmp_path, [["a.png"]])
+    cut = open_rows(path)
     assert measure(cut, "full").problems[0].reason == "image_unreadable"
     assert not measure(cut, "header").problems
 
 
 def test_workers_do_not_change_the_result(tmp_path):
-    names = [f"{width}.png" for width in range(2, 102)]
+    names = [f"{width}.png" for width in range(2, 302)]
     for name in names:
         Image.new("L", (int(name[:-4]), 3)).save(tmp_path / name)
-    many = read_rows(write_set(tmp_path, [[name] for name in names]))
+    path = write_set(tmp_path, [[name] for name in names])
+    many = open_rows(path)
     seen = []
     parallel = measure(many, "header", workers=2, on_progress=seen.append)
-    assert same(parallel, measure(many, "header"))
-    assert seen == [64, 100]
+    alone = _pass(open_rows(path), "header", 0, lambda rows: None, Parts(tmp_path / "other"))
+    assert same(parallel, alone.sidecar)
+    assert seen == [256, 300]
 
 
 def test_selection_follows_the_rows(rows):
@@ -87,27 +96,12 @@ def test_selection_follows_the_rows(rows):
     assert chosen.fingerprint == same_rows.fingerprint != other_rows.fingerprint
 
 
-def test_saved_sidecar_is_loaded_for_its_dataset_only(rows, tmp_path):
-    sidecar = measure(rows)
-    path = tmp_path / "run" / "sidecar.npz"
-    sidecar.save(path)
-    loaded = Sidecar.load(path, rows._fingerprint)
-    assert same(loaded, sidecar)
-    assert loaded.check == "full"
-    with pytest.raises(DataError, match="measure again"):
-        Sidecar.load(path, "other")
-    with pytest.raises(MissingFileError, match=r"none\.npz"):
-        Sidecar.load(tmp_path / "none.npz")
-    for broken in (b"x", path.read_bytes()[:-100]):
-        path.write_bytes(broken)
-        with pytest.raises(DataError, match="no sidecar"):
-            Sidecar.load(path)
-
-
 def test_repaired_rows_are_measured_again(rows, tmp_path):
     sidecar = measure(rows)
     Image.new("RGB", (9, 9)).save(tmp_path / "none.png")
-    assert same(remeasure(sidecar, rows), measure(rows))
+    assert measure(rows).sizes(3) == ((9, 9),)
+    assert not measure(rows).problems
+    assert sidecar.problems
 
 
 def test_unknown_check_is_refused(rows):

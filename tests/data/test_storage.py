@@ -271,7 +271,7 @@ def test_the_one_cache_holds_all_that_can_be_made_again(tmp_path, monkeypatch):
     path = write_lines(tmp_path / "a.jsonl", [text_row(), text_row(1)])
     load_pairs([path])
     compute_features(read_rows(path))
-    assert sorted(one.name for one in user_cache().iterdir()) == ["features", "rows", "sidecars"]
+    assert sorted(one.name for one in user_cache().iterdir()) == ["digests", "features", "rows", "surveys"]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl", "cache"]
 
 

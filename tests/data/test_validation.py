@@ -10,9 +10,7 @@ from PIL import Image
 
 from basereward.data.images import load_image
 from basereward.data.pairs import load_pairs
-from basereward.data.sidecar import measure
-from basereward.data.storage import read_rows
-from basereward.data.validation import DROP_REASONS, DropLedger, validate
+from basereward.data.validation import DROP_REASONS, DropLedger
 from basereward.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -86,7 +84,7 @@ def test_strict_raises_at_the_first_bad_row(mixed):
 def test_loading_again_measures_nothing_but_sees_repairs(mixed, tmp_path, monkeypatch):
     load_pairs(mixed)
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes())
-    monkeypatch.setattr("basereward.data.pairs.measure", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr("basereward.data.survey._make", lambda *_: pytest.fail("looked at twice"))
     loaded = load_pairs(mixed)
     assert [pair.id for pair in loaded.pairs] == ["good", "cut", "fine"]
     assert loaded.sidecar.sizes(1) == ((64, 64),)
@@ -96,12 +94,6 @@ def test_no_usable_row_is_an_error_with_the_counts(tmp_path):
     path = write_lines(tmp_path / "a.jsonl", [text_row("a", rejected="Because.")] * 2)
     with pytest.raises(DataError, match=r"None of 2 rows.*equal_responses 2"):
         load_pairs([path])
-
-
-def test_sidecar_of_another_dataset_is_refused(mixed):
-    pictures, texts = map(read_rows, mixed)
-    with pytest.raises(DataError, match="measure this dataset"):
-        validate(texts, measure(pictures))
 
 
 def test_pairs_pickle_select_slice_and_count(mixed):

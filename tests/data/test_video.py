@@ -7,9 +7,10 @@ from PIL import Image
 
 from basereward.data.pairs import load_pairs, pair_row
 from basereward.data.parsing import parse_pair
+from basereward.data.place_rows import open_rows
 from basereward.data.schema import Video
-from basereward.data.sidecar import Sidecar, measure
-from basereward.data.storage import read_rows, write_rows
+from basereward.data.storage import write_rows
+from basereward.data.survey import survey
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +69,11 @@ def test_usable_rows_are_kept_and_bad_ones_counted(file):
     assert [loaded.sidecar.sizes(place) for place in range(4)] == [(), (), ((56, 56),), ()]
 
 
-def test_a_sidecar_with_videos_survives_saving(file, tmp_path):
-    sidecar = measure(read_rows(file))
-    sidecar.save(tmp_path / "sidecar.npz")
-    loaded = Sidecar.load(tmp_path / "sidecar.npz")
-    assert [loaded.videos(place) for place in range(10)] == [sidecar.videos(place) for place in range(10)]
-    chosen = loaded.select([2, 0])
-    assert [chosen.videos(place) for place in range(2)] == [sidecar.videos(2), sidecar.videos(0)]
+def test_what_is_found_of_videos_is_kept(file):
+    first, again = (survey(open_rows(file), "full").sidecar for _ in range(2))
+    assert [again.media(place) for place in range(10)] == [first.media(place) for place in range(10)]
+    chosen = again.select([2, 0])
+    assert [chosen.videos(place) for place in range(2)] == [first.videos(2), first.videos(0)]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

@@ -7,7 +7,8 @@ from threading import Event
 import numpy as np
 import pytest
 
-from basereward.encoding.memory import BoundedCache, PromptMemory
+from basereward.data.bounded import BoundedCache
+from basereward.encoding.memory import PromptMemory
 from basereward.errors import RowError
 from basereward.models.inputs import load_template
 

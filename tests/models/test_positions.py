@@ -9,7 +9,8 @@ from transformers import AutoModel, Qwen2_5_VLConfig, Qwen3Config
 
 from basereward.data.outcomes import Failure
 from basereward.data.schema import PreferencePair
-from basereward.encoding.lengths import measure_pair
+from basereward.data.sidecar import Media
+from basereward.encoding.measuring import measure_pair
 from basereward.errors import CheckpointError, RowError
 from basereward.models.checkpoint import load_reward_model, new_reward_model, save_reward_model
 from basereward.models.inputs import load_template
@@ -114,8 +115,9 @@ def test_training_drops_and_counts_it(short_folder, say):
     prompt = (say("user", "What color?"),)
     good, long = ((say("assistant", text),) for text in ("red", "word " * 80))
     for chosen, rejected in ((good, long), (long, good)):
-        reason, message = measure_pair(PreferencePair("a", "s", prompt, chosen, rejected), [], template).problem
+        pair = PreferencePair("a", "s", prompt, chosen, rejected)
+        reason, message = measure_pair(pair, Media([], []), template).problem
         assert reason == "too_long"
         assert "60 positions" in message
     short = PreferencePair("c", "s", prompt, good, (say("assistant", "blue"),))
-    assert measure_pair(short, [], template).problem is None
+    assert measure_pair(short, Media([], []), template).problem is None

@@ -26,7 +26,7 @@ CAP = 150
 
 def plan_of(recipe: Recipe, ranks: int = 1) -> Plan:
     data = prepare_data(recipe, prepare_template(recipe))
-    sizes = PlannedPairs(data.train.lengths, data.train.drops["total"], data.reserved)
+    sizes = PlannedPairs(data.train.lengths, data.train.drops["total"], data.reserved, start=data.train.start)
     return make_plan(recipe, AutoConfig.from_pretrained(recipe.model.start), sizes, ranks)
 
 
@@ -62,6 +62,24 @@ def test_the_run_takes_the_steps_and_keeps_the_cap_of_the_plan_in_every_epoch(
     assert max(tokens for tokens, _ in rows) <= CAP
     assert len(rows) > plan.steps * plan.microbatches
     assert plan.largest_microbatch > CAP / 2
+
+
+def test_the_plan_says_what_starts_read_and_take(
+    make_recipe: Callable, world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASEREWARD_CACHE", str(tmp_path / "cache"))
+    first, second = (plan_of(make_recipe()).start for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.second_seconds is None
+    assert second.second_seconds is not None
+    assert second._replace(second_seconds=None) == first
+    assert first.data_bytes == world.train.stat().st_size
+    kept = [path for kind in ("surveys", "lengths") for path in (tmp_path / "cache" / kind).glob("*.npz")]
+    assert first.kept_bytes == sum(path.stat().st_size for path in kept if not path.name.endswith(".keys.npz"))
+    assert first.first_seconds > 0
+    # 24 bytes of sizes; the sidecar has 16 of places and 8 of a hash a pair, and 16 an image.
+    assert first.memory_bytes < 80 * 30
 
 
 def test_a_later_epoch_may_need_more_micro_batches(make_recipe: Callable) -> None:

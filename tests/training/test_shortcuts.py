@@ -158,7 +158,7 @@ def test_who_may_be_whose_partner(shown, expected):
 def test_stored_pairs_tell_their_prompts_answers_and_images(tmp_path):
     drawn = list(draw_pairs(20, 3, WorldConfig(text_share=0.4)))
     write_rows(map(pair_row, drawn), tmp_path / "pairs.parquet")
-    shown = read_swap_facts(load_pairs([tmp_path / "pairs.parquet"]).pairs.stored)
+    shown = read_swap_facts(load_pairs([tmp_path / "pairs.parquet"]).pairs)
     assert shown.is_multimodal.tolist() == [bool(pair.images) for pair in drawn]
     assert (shown.images > 0).tolist() == [bool(pair.images) for pair in drawn]
     texts = [pair.prompt[0].text for pair in drawn]
@@ -280,7 +280,7 @@ def test_a_blind_objective_shows_no_image(make_recipe):
     recipe = make_recipe(objective={"kind": "bradley_terry", "blind": True})
     assert not any(
         group.image_tokens
-        for row in prepare_data(recipe, prepare_template(recipe)).train.lengths.rows
+        for row in prepare_data(recipe, prepare_template(recipe)).train.lengths
         for group in row.groups
     )
     with pytest.raises(RecipeError, match="blind withholds the images"):

@@ -123,6 +123,36 @@ def loader(
 
 
 @speed.command()
+def start(
+    model: Path = typer.Argument(metavar="MODEL", help="Folder of a tiny backbone that trains."),
+    pairs: int = typer.Option(1_000_000, min=1000, help="Synthetic pairs of about 1 kB."),
+    images: int = typer.Option(0, min=0, help="Instead: pairs with an image of about 30 kB each."),
+    keep: Path | None = typer.Option(None, help="Folder that keeps the pairs for another call."),
+    repeat: bool = typer.Option(False, "--repeat-lengths", help="Measure 1,000 texts, which come again, not all."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Start training twice, on many pairs and on few, up to the first step: what each start reads and takes.
+
+    Example: `basereward speed start runs/demo/backbone --pairs 1000000 --json`
+    """
+    from basereward.cli.output import say
+    from basereward.speed.start import measure_start
+
+    report = measure_start(str(model), images or pairs, images > 0, keep, repeat and not images, say)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    timings = {"first": report.first, "second": report.second, "second of few": report.second_of_few}
+    for name, timing in timings.items():
+        if timing is None:
+            continue
+        used = f"{timing.cpu_seconds:8.1f} s of CPU {timing.peak_bytes / 1e6:8,.0f} MB"
+        print(f"{name:14} {used}  {timing.read_bytes / 1e6:9,.0f} MB read")
+    for name, value in report.above.items():
+        print(f"{name:22} {value:10.4g}")
+
+
+@speed.command()
 def curation(
     pairs: int = typer.Option(100_000, min=100, help="Synthetic pairs of about 1 kB."),
     items: int = typer.Option(20_000, min=1, help="Benchmark items to look for among their prompts."),

@@ -67,7 +67,8 @@ def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:
     try:
         prepared = prepare_data(recipe, prepare_template(recipe))
         swaps = [own for own in prepared.train.swaps.lengths if own] if prepared.train.swaps else []
-        data = PlannedPairs(prepared.train.lengths, prepared.train.drops["total"], prepared.reserved, swaps)
+        train = prepared.train
+        data = PlannedPairs(train.lengths, train.drops["total"], prepared.reserved, swaps, train.start)
     except MissingFileError as error:
         if recipe.data.assumed is None:
             raise

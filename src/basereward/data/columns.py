@@ -119,18 +119,6 @@ def must_be_read(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
     return mask | (run_sums(_without_bytes(images), list_counts(images)) > 0)
 
 
-def count_text_bytes(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
-    """Return the UTF-8 bytes that prompt, chosen and rejected say, shape (n, 3)."""
-    sides = []
-    for name in REQUIRED_KEYS:
-        messages = column(batch, name)
-        content = pc.struct_field(pc.list_flatten(messages), "content")
-        texts = pc.struct_field(pc.list_flatten(content), "text")
-        sizes = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
-        sides.append(run_sums(sizes, run_sums(list_counts(content), list_counts(messages))))
-    return np.stack(sides, axis=1)
-
-
 def column(batch: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     """Return a column as one array."""
     found = batch.column(name)

@@ -59,6 +59,37 @@ class VideoSize(NamedTuple):
 DEFAULT_LIMITS = ImageLimits()
 
 
+class LazyImage(Mapping[str, Any]):
+    """``{"bytes", "path"}`` of an image of which only the place is held; its bytes are read when they are asked for.
+
+    Args:
+        path: what its file calls it.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+
+    def read(self) -> bytes | None:
+        """Return the encoded bytes."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "bytes":
+            return self.read()
+        if key == "path":
+            return self.path
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("bytes", "path"))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+
 def load_image(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Decode one image completely and return it as RGB, upright, on white where it was transparent.
 
@@ -150,6 +181,9 @@ def pack_image(source: Any, folder: Path) -> dict[str, Any]:
     Raises:
         RowError: ``malformed`` for what is no image source, or as ``decode_text``.
     """
+    if isinstance(source, LazyImage):
+        # It goes on as a place: what needs its size alone does not read it.
+        return source  # type: ignore[return-value]
     if isinstance(source, Mapping):
         data, path = source.get("bytes"), source.get("path")
         if isinstance(data, (str, bytes, bytearray, memoryview)):

@@ -25,11 +25,11 @@ def stored_tables(place: Place, reader: Reader) -> Iterator[pa.Table]:
 
     A record that cannot be read is a row with ``read_error``.
     """
-    if reader.keeps_canonical and place.files and all(map(_is_stored, place.files)):
+    if reader.keeps_canonical and place.files and all(map(is_stored, place.files)):
         yield from _gather(_copy_tables(place, reader))
         return
     yield from rows_tables(
-        row for number, record in enumerate(place.records()) for row in _read(place, reader, record, number)
+        row for number, record in enumerate(place.records()) for row in read_record(place, reader, record, number)
     )
 
 
@@ -40,7 +40,12 @@ def rows_tables(rows: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
         yield _table(batch, schema)
 
 
-def _read(place: Place, reader: Reader, record: Raw, number: int) -> Iterator[dict[str, Any]]:
+def read_record(place: Place, reader: Reader, record: Raw, number: int) -> Iterator[dict[str, Any]]:
+    """Yield the stored rows of a record; one that cannot be read is a row with ``read_error``.
+
+    Args:
+        number: of the record in the place.
+    """
     name = f"{place.name}-{number}"
     try:
         pairs = reader.read(record, name)
@@ -54,7 +59,7 @@ def _read(place: Place, reader: Reader, record: Raw, number: int) -> Iterator[di
         yield packed
 
 
-def _is_stored(path: Path) -> bool:
+def is_stored(path: Path) -> bool:
     """Whether a file has exactly the columns that ``write_rows`` and conversions write."""
     if path.suffix != ".parquet":
         return False
@@ -63,26 +68,38 @@ def _is_stored(path: Path) -> bool:
 
 
 def _copy_tables(place: Place, reader: Reader) -> Iterator[pa.Table]:
-    """Yield canonical rows as they stand in the files, and the others through the reader, all in order."""
-    schema, start = stored_features().arrow_schema, 0
+    start = 0
     for path in place.files:
         for batch in read_batches(path):
-            mask = must_be_read(batch)
-            # Runs of rows that are, and that are not, taken as they are.
-            edges = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
-            for first, last in pairwise(edges):
-                run = batch.slice(first, last - first)
-                if mask[first]:
-                    yield from rows_tables(_read_batch(place, reader, run, start + first))
-                else:
-                    fine = pa.nulls(len(run), schema.field("read_error").type)
-                    yield pa.Table.from_arrays([*run.columns, fine], schema=schema)
-            start += len(mask)
+            yield from canonical_tables(place, reader, batch, must_be_read(batch), start)
+            start += len(batch)
+
+
+def canonical_tables(
+    place: Place, reader: Reader, batch: pa.RecordBatch, mask: np.ndarray, start: int
+) -> Iterator[pa.Table]:
+    """Yield canonical rows as they stand in a file, and the others through the reader, all in order.
+
+    Args:
+        batch: in the layout of ``pair_features``.
+        mask: ``must_be_read`` of the batch.
+        start: number of its first record in the place.
+    """
+    schema = stored_features().arrow_schema
+    # Runs of rows that are, and that are not, taken as they are.
+    edges = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
+    for first, last in pairwise(edges):
+        run = batch.slice(first, last - first)
+        if len(run) and mask[first]:
+            yield from rows_tables(_read_batch(place, reader, run, start + first))
+        elif len(run):
+            fine = pa.nulls(len(run), schema.field("read_error").type)
+            yield pa.Table.from_arrays([*run.columns, fine], schema=schema)
 
 
 def _read_batch(place: Place, reader: Reader, batch: pa.RecordBatch, start: int) -> Iterator[dict[str, Any]]:
     for number, record in enumerate(batch_records(batch), start):
-        yield from _read(place, reader, record, number)
+        yield from read_record(place, reader, record, number)
 
 
 def _gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -127,16 +127,19 @@ def line_starts(path: Path) -> Iterator[LineStart]:
             byte += len(line)
 
 
-def read_lines(path: Path, start: LineStart) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, start: LineStart, skip: int = 0) -> Iterator[dict[str, Any]]:
     """Yield the records of a file of JSON lines that is not compressed, from a line on.
+
+    Args:
+        skip: records behind that line that are passed over without being parsed.
 
     Raises:
         DataError: as ``read_records``.
     """
-    return _json_lines(path, start)
+    return _json_lines(path, start, skip)
 
 
-def _json_lines(path: Path, start: LineStart = _FIRST_LINE) -> Iterator[dict[str, Any]]:
+def _json_lines(path: Path, start: LineStart = _FIRST_LINE, skip: int = 0) -> Iterator[dict[str, Any]]:
     with _open_bytes(path) as file:
         if start.byte:
             file.seek(start.byte)
@@ -144,6 +147,9 @@ def _json_lines(path: Path, start: LineStart = _FIRST_LINE) -> Iterator[dict[str
         for number, line in enumerate(file, start.line):
             text = line.removeprefix(_MARK) if number == 1 else line
             if not text.strip():
+                continue
+            if skip:
+                skip -= 1
                 continue
             try:
                 value = json.loads(text)

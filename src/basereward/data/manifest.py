@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,5 +169,17 @@ def check_shards(shards: tuple[Shard, ...], folder: Path, verify: bool = False) 
             raise DataError(f"The shard {path} is missing; its manifest states {shard.rows} rows. Restore the file.")
         if (found := path.stat().st_size) != shard.bytes:
             raise DataError(f"The shard {path} has {found} bytes, its manifest states {shard.bytes}. Restore the file.")
-        if verify and file_digest(path) != shard.sha256:
+    if verify:
+        check_digests(shards, folder, [file_digest(folder / shard.file) for shard in shards])
+
+
+def check_digests(shards: tuple[Shard, ...], folder: Path, digests: Sequence[str]) -> None:
+    """Check that shards have the SHA-256 that their manifest states.
+
+    Raises:
+        DataError: one has not.
+    """
+    for shard, digest in zip(shards, digests, strict=True):
+        if digest != shard.sha256:
+            path = folder / shard.file
             raise DataError(f"The shard {path} does not have the hash of its manifest. Restore the file.")

@@ -1,30 +1,47 @@
 """Pairs ready for training: files read, joined, measured and validated, and a map-style view of what is left."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-import datasets
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 
 from basereward.data.arrangement import ReadOptions
-from basereward.data.cache import user_cache
+from basereward.data.parts import Kept
+from basereward.data.place_rows import open_rows
 from basereward.data.reader import Recognised
+from basereward.data.rowset import JoinedRows, Rows, count_sources
 from basereward.data.schema import PreferencePair
-from basereward.data.sidecar import SIDECAR_VERSION, Check, Sidecar, measure, remeasure
-from basereward.data.storage import concatenate, read_set
-from basereward.data.validation import DropLedger, parse_row, validate
-from basereward.errors import DataError, MissingFileError
+from basereward.data.sidecar import Check, Sidecar, join_sidecars
+from basereward.data.survey import survey
+from basereward.data.validation import DropLedger, drop_bad, parse_row
+from basereward.errors import DataError
 
 
 class PairDataset(Sequence[PreferencePair]):
-    """The usable rows of a dataset as pairs, parsed when asked for; it pickles into data loader workers."""
+    """The usable rows of a dataset as pairs, read when asked for; it pickles into data loader workers.
 
-    def __init__(self, rows: datasets.Dataset, kept: Sequence[int] | np.ndarray) -> None:
+    Args:
+        rows: those that are used and others.
+        kept: numbers of those that are used.
+        shown: ``ends_hash`` of the images of each of these, if it is known.
+        fingerprint: of the content of these, in order; None where nobody knows it.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        kept: Sequence[int] | np.ndarray,
+        shown: np.ndarray | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         self._rows = rows
         self._kept = np.asarray(kept, dtype=np.int64)
+        self.shown = shown
+        self.fingerprint = fingerprint
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -35,38 +52,66 @@ class PairDataset(Sequence[PreferencePair]):
     def __getitem__(self, index: slice) -> "PairDataset": ...
     def __getitem__(self, index: int | slice) -> "PreferencePair | PairDataset":
         if isinstance(index, slice):
-            return PairDataset(self._rows, self._kept[index])
-        row = int(self._kept[index])
-        return parse_row(self._rows[row], row)
+            return self.select(range(len(self))[index])
+        number = int(self._kept[index])
+        return parse_row(self.row(index), number)
 
-    def select(self, indices: Sequence[int]) -> "PairDataset":
+    def row(self, index: int) -> dict[str, Any]:
+        """Return a pair as it is stored."""
+        return self._rows.row(int(self._kept[index]))
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "PairDataset":
         """Return the pairs at these places, in the order given."""
-        return PairDataset(self._rows, self._kept[np.asarray(indices, dtype=np.int64)])
+        places = np.asarray(indices, dtype=np.int64)
+        shown = None if self.shown is None else self.shown[places]
+        told = self.fingerprint and _selected(self.fingerprint, places, len(self))
+        return PairDataset(self._rows, self._kept[places], shown, told)
 
     @property
     def rows(self) -> list[int]:
         """The places of the pairs in what was read, counted from 0."""
         return self._kept.tolist()
 
-    @property
-    def stored(self) -> datasets.Dataset:
-        """The pairs as they are stored, in the layout of ``read_rows``."""
-        return self._rows.select(self._kept)
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield columns of the pairs as they are stored, in order; those of images may be without bytes."""
+        if (np.diff(self._kept) < 0).any():
+            order = np.argsort(self._kept, kind="stable")
+            table = pa.concat_tables(self.select(order).tables(columns))
+            yield table.take(np.argsort(order))
+            return
+        start = 0
+        for table in self._rows.tables(columns):
+            first, last = np.searchsorted(self._kept, [start, start + len(table)])
+            own = self._kept[first:last] - start
+            start += len(table)
+            if len(own):
+                yield table if len(own) == len(table) else table.take(own)
 
     def sources(self) -> dict[str, int]:
         """Return how many pairs each source has, sorted by name."""
-        return count_sources(self.stored)
+        return count_sources(self)
+
+
+def _selected(fingerprint: str, places: np.ndarray, total: int) -> str:
+    """Return the fingerprint of some of so many things with a fingerprint; all of them, in order, have the same."""
+    if np.array_equal(places, np.arange(total)):
+        return fingerprint
+    return hashlib.sha256(fingerprint.encode() + places.tobytes()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class LoadedPairs:
-    """Usable pairs, their sidecar row by row, the ledger of the dropped, and what each place held by source and was."""
+    """Usable pairs, their sidecar row by row, the ledger of the dropped, and what each place held by source and was.
+
+    ``costs`` are those of the pass over each place.
+    """
 
     pairs: PairDataset
     sidecar: Sidecar
     ledger: DropLedger
     read: dict[str, dict[str, int]]
     recognised: dict[str, Recognised]
+    costs: tuple[Kept, ...] = ()
 
 
 def pair_row(pair: PreferencePair) -> dict[str, Any]:
@@ -78,14 +123,6 @@ def pair_row(pair: PreferencePair) -> dict[str, Any]:
     return {**pair.extra, "id": pair.id, "source": pair.source, **seen, **spoken, **rated}
 
 
-def count_sources(rows: datasets.Dataset) -> dict[str, int]:
-    """Return how many rows each source has, sorted by name."""
-    if not len(rows):
-        return {}
-    counts = pc.value_counts(rows.select_columns("source").with_format("arrow")[:]["source"]).to_pylist()
-    return dict(sorted((count["values"], count["counts"]) for count in counts))
-
-
 def load_pairs(
     paths: Sequence[str | Path],
     split: str = "train",
@@ -95,10 +132,11 @@ def load_pairs(
     workers: int = 0,
     on_progress: Callable[[int], None] = lambda rows: None,
     options: ReadOptions | None = None,
+    repairs: bool = True,
 ) -> LoadedPairs:
     """Read files, join them, and keep what is usable.
 
-    Measurements are cached with the rows: images that were fine are not opened again, broken ones are.
+    What is found is kept by the content of the files: later calls read no rows, and images that were missing or broken.
 
     Args:
         paths: files, folders or hub ids, as ``read_rows`` takes them.
@@ -106,39 +144,39 @@ def load_pairs(
         limit: read only the first rows of each path.
         strict: raise at the first bad row instead of dropping and counting it.
         check: whether images are decoded or only their headers read.
-        workers: processes that measure images.
-        on_progress: called with the number of rows measured so far.
+        workers: processes that look at rows and images.
+        on_progress: called with the number of rows looked at so far.
         options: how records are read that do not say it by themselves.
+        repairs: as in ``survey``.
 
     Raises:
         MissingFileError: one of the paths does not exist.
         DataError: an unreadable file, a bad row when ``strict``, or no usable row at all.
     """
-    sets = [read_set(path, split, limit, options) for path in paths]
-    parts = [one.rows for one in sets]
-    rows = concatenate(parts)
-    sidecar = _cached_sidecar(rows, check, workers, on_progress)
-    kept, ledger = validate(rows, sidecar, strict)
-    if not kept:
-        forms = ", ".join(dict.fromkeys(one.recognised.format for one in sets))
+    sets = [open_rows(path, split, limit, options) for path in paths]
+    if not sets:
+        raise DataError("There is no place to read pairs from; give at least one.")
+    done, surveys = 0, []
+    for rows in sets:
+        found = survey(rows, check, workers, lambda count, before=done: on_progress(before + count), repairs)
+        done += len(rows)
+        surveys.append(found)
+    firsts = np.cumsum([0, *map(len, sets)]).tolist()
+    bad = {
+        first + number: problem
+        for first, found in zip(firsts, surveys, strict=False)
+        for number, problem in found.problems.items()
+    }
+    kept, ledger = drop_bad(done, bad, strict)
+    if not len(kept):
+        forms = ", ".join(dict.fromkeys(found.recognised.format for found in surveys))
         raise DataError(
-            f"None of {len(rows)} rows in {', '.join(map(str, paths))}, read as {forms}, is usable ({ledger.tell()})."
+            f"None of {done} rows in {', '.join(map(str, paths))}, read as {forms}, is usable ({ledger.tell()})."
         )
-    read = {str(path): count_sources(part) for path, part in zip(paths, parts, strict=True)}
-    recognised = {str(path): one.recognised for path, one in zip(paths, sets, strict=True)}
-    return LoadedPairs(PairDataset(rows, kept), sidecar.select(kept), ledger, read, recognised)
-
-
-def _cached_sidecar(rows: datasets.Dataset, check: Check, workers: int, on_progress: Callable[[int], None]) -> Sidecar:
-    path = user_cache() / "sidecars" / f"{rows._fingerprint}-{check}-{SIDECAR_VERSION}.npz"
-    try:
-        stored = Sidecar.load(path, rows._fingerprint)
-    except MissingFileError:
-        sidecar = measure(rows, check, workers, on_progress)
-    else:
-        # Rows that were fine are not opened again; one that was broken may have been repaired.
-        sidecar = remeasure(stored, rows)
-        if sidecar.problems == stored.problems:
-            return sidecar
-    sidecar.save(path)
-    return sidecar
+    # Which files, and in which order: the same rows in another one are other data.
+    fingerprint = hashlib.sha256("".join(rows.fingerprint for rows in sets).encode()).hexdigest()[:32]
+    sidecar = join_sidecars([found.sidecar for found in surveys], fingerprint).select(kept)
+    pairs = PairDataset(JoinedRows(sets), kept, sidecar.shown, sidecar.fingerprint)
+    read = {str(path): found.sources for path, found in zip(paths, surveys, strict=True)}
+    recognised = {str(path): found.recognised for path, found in zip(paths, surveys, strict=True)}
+    return LoadedPairs(pairs, sidecar, ledger, read, recognised, tuple(found.cost for found in surveys))

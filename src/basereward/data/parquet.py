@@ -16,6 +16,8 @@ from basereward.errors import DataError
 
 _BATCH_ROWS, _IMAGE_ROWS, _BATCH_BYTES = 1000, 32, 4 * 2**20
 _BUFFER_BYTES = 2**20
+# Texts of a row that training asks for are decoded with those of its whole group.
+GROUP_ROWS = 256
 
 _Decode = Callable[[Any], Any]
 
@@ -38,17 +40,27 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def read_batches(path: Path, columns: Sequence[str] | None = None, most: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+def read_batches(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    most: int = _BATCH_ROWS,
+    groups: Sequence[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of some megabytes, of ``most`` rows at most.
+
+    Args:
+        columns: these alone, of those that it has, or leaves of them as Parquet names them.
+        groups: row groups, all by default.
 
     Raises:
         DataError: as ``open_parquet``.
     """
     with open_parquet(path) as file:
-        names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-        rows = min(most, _batch_rows(file))
+        known = {*file.schema_arrow.names, *(file.schema.column(number).path for number in range(len(file.schema)))}
+        names = None if columns is None else [name for name in columns if name in known]
+        rows = min(most, _batch_rows(file, groups))
         # Threads would decode columns at once, and hold a page of each.
-        for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+        for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=names, use_threads=False):
             # A damaged page may still decompress, to texts that are none and to lists that end nowhere.
             batch.validate(full=True)
             yield batch
@@ -72,24 +84,42 @@ def read_rows(path: Path, first: int, rows: int) -> Iterator[pa.RecordBatch]:
                 yield part
 
 
-def _batch_rows(file: pq.ParquetFile) -> int:
-    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-    row_bytes = sum(group.total_byte_size for group in groups) // max(1, file.metadata.num_rows) + 1
+def _batch_rows(file: pq.ParquetFile, read: Sequence[int] | None = None) -> int:
+    numbers = range(file.metadata.num_row_groups) if read is None else read
+    groups = [file.metadata.row_group(number) for number in numbers]
+    row_bytes = sum(group.total_byte_size for group in groups) // max(1, sum(group.num_rows for group in groups)) + 1
     # An image that many rows share stands in the file once and in a batch with each of them.
-    return min(_IMAGE_ROWS if _has_bytes(file) else _BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes))
+    return min(_IMAGE_ROWS if _has_bytes(file, groups) else _BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes))
 
 
-def _has_bytes(file: pq.ParquetFile) -> bool:
+def _has_bytes(file: pq.ParquetFile, groups: Sequence[pq.RowGroupMetaData]) -> bool:
     """Whether a column that is no text, such as that of images, has values."""
     columns = [file.schema.column(number) for number in range(len(file.schema))]
-    places = [
-        place
-        for place, one in enumerate(columns)
-        if one.physical_type == "BYTE_ARRAY" and one.logical_type.type == "NONE"
-    ]
-    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    places = [place for place, one in enumerate(columns) if holds_bytes(one)]
     found = [group.column(place).statistics for group in groups for place in places]
     return any(statistics is None or statistics.num_values for statistics in found)
+
+
+def write_parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file for writing: texts compressed, bytes of images as they are, so that each can be found there.
+
+    Encoded images become no smaller by compression, and a reader that wants one of a group would decode all of them.
+    """
+    leaves = pq.ParquetFile(_empty(schema)).schema
+    columns = [leaves.column(number) for number in range(len(leaves))]
+    codecs = {one.path: "NONE" if holds_bytes(one) else "snappy" for one in columns}
+    return pq.ParquetWriter(path, schema, compression=codecs)
+
+
+def _empty(schema: pa.Schema) -> pa.BufferReader:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    return pa.BufferReader(sink.getvalue())
+
+
+def holds_bytes(column: pq.ColumnSchema) -> bool:
+    """Whether a column holds bytes that are no text, such as those of images."""
+    return column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
 
 
 def batch_records(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any]]:

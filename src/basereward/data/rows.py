@@ -130,14 +130,14 @@ def embed_images(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **map_images(row, embed)}
 
 
-def batch_rows(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows in lists of bounded length and bounded bytes of images."""
+def batch_rows(rows: Iterable[dict[str, Any]], most: int = _BATCH_ROWS) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows in lists of ``most`` at most, and of bounded bytes of images."""
     batch: list[dict[str, Any]] = []
     held = 0
     for row in rows:
         batch.append(row)
         held += sum(len(image["bytes"] or b"") for image in row_images(row))
-        if len(batch) == _BATCH_ROWS or held >= _BATCH_BYTES:
+        if len(batch) == most or held >= _BATCH_BYTES:
             yield batch
             batch, held = [], 0
     if batch:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import datasets
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from basereward.data.images import place_image
 from basereward.data.io import replacing
 from basereward.data.manifest import Manifest, Shard, describe_shard, write_manifest
+from basereward.data.parquet import GROUP_ROWS, write_parquet
 from basereward.data.rows import batch_rows, embed_images, map_images, row_images
 from basereward.data.work import PARTIAL, Work
 from basereward.errors import DataError, RowError
@@ -104,8 +104,8 @@ def publish(manifest: Manifest, work: Work) -> None:
 
 def _write_shard(records: Iterable[Sequence[Row]], path: Path, schema: pa.Schema) -> int:
     written = 0
-    with pq.ParquetWriter(path, schema) as writer:
-        for batch in batch_rows(_rows_of_shard(records)):
+    with write_parquet(path, schema) as writer:
+        for batch in batch_rows(_rows_of_shard(records), GROUP_ROWS):
             writer.write_table(pa.Table.from_pylist(batch, schema))
             written += len(batch)
     return written

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import datasets
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from basereward.data.arrangement import ReadOptions
 from basereward.data.cache import user_cache
@@ -24,6 +23,7 @@ from basereward.data.images import place_image
 from basereward.data.ingest import stored_tables
 from basereward.data.io import read_json, replacing, write_json, write_lines
 from basereward.data.manifest import check_shards
+from basereward.data.parquet import GROUP_ROWS, write_parquet
 from basereward.data.places import open_place
 from basereward.data.reader import Recognised, open_reader
 from basereward.data.rows import (
@@ -165,8 +165,8 @@ def _checked_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]
 def _write_parquet(rows: Iterable[dict[str, Any]], target: Path) -> int:
     # Written as images that `datasets` and TRL open by themselves.
     schema, count = pair_features(decode=True).arrow_schema, 0
-    with pq.ParquetWriter(target, schema) as writer:
-        for batch in batch_rows(map(embed_images, rows)):
+    with write_parquet(target, schema) as writer:
+        for batch in batch_rows(map(embed_images, rows), GROUP_ROWS):
             count += len(batch)
             writer.write_table(pa.Table.from_pylist(batch, schema))
     return count

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import datasets
 import numpy as np
+import pyarrow as pa
 
 from basereward.data.columns import must_be_parsed
+from basereward.data.parquet import batch_records
 from basereward.data.parsing import parse_pair
-from basereward.data.places import iterate_rows
 from basereward.data.schema import PreferencePair
-from basereward.data.sidecar import Sidecar
+from basereward.data.sidecar import Problem
 from basereward.data.storage import unpack_row
 from basereward.errors import DataError, RowError
 
@@ -33,7 +33,6 @@ DROP_REASONS: dict[str, str] = {
     "too_long": "The tokens of the row exceed the maximum length.",
 }
 EXAMPLES_KEPT = 3
-_BATCH_ROWS = 1000
 
 
 @dataclass
@@ -89,7 +88,7 @@ class DropLedger:
 class Validated(NamedTuple):
     """The numbers of the usable rows, in order, and the ledger of the others."""
 
-    kept: list[int]
+    kept: np.ndarray
     ledger: DropLedger
 
 
@@ -102,47 +101,36 @@ def parse_row(row: Mapping[str, Any], number: int) -> PreferencePair:
     return parse_pair(unpack_row(row), fallback_id=str(number))
 
 
-def validate(dataset: datasets.Dataset, sidecar: Sidecar, strict: bool = False) -> Validated:
-    """Check every row of a dataset of ``read_rows``: its record, then what the sidecar found of its images and videos.
+def find_bad(rows: pa.Table) -> dict[int, Problem]:
+    """Return what is wrong with each stored row that is no pair, by its place; only rows that look wrong are parsed."""
+    masks = [np.empty(0, dtype=bool), *(must_be_parsed(batch) for batch in rows.to_batches())]
+    asked = np.flatnonzero(np.concatenate(masks))
+    bad = {}
+    for place, row in zip(asked.tolist(), batch_records(rows.take(asked)), strict=True):
+        try:
+            parse_row(row, place)
+        except RowError as error:
+            bad[place] = Problem(error.reason, str(error), str(row["id"]))
+    return bad
+
+
+def drop_bad(rows: int, bad: Mapping[int, Problem], strict: bool = False) -> Validated:
+    """Return which of so many rows are left.
 
     Args:
-        dataset: rows in the stored layout.
-        sidecar: what ``measure`` returned for the same dataset.
+        bad: what is wrong with a row, by number.
         strict: raise at the first bad row instead of counting it.
 
     Raises:
-        DataError: a bad row when ``strict``, or a sidecar of another dataset.
+        DataError: a bad row when ``strict``.
     """
-    if len(dataset) != len(sidecar) or dataset._fingerprint != sidecar.fingerprint:
-        raise DataError(
-            f"The sidecar is of {len(sidecar)} rows of dataset {sidecar.fingerprint}, the dataset is "
-            f"{len(dataset)} rows of {dataset._fingerprint}; measure this dataset."
-        )
-    bad = _find_bad(dataset, sidecar)
     ledger = DropLedger()
-    for number, (name, error) in sorted(bad.items()):
-        message = f"Row {number} (id {name!r}): {error}"
+    for number, problem in sorted(bad.items()):
+        message = f"Row {number} (id {problem.id!r}): {problem.message}"
         if strict:
             hint = "Repair or remove it, or read without strict to drop and count such rows."
-            raise DataError(f"[{error.reason}] {message} {hint}") from error
-        ledger.add(error.reason, message)
-    is_kept = np.ones(len(dataset), dtype=bool)
+            raise DataError(f"[{problem.reason}] {message} {hint}")
+        ledger.add(problem.reason, message)
+    is_kept = np.ones(rows, dtype=bool)
     is_kept[list(bad)] = False
-    return Validated(np.flatnonzero(is_kept).tolist(), ledger)
-
-
-def _find_bad(dataset: datasets.Dataset, sidecar: Sidecar) -> dict[int, tuple[str, RowError]]:
-    """Return the id and the problem of every row that is no pair, by number; only rows that look wrong are parsed."""
-    masks = [np.empty(0, dtype=bool)]
-    for table in dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS):
-        masks += [must_be_parsed(batch) for batch in table.to_batches()]
-    asked = np.union1d(np.flatnonzero(np.concatenate(masks)), list(sidecar.problems)).astype(np.int64)
-    bad = {}
-    for number, row in zip(asked.tolist(), iterate_rows(dataset.select(asked)), strict=True):
-        try:
-            parse_row(row, number)
-            if number in sidecar.problems:
-                raise RowError(*sidecar.problems[number])
-        except RowError as error:
-            bad[number] = row["id"], error
-    return bad
+    return Validated(np.flatnonzero(is_kept), ledger)

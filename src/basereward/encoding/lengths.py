@@ -1,32 +1,18 @@
-"""Tokens of every pair before training: measured from texts and sizes, no image decoded, cached on disk."""
+"""Sizes of many pairs in flat arrays: an ordinary pair, one group with two responses, takes 24 bytes."""
 
-import dataclasses
-import hashlib
-import json
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from jaxtyping import Float, Int, UInt64
 
-from basereward.data.annotations import weight_of
-from basereward.data.cache import user_cache
-from basereward.data.images import VideoSize
-from basereward.data.io import replacing
-from basereward.data.pairs import LoadedPairs
-from basereward.data.schema import Comparison, PreferencePair, Video
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.packing import CostModel
-from basereward.encoding.template import Template
-from basereward.errors import RowError
+from basereward.encoding.packing import CostModel, GroupSizes
 
-BATCH = 256
-# Part of the name of a cached file; grows whenever the same data and template give other lengths.
-LENGTHS_VERSION = 4
-_log = logging.getLogger(__name__)
+# A response has one token at least, because the shared prefix leaves it one: 0 is no response.
+_COLUMNS = ("opening", "prompt", "prefix", "first", "second", "image_tokens")
+_NO_GROUP = GroupLength(0, (), 0)
 
 
 class PairLength(NamedTuple):
@@ -36,149 +22,229 @@ class PairLength(NamedTuple):
     problem: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """Sizes of many pairs, row by row."""
-
-    rows: list[PairLength]
-
-    @property
-    def usable(self) -> list[int]:
-        """The places of pairs that fit."""
-        return [place for place, row in enumerate(self.rows) if row.problem is None]
-
-    def tokens(self) -> list[int]:
-        """Packed tokens of every pair."""
-        return [sum(group.total for group in row.groups) for row in self.rows]
-
-    def costs(self, model: CostModel) -> list[float]:
-        """Computing cost of every pair."""
-        return [sum(model.of(group) for group in row.groups) for row in self.rows]
-
-    @property
-    def removed(self) -> list[int]:
-        """Characters of every pair that the chat template leaves out."""
-        return [sum(group.removed for group in row.groups) for row in self.rows]
-
-    def select(self, places: Sequence[int]) -> "Lengths":
-        """Return the sizes at these places."""
-        return Lengths([self.rows[place] for place in places])
-
-
-class Trees(NamedTuple):
-    """Which trees of a pair are computed, and a name that changes whenever they do."""
-
-    compare: Callable[[PreferencePair], Comparison]
-    name: str
-
-
-PAIRS = Trees(PreferencePair.comparison, "pairs")
-
-
-def measure_lengths(
-    loaded: LoadedPairs,
-    template: Template,
-    workers: int = 0,
-    on_progress: Callable[[int], None] = lambda rows: None,
-    trees: Trees = PAIRS,
-) -> Lengths:
-    """Measure all pairs with the template's own encoding; the result is cached by data, template and trees.
+class Sharing(NamedTuple):
+    """What groups begin with alike: equal numbers stand for equal tokens, in order of the groups of a ``Lengths``.
 
     Args:
-        loaded: pairs and the sidecar with their image sizes.
-        workers: processes.
-        on_progress: called with the number of pairs measured so far.
-        trees: of each pair.
+        pairs: place of the pair of each group, shape (groups,).
+        openings: of everything up to the last image or video, shape (groups,).
+        prompts: of the prompt, shape (groups,).
+        responses: of the first two sequences, -1 where there is no second one, shape (groups, 2).
     """
-    cache = user_cache() / "lengths" / f"{_key(loaded, template, trees)}.npz"
-    lengths = _load(cache) if cache.exists() else _measure(loaded, template, workers, on_progress, trees)
-    if not cache.exists():
-        _save(cache, lengths)
-    if any(lengths.removed):
-        _log.warning(
-            "The chat template leaves out %d characters of thoughts in %d of %d pairs; the model does not see them.",
-            sum(lengths.removed),
-            sum(count > 0 for count in lengths.removed),
-            len(lengths.rows),
+
+    pairs: Int[np.ndarray, " groups"]
+    openings: Int[np.ndarray, " groups"]
+    prompts: Int[np.ndarray, " groups"]
+    responses: Int[np.ndarray, "groups 2"]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Sizes of many pairs as flat arrays, group by group.
+
+    Args:
+        table: ``_COLUMNS`` of each group, 0 where there is none; a pair that cannot be used has a row of zeros.
+        firsts: the first group of each pair and the number of groups, shape (pairs + 1,); None if each has one.
+        more: group and size of each suffix behind the second, shape (_, 2).
+        left_out: group and characters that the template leaves out, where it does, shape (_, 2).
+        problems: why pairs cannot be used, by place.
+        keys: reads the 64-bit hashes of opening, prompt and the first two sequences of each group, shape (groups, 4).
+    """
+
+    table: Int[np.ndarray, "groups 6"]
+    firsts: Int[np.ndarray, " pairs_and_1"] | None
+    more: Int[np.ndarray, "_ 2"]
+    left_out: Int[np.ndarray, "_ 2"]
+    problems: Mapping[int, tuple[str, str]]
+    keys: Callable[[], UInt64[np.ndarray, "groups 4"]]
+
+    @classmethod
+    def of(cls, rows: Sequence[PairLength]) -> "Lengths":
+        """Return the sizes of pairs that were measured."""
+        groups = [row.groups or (_NO_GROUP,) for row in rows]
+        counts = np.array([len(own) for own in groups], dtype=np.int64)
+        flat = [group for own in groups for group in own]
+        table = [_columns(group) for group in flat]
+        keys = np.array([_key_columns(group) for group in flat], dtype=np.uint64).reshape(-1, 4)
+        more = [(place, size) for place, group in enumerate(flat) for size in group.suffixes[2:]]
+        left_out = [(place, group.removed) for place, group in enumerate(flat) if group.removed]
+        return cls(
+            np.array(table, dtype=np.int32).reshape(-1, len(_COLUMNS)),
+            _firsts(counts),
+            np.array(more, dtype=np.int32).reshape(-1, 2),
+            np.array(left_out, dtype=np.int32).reshape(-1, 2),
+            {place: row.problem for place, row in enumerate(rows) if row.problem},
+            lambda: keys,
         )
-    return lengths
 
-
-def _measure(
-    loaded: LoadedPairs, template: Template, workers: int, on_progress: Callable[[int], None], trees: Trees
-) -> Lengths:
-    loader = DataLoader(_Measured(loaded, template, trees), BATCH, num_workers=workers, collate_fn=list)
-    rows: list[PairLength] = []
-    for batch in loader:
-        rows += batch
-        on_progress(len(rows))
-    return Lengths(rows)
-
-
-class _Measured(Dataset):
-    def __init__(self, loaded: LoadedPairs, template: Template, trees: Trees) -> None:
-        self.loaded = loaded
-        self.template = template
-        self.trees = trees
+    @classmethod
+    def join(cls, parts: Sequence["Lengths"]) -> "Lengths":
+        """Return the sizes of the pairs of several, one after another."""
+        parts = [cls.of([]), *parts]
+        groups = np.cumsum([0, *(len(part.table) for part in parts)])
+        pairs = np.cumsum([0, *map(len, parts)]).tolist()
+        moved = [
+            [values + np.array([start, 0]) for start, values in zip(groups, own, strict=False)]
+            for own in ([part.more for part in parts], [part.left_out for part in parts])
+        ]
+        counts = np.concatenate([part.group_counts for part in parts])
+        return cls(
+            np.concatenate([part.table for part in parts]),
+            _firsts(counts),
+            *(np.concatenate(own).astype(np.int32) for own in moved),
+            {start + row: one for start, part in zip(pairs, parts, strict=False) for row, one in part.problems.items()},
+            lambda: np.concatenate([part.keys() for part in parts]),
+        )
 
     def __len__(self) -> int:
-        return len(self.loaded.pairs)
+        return len(self.table) if self.firsts is None else len(self.firsts) - 1
 
-    def __getitem__(self, index: int) -> PairLength:
-        sidecar = self.loaded.sidecar
-        pair, sizes, videos = self.loaded.pairs[index], sidecar.sizes(index), sidecar.videos(index)
-        return measure_pair(pair, sizes, self.template, videos, self.trees)
+    def __getitem__(self, place: int) -> PairLength:
+        """Return the sizes of one pair, without keys."""
+        if (problem := self.problems.get(place)) is not None:
+            return PairLength((), problem)
+        first, last = (place, place + 1) if self.firsts is None else self.firsts[place : place + 2].tolist()
+        return PairLength(tuple(self._group(group) for group in range(first, last)))
+
+    def __iter__(self) -> Iterator[PairLength]:
+        return (self[place] for place in range(len(self)))
+
+    @property
+    def group_counts(self) -> Int[np.ndarray, " pairs"]:
+        """Groups of each pair, one for a pair that cannot be used."""
+        return np.ones(len(self), dtype=np.int64) if self.firsts is None else np.diff(self.firsts)
+
+    @property
+    def usable(self) -> Int[np.ndarray, " usable"]:
+        """The places of pairs that fit."""
+        fits = np.ones(len(self), dtype=bool)
+        fits[list(self.problems)] = False
+        return np.flatnonzero(fits)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory, problems and keys aside."""
+        held = (self.table, self.more, self.left_out, *(() if self.firsts is None else (self.firsts,)))
+        return sum(values.nbytes for values in held)
+
+    @property
+    def image_tokens(self) -> Int[np.ndarray, " groups"]:
+        """Tokens of images and videos of each group."""
+        return self.table[:, 5]
+
+    def sizes(self) -> GroupSizes:
+        """Return what costs are made of, group by group."""
+        prefix, *suffixes = (self.table[:, column].astype(np.int64) for column in (2, 3, 4))
+        total, squares = sum(suffixes), sum(size * size for size in suffixes)
+        longest, count = np.maximum(*suffixes), sum((size > 0).astype(np.int64) for size in suffixes)
+        for values, of_more in ((total, self.more[:, 1]), (squares, self.more[:, 1].astype(np.int64) ** 2), (count, 1)):
+            np.add.at(values, self.more[:, 0], of_more)
+        np.maximum.at(longest, self.more[:, 0], self.more[:, 1])
+        return GroupSizes(prefix, total, squares, prefix + longest, count, self.image_tokens.astype(np.int64))
+
+    def tokens(self) -> Int[np.ndarray, " pairs"]:
+        """Packed tokens of every pair."""
+        return self.of_pairs(self.sizes().tokens)
+
+    def costs(self, model: CostModel) -> Float[np.ndarray, " pairs"]:
+        """Computing cost of every pair."""
+        return self.of_pairs(model.of_sizes(self.sizes()))
+
+    def longest(self) -> Int[np.ndarray, " pairs"]:
+        """Tokens of the longest sequence of every pair."""
+        longest = self.sizes().longest
+        return longest if self.firsts is None else np.maximum.reduceat(longest, self.firsts[:-1])
+
+    def of_pairs(self, values: np.ndarray) -> np.ndarray:
+        """Return the sum of the values of the groups of each pair, of ``groups`` values."""
+        return values if self.firsts is None else np.add.reduceat(values, self.firsts[:-1])
+
+    @property
+    def removed(self) -> Int[np.ndarray, " pairs"]:
+        """Characters of every pair that the chat template leaves out."""
+        found = np.zeros(len(self.table), dtype=np.int64)
+        np.add.at(found, self.left_out[:, 0], self.left_out[:, 1])
+        return self.of_pairs(found)
+
+    def sharing(self) -> Sharing:
+        """Return what the groups begin with alike; their keys are read now."""
+        keys, is_none = self.keys(), self.table[:, 4] == 0
+        responses = np.unique(keys[:, 2:], return_inverse=True)[1].reshape(-1, 2).astype(np.int32)
+        responses[is_none, 1] = -1
+        openings, prompts = (np.unique(keys[:, at], return_inverse=True)[1].astype(np.int32) for at in (0, 1))
+        pairs = np.repeat(np.arange(len(self), dtype=np.int32), self.group_counts)
+        return Sharing(pairs, openings, prompts, responses)
+
+    def select(self, places: Sequence[int] | np.ndarray) -> "Lengths":
+        """Return the sizes at these places."""
+        kept = np.asarray(places, dtype=np.int64)
+        if np.array_equal(kept, np.arange(len(self))):
+            return self
+        counts, starts = self.group_counts[kept], kept if self.firsts is None else self.firsts[kept]
+        ends = np.cumsum(counts)
+        # The running number of the result, moved by how far each pair's groups lie from where they stood.
+        groups = np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+        keys = self.keys
+        problems = {new: self.problems[old] for new, old in enumerate(kept.tolist()) if old in self.problems}
+        return Lengths(
+            self.table[groups],
+            _firsts(counts),
+            *(_moved(values, groups) for values in (self.more, self.left_out)),
+            problems if self.problems else {},
+            lambda: keys()[groups],
+        )
+
+    def with_groups(self, added: Sequence[GroupLength | None]) -> "Lengths":
+        """Return the sizes with one more group for some of the pairs, behind their own."""
+        rows = [PairLength((own,)) for own in added if own]
+        whole = Lengths.join([self.select(range(len(self))), Lengths.of(rows)])
+        has_more = np.array([own is not None for own in added], dtype=np.int64)
+        # Behind all own groups stand the added ones: each comes after those of its pair.
+        order = np.argsort(
+            np.concatenate([np.repeat(np.arange(len(self)), self.group_counts), np.flatnonzero(has_more)]),
+            kind="stable",
+        )
+        keys = whole.keys
+        return Lengths(
+            whole.table[order],
+            _firsts(self.group_counts + has_more),
+            *(_moved(values, order) for values in (whole.more, whole.left_out)),
+            self.problems,
+            lambda: keys()[order],
+        )
+
+    def _group(self, number: int) -> GroupLength:
+        opening, prompt, prefix, first, second, image_tokens = self.table[number].tolist()
+        more = self.more[self.more[:, 0] == number, 1].tolist()
+        removed = int(self.left_out[self.left_out[:, 0] == number, 1].sum())
+        suffixes = (first, *([second] if second else []), *more)
+        return GroupLength(prefix, suffixes, image_tokens, removed, prompt, opening)
 
 
-def measure_pair(
-    pair: PreferencePair,
-    sizes: Sequence[tuple[int, int]],
-    template: Template,
-    video_sizes: Sequence[VideoSize] = (),
-    trees: Trees = PAIRS,
-) -> PairLength:
-    """Return the lengths of a pair from the sizes of its images (width, height) and videos.
-
-    A bad row (``too_long``, or a weight that is none) is a problem, not an error.
-    """
-    videos = tuple(Video(size, video.fps) for size, video in zip(video_sizes, pair.videos, strict=True))
-    sized = dataclasses.replace(pair, images=tuple(sizes), videos=videos)
-    try:
-        weight_of(pair)
-        lengths = [
-            template.measure(group, group.images, [VideoSize(*video.frames) for video in group.videos])
-            for group in trees.compare(sized).groups
-        ]
-        return PairLength(tuple(lengths))
-    except RowError as error:
-        return PairLength((), (error.reason, str(error)))
+def _columns(group: GroupLength) -> tuple[int, ...]:
+    first, second = (*group.suffixes, 0, 0)[:2]
+    return group.opening, group.prompt, group.prefix, first, second, group.image_tokens
 
 
-def _key(loaded: LoadedPairs, template: Template, trees: Trees) -> str:
-    limits = [template.max_length, template.positions]
-    facts = [LENGTHS_VERSION, loaded.sidecar.fingerprint, template.hash, trees.name, *limits]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+def _key_columns(group: GroupLength) -> tuple[int, ...]:
+    if group.keys is None:
+        return 0, 0, 0, 0
+    first, second = (*group.keys.responses, 0, 0)[:2]
+    return group.keys.opening, group.keys.prompt, first, second
 
 
-def _save(path: Path, lengths: Lengths) -> None:
-    """Store as flat arrays: [row, prefix, image tokens, removed characters, first suffix, second or -1] a group."""
-    table = [
-        (place, group.prefix, group.image_tokens, group.removed, *(*group.suffixes, -1)[:2])
-        for place, row in enumerate(lengths.rows)
-        for group in row.groups
-    ]
-    problems = json.dumps({place: row.problem for place, row in enumerate(lengths.rows) if row.problem})
-    array = np.array(table, dtype=np.int64).reshape(-1, 6)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, table=array, rows=len(lengths.rows), problems=problems)
+def _firsts(counts: np.ndarray) -> np.ndarray | None:
+    return None if (counts == 1).all() else np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _load(path: Path) -> Lengths:
-    with np.load(path) as stored:
-        rows, table, problems_json = int(stored["rows"]), stored["table"].tolist(), str(stored["problems"])
-    groups: list[list[GroupLength]] = [[] for _ in range(rows)]
-    for place, prefix, image_tokens, removed, *suffixes in table:
-        own = tuple(size for size in suffixes if size >= 0)
-        groups[place].append(GroupLength(prefix, own, image_tokens, removed))
-    problems = {int(place): tuple(problem) for place, problem in json.loads(problems_json).items()}
-    return Lengths([PairLength(tuple(own), problems.get(place)) for place, own in enumerate(groups)])
+def _moved(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the values of sparse groups, of those of ``groups`` alone, each under its place there."""
+    if not len(values):
+        return values
+    order = np.argsort(groups, kind="stable")
+    first, last = (np.searchsorted(groups[order], values[:, 0], side=side) for side in ("left", "right"))
+    counts = last - first
+    ends = np.cumsum(counts)
+    at = np.repeat(first - (ends - counts), counts) + np.arange(ends[-1])
+    found = np.stack([order[at], np.repeat(values[:, 1], counts)], axis=1).astype(np.int32)
+    return found[np.argsort(found[:, 0], kind="stable")]

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,45 @@ class TreeLength(NamedTuple):
         return sum(self.images)
 
 
+class GroupSizes(NamedTuple):
+    """What the cost of a group is made of: numbers of one, or arrays of shape (groups,).
+
+    Args:
+        prefix: tokens that all responses share.
+        suffixes: tokens of all responses.
+        squares: of the tokens of each response, summed.
+        longest: tokens of the longest sequence.
+        responses: how many.
+        image_tokens: tokens of images and videos.
+    """
+
+    prefix: Any
+    suffixes: Any
+    squares: Any
+    longest: Any
+    responses: Any
+    image_tokens: Any
+
+    @classmethod
+    def of(cls, length: GroupLength) -> "GroupSizes":
+        """Return the sizes of one group."""
+        own = length.suffixes
+        squares = sum(size * size for size in own)
+        return cls(length.prefix, sum(own), squares, length.longest, len(own), length.image_tokens)
+
+    @property
+    def tokens(self) -> Any:
+        """Tokens computed in one tree."""
+        return self.prefix + self.suffixes
+
+    def attended(self, copies: Any = 1) -> Any:
+        """Return how many pairs of tokens attend, with so many copies of the prompt.
+
+        Causal: a prompt token sees half of the prompt on average, one of a response half of it and all of the prompt.
+        """
+        return copies * self.prefix**2 / 2 + self.prefix * self.suffixes + self.squares / 2
+
+
 @dataclass(frozen=True, slots=True)
 class CostModel:
     """Computing cost of a group, in units of one text token through the linear layers.
@@ -53,15 +92,17 @@ class CostModel:
 
     def of(self, length: GroupLength | TreeLength) -> float:
         """Return the cost of one group, or of a tree of any depth."""
-        if isinstance(length, GroupLength):
-            nodes = (NodeLength(length.prefix, 0), *(NodeLength(size, length.prefix) for size in length.suffixes))
-        else:
-            nodes = length.nodes
-        return sum(self.node(*node) for node in nodes) + self.image * length.image_tokens
+        if isinstance(length, TreeLength):
+            return sum(self.node(*node) for node in length.nodes) + self.image * length.image_tokens
+        return float(self.of_sizes(GroupSizes.of(length)))
 
     def node(self, own: Count, above: Count) -> Count:
         """Return the cost of a node's tokens, each of which attends to all above and to half of its own."""
         return own + self.attention * own * (above + own / 2)
+
+    def of_sizes(self, sizes: GroupSizes) -> Any:
+        """Return the cost of every group, computed as trees."""
+        return sizes.tokens + self.attention * sizes.attended() + self.image * sizes.image_tokens
 
 
 def fill_rows(groups: Sequence[EncodedGroup], cap: int, is_shared: bool = True) -> list[list[int]]:

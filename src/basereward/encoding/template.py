@@ -163,7 +163,7 @@ class Template:
             images = [vision.expand_image(*size) for size in image_sizes]
             rates = [video.fps for video in group.videos]
             videos = [vision.expand_video(size, fps) for size, fps in zip(video_sizes, rates, strict=True)]
-            expansions = _in_order(group, images, videos)
+            expansions = in_order(group, images, videos)
         tree = self._lay_out(group, expansions, {})
         suffixes = tuple(len(sequence) - tree.split for sequence in tree.ids)
         tokens = sum(sum(expansion.counts) for expansion in expansions)
@@ -265,9 +265,9 @@ class Template:
         def encode() -> EncodedImages:
             images = [load_image(image, self.image_limits) for image in group.images]
             clips = [Clip(load_frames(video.frames, self.image_limits), video.fps) for video in group.videos]
-            return vision.encode(_in_order(group, images, clips))._replace(keys=keys)
+            return vision.encode(in_order(group, images, clips))._replace(keys=keys)
 
-        keys = media_keys(group, _in_order(group, ["image"] * len(group.images), ["video"] * len(group.videos)))
+        keys = media_keys(group, in_order(group, ["image"] * len(group.images), ["video"] * len(group.videos)))
         return self.memory.images.get_or_make(keys, encode) if self.memory else encode()
 
     def _require_vision(self, group_id: str) -> VisionEncoding:
@@ -308,7 +308,7 @@ class Template:
         return np.repeat(ids, repeats)
 
 
-def _in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]) -> list[Any]:
+def in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]) -> list[Any]:
     """Return images and videos in the order of their parts in the prompt and the first response."""
     messages = group.prompt + (group.responses[0].messages if group.responses else ())
     given: dict[PartType, Sequence[Any]] = {"image": images, "video": videos}

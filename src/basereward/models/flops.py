@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig
 
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.packing import CostModel, TreeLength
+from basereward.encoding.packing import CostModel, GroupSizes, TreeLength
 from basereward.models.families import family_of
 
 
@@ -45,12 +46,14 @@ class BackboneSize:
 
         A multiply-add counts as two; embeddings, norms and softmax are left out.
         """
-        copies = 1 if shared else max(1, len(length.suffixes))
-        prefix, suffixes = length.prefix, length.suffixes
-        tokens = copies * prefix + sum(suffixes)
-        # Causal: a prompt token sees half of the prompt on average, a response's also all of the prompt.
-        attended = copies * prefix**2 / 2 + sum(size * (prefix + size / 2) for size in suffixes)
-        return 2 * self.text * tokens + 4 * self.attention * attended + copies * self._vision_flops(length.image_tokens)
+        return float(self.forward_flops_of(GroupSizes.of(length), shared))
+
+    def forward_flops_of(self, sizes: GroupSizes, shared: bool = True) -> Any:
+        """Floating-point operations of one forward pass over every group, as ``forward_flops`` has them."""
+        copies = 1 if shared else np.maximum(1, sizes.responses)
+        tokens = copies * sizes.prefix + sizes.suffixes
+        text = 2 * self.text * tokens + 4 * self.attention * sizes.attended(copies)
+        return text + copies * self._vision_flops(sizes.image_tokens)
 
     def tree_flops(self, tree: TreeLength) -> float:
         """Floating-point operations of one forward pass over a tree of any depth, counted as ``forward_flops`` does."""
@@ -77,9 +80,9 @@ class BackboneSize:
         token = 2 * self.text
         return CostModel(attention=4 * self.attention / token, image=2 * self.vision * self.patches_per_token / token)
 
-    def _vision_flops(self, image_tokens: int) -> int:
+    def _vision_flops(self, image_tokens: Any) -> Any:
         patches = image_tokens * self.patches_per_token
-        keys = self.vision_global_width * patches + self.vision_window_width * min(self.window, patches)
+        keys = self.vision_global_width * patches + self.vision_window_width * np.minimum(self.window, patches)
         return patches * (2 * self.vision + 4 * keys)
 
 

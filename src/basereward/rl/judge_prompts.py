@@ -15,7 +15,7 @@ from basereward.data.outcomes import JudgeQuestion
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
 from basereward.data.schema import Comparison, PreferencePair, Response, ResponseGroup, messages_from_text
 from basereward.data.validation import DropLedger
-from basereward.encoding.lengths import Trees, measure_lengths
+from basereward.encoding.measuring import Trees, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError
 from basereward.rl.prompts import have_images
@@ -111,15 +111,14 @@ def load_judge_prompts(
     prompt = make_prompt(recipe.prompt, max_tokens)
     pairs = _fitting(loaded, prompt, template, recipe.strict) if template else loaded.pairs
     has_both = paths is not None or recipe.order == "both"
-    # Ids alone: a row would bring its images.
-    ids = zip(pairs.stored.select_columns("id")["id"], pairs.rows, strict=True)
-    names = [name or str(row) for name, row in ids]
+    ids = (name for table in pairs.tables(["id"]) for name in table.column("id").to_pylist())
+    names = [name or str(row) for name, row in zip(ids, pairs.rows, strict=True)]
     orders = [
         {"pair": place, "is_chosen_first": first}
         for place, (name, before) in enumerate(zip(names, _counts_before(names), strict=True))
         for first in ((True, False) if has_both else (is_chosen_first(name, before),))
     ]
-    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, pairs, prompt, have_images(pairs.stored))
+    return JudgePrompts(datasets.Dataset.from_list(orders), loaded.ledger, pairs, prompt, have_images(pairs))
 
 
 def _fitting(loaded: LoadedPairs, prompt: JudgePrompt, template: Template, strict: bool) -> PairDataset:
@@ -133,7 +132,7 @@ def _fitting(loaded: LoadedPairs, prompt: JudgePrompt, template: Template, stric
     any_turn = messages_from_text("?")
     opening = len(template.conversation_ids(any_turn, prompt=True)) - len(template.conversation_ids(any_turn))
     fitting = []
-    for place, row in enumerate(lengths.rows):
+    for place, row in enumerate(lengths):
         problem, tokens = row.problem, max((group.longest for group in row.groups), default=0) + opening
         if problem is None and template.positions and tokens + prompt.max_tokens > template.positions:
             told = f"A question of {tokens} tokens and {prompt.max_tokens} of the answer are more than"

@@ -81,7 +81,7 @@ class JudgeTask:
 
     def _record(self) -> DataRecord:
         """Return what the judge was trained on: these pairs, after those of the judge that it began as."""
-        pairs = pack(pair_fingerprints(self._asked.pairs.stored)) if self._asked else b""
+        pairs = pack(pair_fingerprints(self._asked.pairs)) if self._asked else b""
         record = record_data(self.places, hashlib.sha256(pairs).hexdigest()[:16], pairs)
         start = open_folder(self.recipe.policy.model)
         before = read_record(start.path)

@@ -9,6 +9,7 @@ from basereward.data.columns import column, list_counts
 from basereward.data.images import load_image
 from basereward.data.messages import parse_messages
 from basereward.data.places import open_place
+from basereward.data.rowset import DatasetRows, Rows
 from basereward.data.schema import ResponseGroup
 from basereward.data.validation import DropLedger
 from basereward.errors import DataError
@@ -80,11 +81,11 @@ def load_prompts(
     if not len(rows):
         told = f" ({ledger.tell()})" if ledger.total else ""
         raise DataError(f"No prompt of {', '.join(paths)} can be used{told}.")
-    have_images(rows)
+    have_images(DatasetRows(rows))
     return Prompts(rows, ledger)
 
 
-def have_images(rows: datasets.Dataset) -> bool:
+def have_images(rows: Rows) -> bool:
     """Return whether all of the rows have images, or none has.
 
     Raises:
@@ -111,6 +112,6 @@ def policy_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt": messages, "id": row["id"], "answer": row["answer"], "source": row["source"], **extra}
 
 
-def _image_counts(rows: datasets.Dataset) -> list[int]:
-    tables = rows.select_columns("images").with_format("arrow").iter(batch_size=1000)
+def _image_counts(rows: Rows) -> list[int]:
+    tables = rows.tables(["images"])
     return [count for table in tables for count in list_counts(column(table, "images")).tolist()]

@@ -18,6 +18,8 @@ KINDS = {93: "exact", 94: "normalised", 95: "edited", 96: "edited", 97: "paraphr
 IMAGE_KINDS = {"exact": "exact", "normalised": "half", "edited": "double"}
 # Of the items of a benchmark, every so many has the prompt of a pair.
 LEAK_EVERY = 20
+# Sides of a noise of which photographs are cut, as large in bytes as those of a camera are for their pixels.
+_NOISE, _PHOTO = 1024, 180
 Words = list[np.ndarray]
 
 
@@ -140,3 +142,18 @@ def _vocabulary() -> list[str]:
         size = 2 + min(len(words) // 200, int(generator.integers(1, 9)))
         words["".join(letters[place] for place in generator.integers(len(letters), size=size).tolist())] = None
     return list(words)
+
+
+def photo_row(number: int) -> dict[str, Any]:
+    """Return a pair of ``synthetic_row`` about a JPEG of about 30 kB that no other pair has."""
+    row = synthetic_row(number)
+    parts = [{"type": "image"}, {"type": "text", "text": row["prompt"]}]
+    y, x = divmod(number, _NOISE - _PHOTO)
+    shown = _noise()[y : y + _PHOTO, x : x + _PHOTO]
+    image = {"bytes": _encode(Image.fromarray(shown), 90), "path": None}
+    return {**row, "images": [image], "prompt": [{"role": "user", "content": parts}]}
+
+
+@lru_cache(maxsize=1)
+def _noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (_NOISE, _NOISE, 3), dtype=np.uint8)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from basereward.data.schema import PreferencePair
@@ -15,13 +16,13 @@ class ValidationPairs:
     """Pairs with their packed tokens, and the most tokens that a batch of several may have."""
 
     pairs: Sequence[PreferencePair]
-    tokens: Sequence[int]
+    tokens: Sequence[int] | np.ndarray
     cap: int
 
     def batches(self, ranks: int, rank: int) -> list[list[int]]:
         """Return the pairs of each batch of a rank; all ranks have equally many batches, the last may be empty."""
         # Of similar length together, so that the ranks of a round finish at the same time.
-        order = sorted(range(len(self.tokens)), key=lambda pair: self.tokens[pair])
+        order = np.argsort(self.tokens, kind="stable").tolist()
         batches: list[list[int]] = []
         filled = 0
         for pair in order:
@@ -41,7 +42,7 @@ class ValidationPairs:
 
         A rank without pairs of its own takes part in the collectives of the forward pass all the same.
         """
-        shortest = min(range(len(self.tokens)), key=lambda pair: self.tokens[pair])
+        shortest = int(np.argmin(self.tokens))
         return iter(
             DataLoader(
                 self.pairs,  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -80,17 +80,31 @@ def process_group(use_cpu: bool) -> Iterator[None]:
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """Let the first rank read and cache the data before the others read the cache."""
+    """Let the first rank read and measure the data before the others take what it kept.
+
+    Raises:
+        TrainingError: on the others, with the message of what the first rank failed with, so that none waits for it.
+    """
     if world_size() == 1:
         yield
         return
     # A collective of NCCL gives up after ten minutes, and millions of images take longer.
     patient: Any = dist.new_group(backend="gloo", timeout=PREPARATION_LIMIT)
     if rank() > 0:
-        dist.barrier(patient)
-    yield
-    if rank() == 0:
-        dist.barrier(patient)
+        told: list[Any] = [None]
+        dist.broadcast_object_list(told, src=0, group=patient)
+        if told[0] is not None:
+            raise TrainingError(f"The first rank failed while it prepared the data: {told[0]}")
+        yield
+        return
+    try:
+        yield
+    except BaseException as error:
+        # Others that are gone too need not hear of it.
+        with suppress(RuntimeError):
+            dist.broadcast_object_list([str(error) or type(error).__name__], src=0, group=patient)
+        raise
+    dist.broadcast_object_list([None], src=0, group=patient)
 
 
 def on_first_rank(function: Callable[[], T]) -> T:

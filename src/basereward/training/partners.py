@@ -5,22 +5,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import datasets
 import numpy as np
 
 from basereward.configuration import Section
 from basereward.curation.fingerprints.text import mix, text_hashes
 from basereward.curation.seen import image_hashes
 from basereward.data.columns import column, list_counts, read_spoken
-from basereward.data.pairs import LoadedPairs
+from basereward.data.pairs import LoadedPairs, PairDataset
 from basereward.data.schema import REQUIRED_KEYS, Comparison, PreferencePair
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.lengths import Lengths, Trees, measure_lengths
+from basereward.encoding.lengths import Lengths
+from basereward.encoding.measuring import Trees, measure_lengths
 from basereward.encoding.template import Template
 from basereward.errors import DataError
 from basereward.training.shortcuts import ImageSwap, SwappedPairs, swapped_group
 
-_BATCH_ROWS = 1000
 # How many others are looked at before a pair goes without: with few distinct images nearly all may be the same.
 _TRIES = 64
 NONE = -1
@@ -68,12 +67,11 @@ class Swaps:
 
     def add_to(self, lengths: Lengths) -> Lengths:
         """Return the sizes of the pairs with their further groups."""
-        rows = zip(lengths.rows, self.lengths, strict=True)
-        return Lengths([row._replace(groups=(*row.groups, own)) if own else row for row, own in rows])
+        return lengths.with_groups(self.lengths)
 
 
 def plan_swaps(
-    loaded: LoadedPairs, usable: Sequence[int], template: Template, swap: ImageSwap, workers: int = 0
+    loaded: LoadedPairs, usable: Sequence[int] | np.ndarray, template: Template, swap: ImageSwap, workers: int = 0
 ) -> Swaps:
     """Find a partner for every usable pair with images, and measure what its images add.
 
@@ -84,7 +82,7 @@ def plan_swaps(
     Raises:
         DataError: no pair can be swapped.
     """
-    shown = read_swap_facts(loaded.pairs.stored)
+    shown = read_swap_facts(loaded.pairs)
     kept = _draw(shown, swap.share)
     partners = find_partners(shown, kept)[list(usable)]
     lengths = _measure(loaded, usable, partners, template, workers)
@@ -111,11 +109,11 @@ def plan_swaps(
     return Swaps(SwappedPairs(loaded.pairs, usable, partners), tuple(lengths), counts)
 
 
-def read_swap_facts(rows: datasets.Dataset) -> SwapFacts:
-    """Return what decides who may be whose partner, from stored pairs."""
+def read_swap_facts(pairs: PairDataset) -> SwapFacts:
+    """Return what decides who may be whose partner."""
     prompts, chosen, counts, others = [], [], [], []
     videos = []
-    for table in rows.select_columns([*REQUIRED_KEYS, "videos"]).with_format("arrow").iter(batch_size=_BATCH_ROWS):
+    for table in pairs.tables([*REQUIRED_KEYS, "videos"]):
         asked, *answers = (read_spoken(column(table, side)) for side in REQUIRED_KEYS)
         prompts.append(text_hashes(asked.texts.to_pylist()))
         chosen.append(text_hashes(answers[0].texts.to_pylist()))
@@ -123,7 +121,7 @@ def read_swap_facts(rows: datasets.Dataset) -> SwapFacts:
         others.append(answers[0].images + answers[1].images)
         videos.append(list_counts(column(table, "videos")))
     own, others_shown, moving = (np.concatenate(parts) for parts in (counts, others, videos))
-    images = image_hashes(rows)
+    images = image_hashes(pairs)
     can_swap = (own > 0) & (others_shown == 0) & (moving == 0)
     is_multimodal = (own + others_shown + moving) > 0
     return SwapFacts(
@@ -178,7 +176,7 @@ def _draw(shown: SwapFacts, share: float) -> np.ndarray:
 
 
 def _measure(
-    loaded: LoadedPairs, usable: Sequence[int], partners: np.ndarray, template: Template, workers: int
+    loaded: LoadedPairs, usable: Sequence[int] | np.ndarray, partners: np.ndarray, template: Template, workers: int
 ) -> list[GroupLength | None]:
     """Return the size of each usable pair's further group, None without one or if it is too long."""
     swapped = [(at, place, int(own)) for at, (place, own) in enumerate(zip(usable, partners, strict=True)) if own >= 0]
@@ -190,7 +188,7 @@ def _measure(
     sizes = loaded.sidecar.select(others)
     beside = LoadedPairs(loaded.pairs.select(own), sizes, loaded.ledger, loaded.read, loaded.recognised)
     trees = Trees(_swapped_alone, f"image_swap/{loaded.sidecar.select(own).fingerprint}")
-    for (at, *_), row in zip(swapped, measure_lengths(beside, template, workers, trees=trees).rows, strict=True):
+    for (at, *_), row in zip(swapped, measure_lengths(beside, template, workers, trees=trees), strict=True):
         lengths[at] = row.groups[0] if row.problem is None else None
     return lengths
 

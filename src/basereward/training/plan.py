@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedConfig
 
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.lengths import Lengths
+from basereward.encoding.lengths import Lengths, PairLength
 from basereward.encoding.packing import CostModel
 from basereward.encoding.sharing import share_nothing, share_pairs
 from basereward.errors import TrainingError
@@ -19,6 +19,7 @@ from basereward.training.gains import GroupGain, SharedFacts, Simulation, count_
 from basereward.training.launch import replica_ranks
 from basereward.training.memory import Memory, Microbatch, estimate_memory
 from basereward.training.objectives import BradleyTerry
+from basereward.training.prepare import StartCost
 from basereward.training.recipe import Recipe
 from basereward.training.sampler import BinPlan, PairSampler, plan_bins
 from basereward.training.units import SharedWork
@@ -55,10 +56,12 @@ class Plan:
     memory: Memory
     shared: SharedFacts | None = None
     gains: tuple[GroupGain, ...] = ()
+    start: StartCost | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; memory is in GiB."""
-        return asdict(self) | {"memory": self.memory._asdict() | {"total": self.memory.total}}
+        start = self.start and self.start._asdict()
+        return asdict(self) | {"memory": self.memory._asdict() | {"total": self.memory.total}, "start": start}
 
     def lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
@@ -83,19 +86,35 @@ class Plan:
             ("  activations", f"{memory.activations:.1f} GiB"),
             *(self.shared.lines() if self.shared else []),
             *gain_lines(self.gains, self.ranks, self.pairs_per_step),
+            *(self._start_lines(self.start) if self.start else []),
+        ]
+
+    def _start_lines(self, start: StartCost) -> list[tuple[str, str]]:
+        second = "" if start.second_seconds is None else f" in {start.second_seconds:,.1f} s"
+        return [
+            (
+                "first start",
+                f"one rank reads {start.data_bytes / 1e9:,.2f} GB twice, and took {start.first_seconds:,.0f} s",
+            ),
+            (
+                "later starts",
+                f"each rank reads {start.kept_bytes / 1e6:,.1f} MB{second}, holds {start.memory_bytes / 1e6:,.1f} MB",
+            ),
         ]
 
 
 class PlannedPairs(NamedTuple):
     """Sizes of the data, measured or assumed, and the tokens of a micro-batch that belong to no pair.
 
-    ``swaps`` are the groups among those of ``lengths`` that show the images of other pairs.
+    ``swaps`` are the groups among those of ``lengths`` that show the images of other pairs, ``start`` is what starts
+    of the run read and take.
     """
 
     lengths: Lengths | None
     dropped: int
     reserved: int = 0
     swaps: Sequence[GroupLength] = ()
+    start: StartCost | None = None
 
 
 class RunLength(NamedTuple):
@@ -127,9 +146,9 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     """
     size = measure_backbone(config)
     lengths = data.lengths
-    groups = _groups(recipe, lengths)
-    tokens = lengths.tokens() if lengths else [sum(group.total for group in groups)]
-    swaps = data.swaps if lengths else groups[1:]
+    planned = lengths or _assumed_lengths(recipe)
+    tokens, sizes = planned.tokens(), planned.sizes()
+    swaps = data.swaps if lengths else planned[0].groups[1:]
     pairs = len(tokens) if lengths else _assumed_pairs(recipe)
     optimizer = recipe.optimizer
     steps, epochs = run_length(recipe, pairs)
@@ -137,23 +156,23 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         sampler = run_sampler(recipe, lengths, size.cost_model(), ranks)
         bins = plan_bins(sampler, optimizer.tokens_per_microbatch, epochs, data.reserved)
     else:
-        bins = _assumed_bins(optimizer.pairs_per_step, ranks, tokens[0], optimizer.tokens_per_microbatch)
+        bins = _assumed_bins(optimizer.pairs_per_step, ranks, int(tokens[0]), optimizer.tokens_per_microbatch)
     shards = replica_ranks(recipe.hardware, ranks)
-    images = sum(group.image_tokens for group in groups)
-    largest = Microbatch(bins.largest, round(bins.largest * images / sum(tokens)))
-    forward = sum(size.forward_flops(group) for group in groups) / len(tokens)
+    images, total = int(sizes.image_tokens.sum()), int(tokens.sum())
+    largest = Microbatch(bins.largest, round(bins.largest * images / total))
+    forward = float(size.forward_flops_of(sizes).sum()) / len(tokens)
     swap_flops = sum(size.forward_flops(group) for group in swaps) / len(tokens)
     if lengths and sampler.shared:
         forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
-    separate = sum(size.forward_flops(group, shared=False) for group in groups) / len(tokens)
+    separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",
         pairs=pairs,
         dropped=data.dropped,
-        tokens_per_pair=sum(tokens) / len(tokens),
-        longest_pair=max(tokens),
+        tokens_per_pair=total / len(tokens),
+        longest_pair=int(tokens.max()),
         ranks=ranks,
         shards=shards,
         pairs_per_step=optimizer.pairs_per_step,
@@ -172,6 +191,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
         shared=shared_facts(recipe, lengths) if lengths else None,
         gains=_gains(recipe, lengths, size.cost_model(), ranks, data.reserved) if lengths else (),
+        start=data.start,
     )
 
 
@@ -246,9 +266,8 @@ def _passes(recipe: Recipe) -> int:
     return 2 if recipe.model.lora else 3
 
 
-def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
-    if lengths:
-        return [group for row in lengths.rows for group in row.groups]
+def _assumed_lengths(recipe: Recipe) -> Lengths:
+    """Return the sizes of one pair as the recipe assumes them."""
     assumed = recipe.data.assumed
     if assumed is None:
         raise TrainingError(
@@ -258,10 +277,11 @@ def _groups(recipe: Recipe, lengths: Lengths | None) -> list[GroupLength]:
     if isinstance(recipe.objective, BradleyTerry) and recipe.objective.image_swap:
         # As if every pair were swapped: nothing is known of them.
         sides.append(1)
-    return [
+    groups = [
         GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * responses, assumed.image_tokens)
         for responses in sides
     ]
+    return Lengths.of([PairLength(tuple(groups))])
 
 
 def _assumed_pairs(recipe: Recipe) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,15 @@ from basereward.curation.seen import count_seen, pack, pair_fingerprints
 from basereward.data.pairs import LoadedPairs, PairDataset, load_pairs
 from basereward.data.record import DataRecord, TrainedBy, continued_record, record_data
 from basereward.data.schema import Comparison, PartType, PreferencePair
-from basereward.encoding.lengths import Lengths, Trees, measure_lengths
+from basereward.encoding.lengths import Lengths
+from basereward.encoding.measuring import Trees, lengths_path, measure_lengths, measuring_cost
 from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
+from basereward.training.launch import rank
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import Swaps, plan_swaps
 from basereward.training.recipe import AnyObjective, Recipe
@@ -35,6 +38,26 @@ _NEEDED = {
 _log = logging.getLogger(__name__)
 
 
+class StartCost(NamedTuple):
+    """What starts of a run read and take, on each rank of the second one and on one rank of the first.
+
+    Args:
+        data_bytes: of the files of the pairs. The first start reads them twice, to know their content and to look at
+            rows and images, and their texts once more to measure tokens.
+        first_seconds: of wall time that looking and measuring took where they were done; images of files of their own
+            come on top of ``data_bytes``.
+        kept_bytes: of what was found. A later start reads these instead of the data.
+        second_seconds: of wall time that reading them took; None in a plan that was the first start itself.
+        memory_bytes: of what a rank holds of it.
+    """
+
+    data_bytes: int
+    first_seconds: float
+    kept_bytes: int
+    second_seconds: float | None
+    memory_bytes: int
+
+
 @dataclass(frozen=True)
 class MeasuredPairs:
     """Pairs that fit the model: their sizes, what was dropped, what they show besides text, what they were read as."""
@@ -45,6 +68,7 @@ class MeasuredPairs:
     fingerprint: str
     kinds: frozenset[PartType]
     read_as: dict[str, Any]
+    start: StartCost
     swaps: Swaps | None = None
 
     @property
@@ -55,7 +79,7 @@ class MeasuredPairs:
     @property
     def has_text_alone(self) -> bool:
         """Whether any pair has no image and no video."""
-        return any(not group.image_tokens for row in self.lengths.rows for group in row.groups)
+        return bool((self.lengths.image_tokens == 0).any())
 
 
 @dataclass(frozen=True)
@@ -91,15 +115,24 @@ def prepare_pairs(
         DataError: a bad row when the recipe is strict, something that the objective needs is missing, or nothing is
             left.
     """
-    data, workers = recipe.data, recipe.hardware.workers
+    data, workers, begun = recipe.data, recipe.hardware.workers, time.monotonic()
     loaded = load_pairs(
-        paths, limit=limit, strict=data.strict, check=data.image_check, workers=workers, options=data.reading()
+        paths,
+        limit=limit,
+        strict=data.strict,
+        check=data.image_check,
+        workers=workers,
+        options=data.reading(),
+        repairs=rank() == 0,
     )
-    trees = _trees(recipe.objective, is_training)
+    trees = pair_trees(recipe.objective, is_training)
+    was_kept = (path := lengths_path(loaded, template, trees)).exists()
     lengths = measure_lengths(loaded, template, workers, trees=trees)
+    costs = (*loaded.costs, measuring_cost(path, was_kept))
+    passed = time.monotonic() - begun
     _drop_unfit(loaded, lengths, data.strict)
     usable = lengths.usable
-    if not usable:
+    if not len(usable):
         raise DataError(f"No pair of {', '.join(paths)} is shorter than max_length {template.max_length}.")
     fingerprint = hashlib.sha256(f"{loaded.sidecar.fingerprint}-{len(usable)}".encode()).hexdigest()[:16]
     kinds: frozenset[PartType] = frozenset({"image", "video"} if len(loaded.sidecar.video_sizes) else {"image"})
@@ -107,6 +140,13 @@ def prepare_pairs(
     swap = recipe.objective.image_swap if is_training and isinstance(recipe.objective, BradleyTerry) else None
     swaps = plan_swaps(loaded, usable, template, swap, workers) if swap else None
     measured = lengths.select(usable)
+    start = StartCost(
+        data_bytes=sum(cost.read_bytes for cost in costs),
+        first_seconds=sum(cost.seconds for cost in costs),
+        kept_bytes=sum(cost.kept_bytes for cost in costs),
+        second_seconds=passed if all(cost.was_kept for cost in costs) else None,
+        memory_bytes=lengths.nbytes + loaded.sidecar.nbytes,
+    )
     return MeasuredPairs(
         loaded.pairs.select(usable),
         swaps.add_to(measured) if swaps else measured,
@@ -114,11 +154,12 @@ def prepare_pairs(
         fingerprint,
         kinds,
         read_as,
+        start,
         swaps,
     )
 
 
-def _trees(objective: AnyObjective, is_training: bool) -> Trees:
+def pair_trees(objective: AnyObjective, is_training: bool) -> Trees:
     """Return which trees of a pair are computed; of a training pair, only if it has what the objective needs."""
     name = objective.model_dump_json()
     if is_training and isinstance(objective, BradleyTerry) and objective.shortcut:
@@ -140,8 +181,8 @@ class KnownPairs(NamedTuple):
 
 def known_pairs(train: MeasuredPairs, validation: MeasuredPairs | None) -> KnownPairs:
     """Return what the record of the training data holds, and warn of validation on what is trained on."""
-    packed = pack(pair_fingerprints(train.pairs.stored))
-    validated = count_seen(pair_fingerprints(validation.pairs.stored), packed) if validation else 0
+    packed = pack(pair_fingerprints(train.pairs))
+    validated = count_seen(pair_fingerprints(validation.pairs), packed) if validation else 0
     if validation and validated:
         _log.warning(
             "%s of %s validation pairs are training pairs too: their accuracy says nothing of others. Hold some out "
@@ -227,14 +268,12 @@ def prepare_record(
 
 def _drop_unfit(loaded: LoadedPairs, lengths: Lengths, strict: bool) -> None:
     for reason, (words, command) in _NEEDED.items():
-        if missing := [row.problem[1] for row in lengths.rows if row.problem and row.problem[0] == reason]:
+        if missing := [message for found, message in lengths.problems.values() if found == reason]:
             raise DataError(
-                f"{len(missing)} of {len(lengths.rows)} pairs have no {words}, which this objective needs. Of the "
+                f"{len(missing)} of {len(lengths)} pairs have no {words}, which this objective needs. Of the "
                 f"first: {missing[0]} Write them with {command}, or leave those pairs out."
             )
-    for row in lengths.rows:
-        if row.problem is None:
-            continue
+    for _, problem in sorted(lengths.problems.items()):
         if strict:
-            raise DataError(f"{row.problem[0]}: {row.problem[1]}")
-        loaded.ledger.add(*row.problem)
+            raise DataError(f"{problem[0]}: {problem[1]}")
+        loaded.ledger.add(*problem)

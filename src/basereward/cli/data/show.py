@@ -59,7 +59,7 @@ def show_pairs(
 def _count_tokens(files: Sequence[str], model: str, statistics: dict[str, Any]) -> dict[str, list[int]]:
     """Return the token counts of the pairs that training would keep; their statistics are added."""
     from basereward.data.pairs import load_pairs
-    from basereward.encoding.lengths import measure_lengths
+    from basereward.encoding.measuring import measure_lengths
     from basereward.models.inputs import load_template
     from basereward.reporting.data_statistics import describe_tokens
 
@@ -67,14 +67,13 @@ def _count_tokens(files: Sequence[str], model: str, statistics: dict[str, Any]) 
         loaded = load_pairs(files, check="header", on_progress=bar.move)
     with progress("tokens", len(loaded.pairs)) as bar:
         lengths = measure_lengths(loaded, load_template(model), on_progress=bar.move)
-    for row in lengths.rows:
-        if row.problem:
-            loaded.ledger.add(*row.problem)
+    for _, problem in sorted(lengths.problems.items()):
+        loaded.ledger.add(*problem)
     fitting = lengths.select(lengths.usable)
     tokens = {
-        "of a pair": fitting.tokens(),
-        "longest sequence": [max(group.longest for group in row.groups) for row in fitting.rows],
-        "of its images": [sum(group.image_tokens for group in row.groups) for row in fitting.rows],
+        "of a pair": fitting.tokens().tolist(),
+        "longest sequence": fitting.longest().tolist(),
+        "of its images": fitting.of_pairs(fitting.image_tokens).tolist(),
     }
     statistics["tokens"] = describe_tokens(tokens, loaded.ledger.to_dict(), model)
     return tokens

@@ -13,6 +13,7 @@ from basereward.benchmarks.plugins import benchmark_names, open_benchmark
 from basereward.data.messages import parse_messages
 from basereward.data.pairs import PairDataset
 from basereward.data.places import iterate_rows, open_place
+from basereward.data.rowset import DatasetRows
 from basereward.data.schema import Response, ResponseGroup, messages_from_text, response_id
 from basereward.data.storage import read_rows
 from basereward.data.validation import DropLedger, parse_row
@@ -137,7 +138,7 @@ def _read_pairs(place: str) -> PairItems:
         _log.warning(
             "%s of %s rows of %s are no pairs and not compared: %s", ledger.total, len(rows), place, ledger.tell()
         )
-    return PairItems(PairDataset(rows, kept), kept)
+    return PairItems(PairDataset(DatasetRows(rows), kept), kept)
 
 
 def _read_answers(place: str, names: Mapping[str, str]) -> AnswerItems:
