@@ -118,7 +118,9 @@ def write_workload(folder: Path, lengths: Lengths, pairs: int, steps: Steps, see
 
 
 def _first_job(workload: Workload, data: Data, steps: Steps) -> Job:
-    return Job("order", "shared", data, workload.folder, workload.folder, *steps, 1, 1e-4, False)
+    """Return a job whose recipe draws the order; nothing of it is run."""
+    unused = {"steps": 1, "learning_rate": 1e-4, "checkpointing": False}
+    return Job("order", "shared", data, workload.folder, workload.folder, **steps._asdict(), **unused)
 
 
 def _write_backbone(folder: Path, data: Data, image_side: int) -> None:
