@@ -1,7 +1,7 @@
 """One command: the same model, pairs and step with basereward and with what users would pick instead.
 
     .venv/bin/python peers/run.py --prompt 1200 --response 200 --pairs 4 --repeats 3 --json peers/work/result.json
-    .venv/bin/python peers/run.py --group prompt --repeats 2 --json peers/work/ranked.json
+    .venv/bin/python peers/run.py --group prompt --pairs 6 --repeats 3 --json peers/work/ranked.json
 
 Each round runs every side once, in a process of its own, in turn; the table shows medians over rounds, and ratios to
 basereward within a round.
