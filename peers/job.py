@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 Data = Literal["image", "text"]
+Group = Literal["pair", "prompt"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Job:
     """One run of one side.
 
     ``steps`` counts the measured optimiser steps; one more step comes before them and is not measured.
-    ``variant`` is what the side's script computes, where it knows several.
+    ``variant`` is what the side's script computes, where it knows several. Pairs of a prompt stand in one step with
+    ``group`` ``prompt``. ``pairs_at_once`` is what the peers compute at once; they add the gradients of a step up.
     """
 
     name: str
@@ -46,7 +48,9 @@ class Job:
     data: Data
     workload: Path
     folder: Path
+    group: Group
     pairs_per_step: int
+    pairs_at_once: int
     steps: int
     learning_rate: float
     checkpointing: bool

@@ -29,8 +29,8 @@ def arguments(job: Job) -> list[str]:
         "attn_impl": "sdpa",
         # On by default.
         "gradient_checkpointing": str(job.checkpointing).lower(),
-        "per_device_train_batch_size": job.pairs_per_step,
-        "gradient_accumulation_steps": 1,
+        "per_device_train_batch_size": job.pairs_at_once,
+        "gradient_accumulation_steps": job.pairs_per_step // job.pairs_at_once,
         "max_steps": job.steps + 1,
         "optim": "adamw_torch_fused",
         "adam_beta2": 0.999,

@@ -1,17 +1,21 @@
-"""Runs basereward on one job: ``shared`` (each prompt once), ``padded`` or ``unpadded`` (every sequence alone)."""
+"""Runs basereward on one job: ``shared`` (what sequences begin with once), ``padded`` or ``unpadded`` (each alone)."""
 
 import sys
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 from clock import StepClock
 from job import Job
-from torch import Tensor
+from transformers import AutoConfig
 
-from basereward.data.schema import ResponseGroup
-from basereward.encoding.collate import PairIndex, collate, pair_tensors
+from basereward.data.schema import PreferencePair
+from basereward.encoding.collate import PairBatch, PairIndex, collate, compare
+from basereward.encoding.groups import EncodedGroup
+from basereward.models.flops import measure_backbone
+from basereward.speed.workloads import separate
 from basereward.training import trainer
 from basereward.training.collator import PreferenceCollator
+from basereward.training.plan import run_sampler
+from basereward.training.prepare import prepare_data, prepare_template
 from basereward.training.recipe import Recipe, parse_recipe
 from basereward.training.run import train
 
@@ -21,22 +25,15 @@ BACKENDS = {"shared": "split", "padded": "plain", "unpadded": "split"}
 class AloneCollator(PreferenceCollator):
     """Packs every sequence alone into the row, with its own copy of prompt and image: padding-free, nothing shared."""
 
-    def __call__(self, pairs: Any) -> dict[str, Tensor]:
-        """Return the batch of ``PreferenceCollator``, each response in a group of its own."""
-        encoded, index = [], []
-        for pair in pairs:
-            groups, chosen, rejected = pair.comparison()
-            alone = [_alone(group, number) for group in groups for number in range(len(group.responses))]
-            index.append(PairIndex(len(encoded) + chosen, len(encoded) + rejected))
-            encoded += [self._encode(group) for group in alone]
-        return {**collate(encoded, self.template.vision), **pair_tensors(index)}
-
-    def _encode(self, group: ResponseGroup) -> Any:
-        return self.template.encode(group)
-
-
-def _alone(group: ResponseGroup, number: int) -> ResponseGroup:
-    return replace(group, id=f"{group.id}/{number}", responses=(group.responses[number],))
+    def __call__(self, pairs: Sequence[PreferencePair]) -> PairBatch:
+        """Return the batch of ``PreferenceCollator``, two sequences for every pair."""
+        encoded: list[EncodedGroup] = []
+        index = []
+        for number, pair in enumerate(pairs):
+            groups, chosen, rejected = self.objective.compare(pair)
+            encoded += map(self.template.encode, groups)
+            index.append(PairIndex(2 * number + chosen, 2 * number + rejected))
+        return compare(collate(separate(encoded, range(2 * len(pairs))), self.template.vision), index)
 
 
 def make_recipe(job: Job) -> Recipe:
@@ -50,7 +47,7 @@ def make_recipe(job: Job) -> Recipe:
                 "backend": BACKENDS[job.variant],
                 "checkpointing": job.checkpointing,
             },
-            "data": {"train": [str(job.pairs.rows(job.data, "canonical"))], "strict": True},
+            "data": {"train": [str(job.pairs.rows(job.data, "canonical"))], "strict": True, "group": job.group},
             "optimizer": {
                 "learning_rate": job.learning_rate,
                 "pairs_per_step": job.pairs_per_step,
@@ -62,6 +59,14 @@ def make_recipe(job: Job) -> Recipe:
             "run": {"log_every": 1},
         }
     )
+
+
+def draw_steps(job: Job) -> list[list[int]]:
+    """Return the pairs of each step of the first epoch, as the run will draw them."""
+    recipe = make_recipe(job)
+    pairs = prepare_data(recipe, prepare_template(recipe)).train
+    costs = measure_backbone(AutoConfig.from_pretrained(job.pairs.backbone(job.data))).cost_model()
+    return [list(map(int, step)) for step in run_sampler(recipe, pairs.lengths, costs, 1).steps(0)]
 
 
 def main(file: str) -> None:

@@ -1,6 +1,7 @@
 """One command: the same model, pairs and step with basereward and with what users would pick instead.
 
     .venv/bin/python peers/run.py --prompt 1200 --response 200 --pairs 4 --repeats 3 --json peers/work/result.json
+    .venv/bin/python peers/run.py --group prompt --pairs 6 --repeats 3 --json peers/work/ranked.json
 
 Each round runs every side once, in a process of its own, in turn; the table shows medians over rounds, and ratios to
 basereward within a round.
@@ -16,17 +17,17 @@ from typing import Any
 from environments import HERE, PeerError, interpreter, run
 from job import Data, Job
 from table import Results, Side, check, render
-from workload import Lengths, write_workload
+from workload import RESPONSES, Lengths, Steps, pairs_of, write_workload
 
 LEARNING_RATE = 1e-4
 SIDES = (
     Side("ms-swift", "ms-swift `--rlhf_type rm`", "image", "ms_swift.py", "rm", "ms-swift", "padded"),
     Side("trl-driven", "TRL RewardTrainer, own model and collator", "image", "trl_peer.py", "driven", "trl", "padded"),
-    Side("padded", "basereward `plain`, padded", "image", "ours.py", "padded", None, "padded"),
+    Side("padded", "basereward `plain`, padded", "image", "ours.py", "padded", None, "distinct"),
     Side("unpadded", "basereward `plain`, padding-free", "image", "ours.py", "unpadded", None, "unpadded"),
     Side("shared", "basereward `split`", "image", "ours.py", "shared", None, "shared"),
     Side("trl-text", "TRL RewardTrainer", "text", "trl_peer.py", "rewardtrainer", "trl", "padded"),
-    Side("padded-text", "basereward `plain`, padded", "text", "ours.py", "padded", None, "padded"),
+    Side("padded-text", "basereward `plain`, padded", "text", "ours.py", "padded", None, "distinct"),
     Side("shared-text", "basereward `split`", "text", "ours.py", "shared", None, "shared"),
 )
 
@@ -38,8 +39,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=1200, help="tokens of the prompt, image and template included")
     parser.add_argument("--response", type=int, default=200, help="mean tokens of a response, the turn's end included")
     parser.add_argument("--jitter", type=float, default=0.3, help="responses vary uniformly by this share")
-    parser.add_argument("--pairs", type=int, default=4, help="measured pairs of one run; one step more is not measured")
-    parser.add_argument("--pairs-per-step", type=int, default=2)
+    parser.add_argument(
+        "--group",
+        choices=tuple(RESPONSES),
+        default="pair",
+        help="one pair of each prompt, or all six pairs of four responses to each, in the same step (default: pair)",
+    )
+    parser.add_argument("--pairs", type=int, help="measured, of one run; one step more is not (default: two steps)")
+    parser.add_argument("--pairs-per-step", type=int, help="2, or with --group prompt the pairs of one prompt")
+    parser.add_argument(
+        "--pairs-at-once", type=int, help="what peers compute at once: all of a step, or 2 with --group prompt"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     parser.add_argument("--checkpointing", choices=("off", "on", "both"), default="off")
     parser.add_argument("--sides", default=",".join(names), help="some of: %(default)s")
@@ -48,8 +58,18 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if unknown := set(arguments.sides.split(",")) - set(names):
         parser.error(f"unknown sides {', '.join(sorted(unknown))}; known: {', '.join(names)}")
-    if arguments.pairs % arguments.pairs_per_step or arguments.pairs < arguments.pairs_per_step:
-        parser.error(f"--pairs {arguments.pairs} is not a multiple of --pairs-per-step {arguments.pairs_per_step}")
+    of_prompt = pairs_of(RESPONSES[arguments.group])
+    arguments.pairs_per_step = arguments.pairs_per_step or max(2, of_prompt)
+    arguments.pairs = arguments.pairs or 2 * arguments.pairs_per_step
+    step = arguments.pairs_per_step
+    arguments.pairs_at_once = at_once = arguments.pairs_at_once or (step if arguments.group == "pair" else 2)
+    for whole, size, part, unit in (
+        ("--pairs", arguments.pairs, "--pairs-per-step", step),
+        ("--pairs-per-step", step, "--pairs-at-once", at_once),
+        ("--pairs-per-step", step, "the pairs of a prompt,", of_prompt),
+    ):
+        if min(size, unit) < 1 or size % unit:
+            parser.error(f"{whole} {size} is not a multiple of {part} {unit}")
     return arguments
 
 
@@ -93,7 +113,9 @@ def _job(arguments: argparse.Namespace, side: Side, workload: Path, checkpointin
         data=data,
         workload=workload,
         folder=folder.resolve(),
+        group=arguments.group,
         pairs_per_step=arguments.pairs_per_step,
+        pairs_at_once=arguments.pairs_at_once,
         steps=arguments.pairs // arguments.pairs_per_step,
         learning_rate=LEARNING_RATE,
         checkpointing=checkpointing,
@@ -107,7 +129,8 @@ def main() -> int:
     workload = (arguments.work / "workload").resolve()
     shutil.rmtree(workload, ignore_errors=True)
     pairs = arguments.pairs + arguments.pairs_per_step
-    facts = write_workload(workload, lengths, pairs, arguments.pairs_per_step)
+    steps = Steps(arguments.group, arguments.pairs_per_step, arguments.pairs_at_once)
+    facts = write_workload(workload, lengths, pairs, steps)
     # All rounds run the same code, also when somebody edits it meanwhile.
     sources = (arguments.work / "src").resolve()
     shutil.rmtree(sources, ignore_errors=True)

@@ -21,8 +21,9 @@ TITLES = {"image": "Image and text", "text": "Text only"}
 class Side:
     """One row of the table.
 
-    ``environment`` names a requirements file, or None for the project's own; ``computes`` is ``padded``, ``unpadded``
-    or ``shared``: which tokens have to go through the model.
+    ``environment`` names a requirements file, or None for the project's own; ``computes`` says which tokens have to go
+    through the model: ``padded`` (two sequences a pair), ``distinct`` (each sequence of a step once, padded),
+    ``unpadded`` (two a pair) or ``shared``.
     """
 
     name: str
@@ -57,7 +58,7 @@ def _differences(
         found.append(
             f"{result['tokens_per_pair']:.1f} tokens a pair went through the text model, expected {tokens:.1f}"
         )
-    patches = 4 * facts["image_tokens"] * (1 if side.computes == "shared" else 2)
+    patches = facts["patches_per_pair"][side.computes]
     if not math.isclose(result["patches_per_pair"], patches, rel_tol=1e-6):
         found.append(f"{result['patches_per_pair']:.1f} patches a pair, expected {patches:.1f}")
     if result["threads"] != 1:
@@ -100,7 +101,8 @@ def render(sides: Sequence[Side], results: Results, facts: dict[str, Any], jitte
 def _heading(title: str, mode: str, facts: dict[str, Any], jitter: float) -> str:
     return (
         f"**{title}, {mode}.** Prompt {facts['prompt_tokens']:.0f} tokens ({facts['image_tokens']:.0f} of the image), "
-        f"responses {facts['response_tokens']:.0f} on average (±{jitter:.0%}); "
+        f"responses {facts['response_tokens']:.0f} on average (±{jitter:.0%}), "
+        f"{facts['pairs_per_prompt']} pairs of {facts['responses_per_prompt']} responses to each prompt; "
         f"{facts['parameters'] / 1e6:.1f} M weights. Of the operations of separate sequences "
         f"{facts['vision_share']:.0%} are vision; sharing needs 1/{facts['flops_ratio']:.2f} of them."
     )

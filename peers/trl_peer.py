@@ -72,8 +72,8 @@ def make_arguments(job: Job) -> RewardConfig:
     """Return the arguments: fp32, AdamW with the settings of the other sides, nothing dropped for its length."""
     return RewardConfig(
         output_dir=str(job.folder / "run"),
-        per_device_train_batch_size=job.pairs_per_step,
-        gradient_accumulation_steps=1,
+        per_device_train_batch_size=job.pairs_at_once,
+        gradient_accumulation_steps=job.pairs_per_step // job.pairs_at_once,
         max_steps=job.steps + 1,
         learning_rate=job.learning_rate,
         lr_scheduler_type="constant",

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from job import Data, Workload
+from facts import measure_pair, workload_facts
+from job import Data, Group, Job, Workload
+from ours import draw_steps
 from PIL import Image, ImageDraw
 from transformers import (
     AutoConfig,
@@ -22,16 +25,16 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from basereward.data.schema import PreferencePair, Response, ResponseGroup, messages_from_text
+from basereward.data.schema import PreferencePair, messages_from_text
 from basereward.data.storage import write_rows
-from basereward.encoding.groups import GroupLength
 from basereward.encoding.template import Template
 from basereward.lab.tokenizer import TEXT_TEMPLATE, VISION_TEMPLATE, train_tokenizer
 from basereward.lab.world import world_texts
-from basereward.models.flops import BackboneSize, measure_backbone
+from basereward.models.flops import measure_backbone
 from basereward.models.inputs import load_template
-from basereward.training.sampler import PairSampler
 
+# Responses to a prompt, all pairs of which are compared.
+RESPONSES: dict[Group, int] = {"pair": 2, "prompt": 4}
 HIDDEN = 512
 PIXELS = 28
 TEXT = {
@@ -73,7 +76,20 @@ class Lengths:
         return side
 
 
-def write_workload(folder: Path, lengths: Lengths, pairs: int, pairs_per_step: int, seed: int = 0) -> dict[str, Any]:
+class Steps(NamedTuple):
+    """How pairs stand in steps, one of each prompt or all together, and how many the peers compute at once."""
+
+    group: Group
+    pairs_per_step: int
+    pairs_at_once: int
+
+
+def pairs_of(responses: int) -> int:
+    """Return the pairs of so many responses to a prompt."""
+    return responses * (responses - 1) // 2
+
+
+def write_workload(folder: Path, lengths: Lengths, pairs: int, steps: Steps, seed: int = 0) -> dict[str, Any]:
     """Write both backbones, ``pairs`` pairs with images and as many without, and the head; return the facts."""
     workload = Workload(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,19 +100,27 @@ def write_workload(folder: Path, lengths: Lengths, pairs: int, pairs_per_step: i
             torch.manual_seed(seed)
             _write_backbone(workload.backbone(data), data, lengths.image_side)
         template = load_template(workload.backbone(data))
-        drawn = list(_draw_pairs(folder, template, data, lengths, pairs, seed))
+        responses = RESPONSES[steps.group]
+        prompts = pairs // pairs_of(responses)
+        drawn = list(_draw_pairs(folder, template, data, lengths, prompts, responses, seed))
+        write_rows([_row(pair) for pair in drawn], workload.rows(data, "canonical"))
         # Our sampler shuffles; the others read in order. Both then see the same pairs in the same step.
-        order = [pair for step in PairSampler([1] * pairs, [1.0] * pairs, pairs_per_step).steps(0) for pair in step]
-        write_rows([_row(pair) for pair in drawn], workload.rows(data, "canonical"))
-        ordered = [drawn[index] for index in order]
-        write_rows([_row(pair) for pair in drawn], workload.rows(data, "canonical"))
-        write_rows([_row(pair) for pair in ordered], workload.rows(data, "ordered"))
-        lines = [json.dumps(_swift_row(pair)) for pair in ordered]
+        ordered = [[drawn[index] for index in step] for step in draw_steps(_first_job(workload, data, steps))]
+        rows = [pair for step in ordered for pair in step]
+        write_rows([_row(pair) for pair in rows], workload.rows(data, "ordered"))
+        lines = [json.dumps(_swift_row(pair)) for pair in rows]
         workload.rows(data, "ms-swift").write_text("\n".join(lines) + "\n")
         size = measure_backbone(AutoConfig.from_pretrained(workload.backbone(data)))
-        facts[data] = _facts(size, [_measure(template, pair) for pair in ordered], pairs_per_step)
+        measured = [[measure_pair(template, pair) for pair in step] for step in ordered]
+        facts[data] = workload_facts(size, measured, steps.pairs_at_once)
     workload.facts.write_text(json.dumps(facts, indent=2))
     return facts
+
+
+def _first_job(workload: Workload, data: Data, steps: Steps) -> Job:
+    """Return a job whose recipe draws the order; nothing of it is run."""
+    unused = {"steps": 1, "learning_rate": 1e-4, "checkpointing": False}
+    return Job("order", "shared", data, workload.folder, workload.folder, **steps._asdict(), **unused)
 
 
 def _write_backbone(folder: Path, data: Data, image_side: int) -> None:
@@ -134,22 +158,23 @@ def _write_backbone(folder: Path, data: Data, image_side: int) -> None:
 
 
 def _draw_pairs(
-    folder: Path, template: Template, data: Data, lengths: Lengths, count: int, seed: int
+    folder: Path, template: Template, data: Data, lengths: Lengths, prompts: int, responses: int, seed: int
 ) -> Iterator[PreferencePair]:
-    """Draw pairs whose prompts have exactly the asked number of tokens, and whose responses vary around theirs."""
+    """Draw prompts of exactly the asked number of tokens with responses whose lengths vary, and yield all pairs."""
     rng = Random(seed)
     words = _one_token_words(template)
-    # One pair of known size tells how many tokens the chat template, the image and the turn's end take.
-    probe = _draw_pair(folder, "probe", data, lengths.image_side, [rng.choices(words, k=10) for _ in range(3)], rng)
-    measured = _measure(template, probe)
+    # Responses of known size tell how many tokens the chat template, the image and the turn's end take.
+    probe = [rng.choices(words, k=10) for _ in range(3)]
+    measured = measure_pair(template, next(_draw_prompt(folder, "probe", data, lengths.image_side, probe, rng))).length
     frame, turn = measured.prefix - 10, measured.suffixes[0] - 10
-    for number in range(count):
-        sizes = [round(lengths.response * (1 + rng.uniform(-lengths.jitter, lengths.jitter))) for _ in range(2)]
+    for number in range(prompts):
+        sizes = [round(lengths.response * (1 + rng.uniform(-lengths.jitter, lengths.jitter))) for _ in range(responses)]
         texts = [rng.choices(words, k=lengths.prompt - frame), *(rng.choices(words, k=size - turn) for size in sizes)]
-        # The responses must differ from their first token on, or it would count as prompt.
-        while texts[1][0] == texts[2][0]:
-            texts[2][0] = rng.choice(words)
-        yield _draw_pair(folder, f"{data}-{number}", data, lengths.image_side, texts, rng)
+        # Responses must differ from their first token on, or it would count as prompt.
+        for place in range(2, len(texts)):
+            while texts[place][0] in [text[0] for text in texts[1:place]]:
+                texts[place][0] = rng.choice(words)
+        yield from _draw_prompt(folder, f"{data}-{number}", data, lengths.image_side, texts, rng)
 
 
 def _one_token_words(template: Template) -> list[str]:
@@ -159,16 +184,21 @@ def _one_token_words(template: Template) -> list[str]:
     return sorted(word for word in found if word.isalpha() and len(encode(word)) == 1 and len(encode(f" {word}")) == 1)
 
 
-def _draw_pair(folder: Path, name: str, data: Data, side: int, texts: list[list[str]], rng: Random) -> PreferencePair:
-    prompt, chosen, rejected = (" ".join(words) for words in texts)
+def _draw_prompt(
+    folder: Path, name: str, data: Data, side: int, texts: list[list[str]], rng: Random
+) -> Iterator[PreferencePair]:
+    """Draw the image of a prompt, and yield the pairs of its responses, the earlier one chosen."""
+    prompt, *answers = (" ".join(words) for words in texts)
     images: tuple[str, ...] = ()
     if data == "image":
         file = folder / "images" / f"{name}.png"
         file.parent.mkdir(exist_ok=True)
         _draw_image(side * PIXELS, rng).save(file, compress_level=1)
         images = (str(file.resolve()),)
-    answers = (messages_from_text(text, "assistant") for text in (chosen, rejected))
-    return PreferencePair(name, "peers", messages_from_text(prompt, images=len(images)), *answers, images=images)
+    asked = messages_from_text(prompt, images=len(images))
+    said = [messages_from_text(text, "assistant") for text in answers]
+    for number, both in enumerate(combinations(said, 2)):
+        yield PreferencePair(f"{name}-{number}", "peers", asked, *both, images=images)
 
 
 def _draw_image(side: int, rng: Random) -> Image.Image:
@@ -182,13 +212,6 @@ def _draw_image(side: int, rng: Random) -> Image.Image:
     return image
 
 
-def _measure(template: Template, pair: PreferencePair) -> GroupLength:
-    answers = [Response(name, messages) for name, messages in (("chosen", pair.chosen), ("rejected", pair.rejected))]
-    encoded = template.encode(ResponseGroup(pair.id, pair.prompt, tuple(answers), pair.images))
-    tokens = encoded.prefix == template.tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    return GroupLength(len(encoded.prefix), tuple(map(len, encoded.suffixes)), int(tokens.sum()))
-
-
 def _row(pair: PreferencePair) -> dict[str, Any]:
     spoken = {name: [message.to_dict() for message in getattr(pair, name)] for name in ("prompt", "chosen", "rejected")}
     return {"id": pair.id, "source": pair.source, "images": list(pair.images), **spoken}
@@ -199,25 +222,3 @@ def _swift_row(pair: PreferencePair) -> dict[str, Any]:
     spoken = [{"role": "user", "content": "<image>" * len(pair.images) + prompt}]
     spoken.append({"role": "assistant", "content": chosen})
     return {"messages": spoken, "rejected_response": rejected, "images": list(pair.images)}
-
-
-def _facts(size: BackboneSize, pairs: list[GroupLength], per_step: int) -> dict[str, Any]:
-    """Return mean lengths, the tokens that each way of computing has to show, and the shares of the work."""
-    count = len(pairs)
-    alone = sum(size.forward_flops(pair, shared=False) for pair in pairs)
-    shared = sum(size.forward_flops(pair) for pair in pairs)
-    text_only = sum(size.forward_flops(pair._replace(image_tokens=0), shared=False) for pair in pairs)
-    steps = [pairs[start : start + per_step] for start in range(0, count, per_step)]
-    return {
-        "parameters": size.total,
-        "prompt_tokens": sum(pair.prefix for pair in pairs) / count,
-        "image_tokens": sum(pair.image_tokens for pair in pairs) / count,
-        "response_tokens": sum(sum(pair.suffixes) for pair in pairs) / count / 2,
-        "tokens_per_pair": {
-            "padded": sum(2 * len(step) * max(pair.longest for pair in step) for step in steps) / count,
-            "unpadded": sum(2 * pair.prefix + sum(pair.suffixes) for pair in pairs) / count,
-            "shared": sum(pair.total for pair in pairs) / count,
-        },
-        "vision_share": 1 - text_only / alone,
-        "flops_ratio": alone / shared,
-    }
