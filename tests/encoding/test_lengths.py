@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -160,3 +161,13 @@ def test_other_images_of_the_same_rows_are_measured_anew(pairs, backbone_of, tmp
     after = measure_lengths(dataclasses.replace(pairs, sidecar=sidecar), template)
     assert (after.tokens() >= before.tokens()).all()
     assert after.tokens()[1] > before.tokens()[1]
+
+
+def test_lengths_can_leave_the_process_that_measured_them():
+    """A loader hands them over pickled; what cannot be pickled never arrives, and the run would wait for ever."""
+    group = GroupLength(9, (2, 3), 4, prompt=8, opening=5, keys=SharingKeys(1, 2, (3, 4)))
+    whole = Lengths.of([PairLength((group,)), PairLength((group, group))])
+    for lengths in (whole, whole.select([1]), Lengths.join([whole, whole]), whole.with_groups([group, None])):
+        again = pickle.loads(pickle.dumps(lengths))
+        assert list(again) == list(lengths)
+        assert again.keys().tolist() == lengths.keys().tolist()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,9 @@ class Sharing(NamedTuple):
     responses: Int[np.ndarray, "groups 2"]
 
 
+Keys = UInt64[np.ndarray, "groups 4"]
+
+
 @dataclass(frozen=True)
 class Lengths:
     """Sizes of many pairs as flat arrays, group by group.
@@ -57,7 +61,7 @@ class Lengths:
     more: Int[np.ndarray, "_ 2"]
     left_out: Int[np.ndarray, "_ 2"]
     problems: Mapping[int, tuple[str, str]]
-    keys: Callable[[], UInt64[np.ndarray, "groups 4"]]
+    keys: Callable[[], Keys]
 
     @classmethod
     def of(cls, rows: Sequence[PairLength]) -> "Lengths":
@@ -75,7 +79,7 @@ class Lengths:
             np.array(more, dtype=np.int32).reshape(-1, 2),
             np.array(left_out, dtype=np.int32).reshape(-1, 2),
             {place: row.problem for place, row in enumerate(rows) if row.problem},
-            lambda: keys,
+            partial(_itself, keys),
         )
 
     @classmethod
@@ -91,7 +95,7 @@ class Lengths:
             _shifted([part.more for part in parts], groups),
             _shifted([part.left_out for part in parts], groups),
             {start + row: one for start, part in zip(pairs, parts, strict=False) for row, one in part.problems.items()},
-            lambda: np.concatenate([part.keys() for part in parts]),
+            partial(_joined, [part.keys for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -199,7 +203,7 @@ class Lengths:
             _moved(self.more, groups),
             _moved(self.left_out, groups),
             problems,
-            lambda: keys()[groups],
+            partial(_picked, keys, groups),
         )
 
     def with_groups(self, added: Sequence[GroupLength | None]) -> "Lengths":
@@ -219,7 +223,7 @@ class Lengths:
             _moved(whole.more, order),
             _moved(whole.left_out, order),
             self.problems,
-            lambda: keys()[order],
+            partial(_picked, keys, order),
         )
 
     def _group(self, number: int) -> GroupLength:
@@ -263,3 +267,16 @@ def _moved(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     at = np.repeat(first - (ends - counts), counts) + np.arange(ends[-1])
     found = np.stack([order[at], np.repeat(values[:, 1], counts)], axis=1).astype(np.int32)
     return found[np.argsort(found[:, 0], kind="stable")]
+
+
+# Functions of a module and not lambdas, so that what was measured can leave the process that measured it.
+def _itself(keys: Keys) -> Keys:
+    return keys
+
+
+def _joined(parts: Sequence[Callable[[], Keys]]) -> Keys:
+    return np.concatenate([part() for part in parts])
+
+
+def _picked(keys: Callable[[], Keys], groups: Int[np.ndarray, " picked"]) -> Keys:
+    return keys()[groups]
