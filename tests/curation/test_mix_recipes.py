@@ -40,6 +40,7 @@ def counts(name):
 def test_there_is_a_recipe_for_every_row():
     assert RECIPES.keys() == {
         "basereward-mix",
+        "text-mix",
         *(f"table5-{row}" for row in TABLE_4),
         *(f"ratio-{row}" for row in RATIOS),
     }
@@ -80,3 +81,8 @@ def test_ratios_keep_200k_multimodal_pairs(row, text):
 def test_sizes_agree_with_what_the_sources_say(row):
     sources = [SOURCES.get(given.source) for given in load_mix_recipe(RECIPES[f"table5-{row}"]).inputs]
     assert {source.paper_size for source in sources} <= {TABLE_4[row], None}
+
+
+def test_the_text_mixture_is_the_text_part_of_the_whole_one():
+    whole = load_mix_recipe(RECIPES["basereward-mix"]).inputs
+    assert load_mix_recipe(RECIPES["text-mix"]).inputs == [given for given in whole if given.source in TEXT]

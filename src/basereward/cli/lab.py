@@ -183,6 +183,25 @@ def grouping(
 
 
 @lab.command()
+def frozen(
+    out: Path = typer.Option(Path("runs/lab/frozen"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about half a minute each on one core."),
+    steps: int = typer.Option(60, min=1, help="Optimiser steps of full training."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Compare heads on frozen features with full training of the same heads: does a probe rank as training does?
+
+    Example: `basereward lab frozen --seeds 3`
+    """
+    from basereward.lab.frozen import FrozenSizes, plan_frozen, table_agreement
+    from basereward.lab.tables import read_table
+
+    _make_table(plan_frozen(FrozenSizes(steps)), out, seeds, as_json)
+    if not as_json:
+        print(table_agreement(read_table(out)))
+
+
+@lab.command()
 def table11(
     out: Path = typer.Option(Path("runs/lab/table11"), help="Result folder; what is done there is not done again."),
     seeds: int = typer.Option(3, min=1, help="Number of seeds; about 12 minutes each on one core."),

@@ -20,6 +20,7 @@ from basereward.cli.forecast import forecast
 from basereward.cli.importing import import_model
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
+from basereward.cli.probe import probe
 from basereward.cli.report import report
 from basereward.cli.rl import rl
 from basereward.cli.route import route
@@ -48,6 +49,7 @@ app.command()(route)
 app.command()(audit)
 app.command()(forecast)
 app.command()(sweep)
+app.command()(probe)
 app.command()(calibrate)
 app.command("import")(import_model)
 app.command()(merge)

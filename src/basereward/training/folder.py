@@ -31,6 +31,7 @@ MAY_CHANGE = (
     "data.validation",
     "data.strict",
     "data.assumed",
+    "hardware.assumed",
     "optimizer.epochs",
     "optimizer.max_steps",
     "optimizer.tokens_per_microbatch",

@@ -27,10 +27,11 @@ from basereward.training.gains import (
     gain_lines,
     shared_flops,
 )
+from basereward.training.hours import ExpectedHours, expect_hours
 from basereward.training.launch import replica_ranks
 from basereward.training.memory import Memory, Microbatch, estimate_memory
 from basereward.training.objectives import BradleyTerry
-from basereward.training.prepare import StartCost
+from basereward.training.prepare import StartCost, assume_start
 from basereward.training.recipe import Recipe
 from basereward.training.sampler import BinPlan, PairSampler, plan_bins
 from basereward.training.units import SharedWork
@@ -68,11 +69,13 @@ class Plan:
     shared: SharedFacts | None = None
     gains: tuple[GroupGain, ...] = ()
     start: StartCost | None = None
+    hours: ExpectedHours | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; memory is in GiB."""
-        start = self.start and self.start._asdict()
-        return asdict(self) | {"memory": self.memory._asdict() | {"total": self.memory.total}, "start": start}
+        start, hours = self.start and self.start._asdict(), self.hours and self.hours._asdict()
+        memory = self.memory._asdict() | {"total": self.memory.total}
+        return asdict(self) | {"memory": memory, "start": start, "hours": hours}
 
     def lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
@@ -90,6 +93,7 @@ class Plan:
             ("saved by sharing", f"{self.saved_flops_share:.0%} of the FLOPs of separate sequences"),
             *([("image swaps", swapped)] if self.swapped else []),
             ("model FLOPs of the run", f"{self.train_flops:.3g} forward and backward, without recomputation"),
+            *([self.hours.line()] if self.hours else []),
             ("memory per rank", f"about {memory.total:.1f} GiB (weights over {self.shards} ranks)"),
             ("  weights", f"{memory.weights:.1f} GiB"),
             ("  gradients", f"{memory.gradients:.1f} GiB"),
@@ -103,11 +107,11 @@ class Plan:
 
     def _start_lines(self, start: StartCost) -> list[tuple[str, str]]:
         second = "" if start.second_seconds is None else f" in {start.second_seconds:,.1f} s"
+        first = "one rank reads all data twice; how long it takes is known once it is here"
+        if start.data_bytes is not None:
+            first = f"one rank reads {start.data_bytes / 1e9:,.2f} GB twice, and took {start.first_seconds:,.0f} s"
         return [
-            (
-                "first start",
-                f"one rank reads {start.data_bytes / 1e9:,.2f} GB twice, and took {start.first_seconds:,.0f} s",
-            ),
+            ("first start", first),
             (
                 "later starts",
                 f"each rank reads {start.kept_bytes / 1e6:,.1f} MB{second}, holds {start.memory_bytes / 1e6:,.1f} MB",
@@ -188,6 +192,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
     separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)
+    train_flops = _passes(recipe) * forward * steps * optimizer.pairs_per_step
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",
@@ -209,11 +214,12 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         saved_flops_share=1 - forward / separate,
         swapped=len(swaps) if lengths else pairs * len(swaps),
         swap_flops_share=swap_flops / forward,
-        train_flops=_passes(recipe) * forward * steps * optimizer.pairs_per_step,
+        train_flops=train_flops,
         memory=estimate_memory(recipe, config, size, trained, largest, shards),
         shared=shared_facts(recipe, lengths, data.pairs) if lengths and data.pairs is not None else None,
         gains=_gains(recipe, lengths, size.cost_model(), ranks, data.reserved) if lengths else (),
-        start=data.start,
+        start=data.start if lengths else assume_start(pairs, images=int(planned.image_tokens.any())),
+        hours=expect_hours(train_flops, ranks, recipe.hardware.planned),
     )
 
 

@@ -42,20 +42,29 @@ class StartCost(NamedTuple):
     """What starts of a run read and take, on each rank of the second one and on one rank of the first.
 
     Args:
-        data_bytes: of the files of the pairs. The first start reads them twice, to know their content and to look at
-            rows and images, and their texts once more to measure tokens.
+        data_bytes: of the files of the pairs, None where they are not here. The first start reads them twice, to know
+            their content and to look at rows and images, and their texts once more to measure tokens.
         first_seconds: of wall time that looking and measuring took where they were done; images of files of their own
-            come on top of ``data_bytes``.
+            come on top of ``data_bytes``. None where nothing was measured.
         kept_bytes: of what was found. A later start reads these instead of the data.
         second_seconds: of wall time that reading them took; None in a plan that was the first start itself.
         memory_bytes: of what a rank holds of it.
     """
 
-    data_bytes: int
-    first_seconds: float
+    data_bytes: int | None
+    first_seconds: float | None
     kept_bytes: int
     second_seconds: float | None
     memory_bytes: int
+
+
+def assume_start(pairs: int, images: int) -> StartCost:
+    """Return what starts hold and read of pairs with so many images each that are not here; no time is known.
+
+    A pair has 24 bytes of sizes, 16 of its place and 8 of a hash; an image has 16. Kept files hold the same.
+    """
+    held = pairs * (48 + 16 * images)
+    return StartCost(None, None, held, None, held)
 
 
 @dataclass(frozen=True)

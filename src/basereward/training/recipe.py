@@ -177,6 +177,16 @@ class OptimizerRecipe(Section):
     """Memory cap of one micro-batch in packed tokens; it sets how many micro-batches a step is cut into."""
 
 
+class AssumedHardware(Section):
+    """What ``--plan`` supposes of each rank to tell hours; nothing of it is measured."""
+
+    peak_tflops: float = Field(default=989.0, gt=0)
+    """Dense bf16 rate of the device in 1e12 FLOPs a second: that of the H100 SXM's data sheet."""
+    mfu: float = Field(default=0.35, gt=0, le=1)
+    """Model FLOPs utilisation: share of the peak that goes into model FLOPs, over all of the run's time. Recomputed
+    activations, communication and ranks that wait are what it leaves out."""
+
+
 class HardwareRecipe(Section):
     """Where it runs."""
 
@@ -190,6 +200,14 @@ class HardwareRecipe(Section):
     """Processes of each rank that decode and encode."""
     use_cpu: bool = False
     """Do not use an accelerator."""
+    assumed: AssumedHardware | None = None
+    """What the plan tells hours by; an H100 if not given, and nothing for runs in fp32 or on the CPU."""
+
+    @property
+    def planned(self) -> AssumedHardware | None:
+        """What hours are told by; None where nothing is known of the device."""
+        is_accelerated = self.precision == "bf16" and not self.use_cpu
+        return self.assumed or (AssumedHardware() if is_accelerated else None)
 
 
 class SavingRecipe(Section):
