@@ -17,6 +17,7 @@ from basereward.cli.demo import demo
 from basereward.cli.evaluate import evaluate
 from basereward.cli.export import export
 from basereward.cli.forecast import forecast
+from basereward.cli.init import init
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.report import report
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command()(init)
 app.command()(train)
 app.command()(score)
 app.command()(serve)

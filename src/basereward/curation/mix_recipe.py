@@ -89,7 +89,7 @@ def load_mix_recipe(path: Path, overrides: list[str] | None = None) -> MixRecipe
         RecipeError: unknown key (the message names close ones) or a value of the wrong kind.
         UnknownNameError: a source that is not registered.
     """
-    recipe = load_configuration(MixRecipe, path, overrides)
+    recipe = load_configuration(MixRecipe, path, overrides, "data")
     for given in recipe.inputs:
         if given.source is not None:
             SOURCES.get(given.source)

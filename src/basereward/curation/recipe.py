@@ -226,7 +226,7 @@ def load_curation_recipe(path: Path, overrides: list[str] | None = None) -> Cura
         MissingFileError: no such file.
         RecipeError: unknown key or step (the message names close ones), or a value of the wrong kind.
     """
-    return load_configuration(CurationRecipe, path, overrides)
+    return load_configuration(CurationRecipe, path, overrides, "curation")
 
 
 def _repeats(reason: str, repeats: Repeats) -> StepResult:
