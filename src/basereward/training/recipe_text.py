@@ -67,7 +67,9 @@ def write_recipe_text(name: str, model: str, data: str) -> str:
         # Sections that stand below a comment are comments with their keys.
         mark = "" if is_open or path in said else "# "
         note = f"  # {key.text}" if depth else ""
-        lines.append(f"{mark}{'  ' * depth}{own}:{value}{note}".rstrip() if mark else f"{'  ' * depth}{own}:{value}{note}")
+        lines.append(
+            f"{mark}{'  ' * depth}{own}:{value}{note}".rstrip() if mark else f"{'  ' * depth}{own}:{value}{note}"
+        )
     return "\n".join(lines) + "\n"
 
 
