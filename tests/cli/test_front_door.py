@@ -28,7 +28,7 @@ def test_a_model_and_data_are_enough(tiny, vl_backbone, command):
     assert evaluated.code == 0, evaluated.err
     [line] = [line for line in evaluated.out.splitlines() if line.startswith("next")]
     assert line.split()[1:] == ["basereward", "report", f"evaluated/{tiny.folder.name}-pairs"]
-    again = command("train", "--model", "first/model", "--data", tiny.pairs, "data.limit=8", "--plan", "--json")
+    again = command("train", "--model", "first/model", "--data", tiny.pairs, "data.limit=8", *FAST, "--plan", "--json")
     assert again.code == 0, again.err
 
 

@@ -13,7 +13,7 @@ class MixInput(Section):
     """One set of pairs; without anything else, all of it."""
 
     source: str | None = None
-    """Name of a registered source, found in a folder of that name under ``--root``."""
+    """Name of a registered source, found in a folder of that name under ``--data-root``."""
     path: str | None = None
     """Instead of a source: a converted, curated or mixed folder, or a file of pairs."""
     cap: int | None = Field(default=None, ge=1)

@@ -185,7 +185,7 @@ class CurationRecipe(Section):
     name: str
     """What manifests call it."""
     inputs: list[str] = Field(min_length=1)
-    """Sources, found in folders of their names under ``--root``, or paths of converted folders and files of pairs.
+    """Sources, found in folders of their names under ``--data-root``, or paths of converted folders and files of pairs.
 
     Each is a text, or ``{source: NAME}`` or ``{path: PLACE}`` as in a mixture.
     """
