@@ -4,6 +4,7 @@ python scripts/reference.py [--write]
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,10 +51,9 @@ def recipe_page() -> str:
             names = ", ".join(f"`{name}`" for name in shipped_recipes(folder))
             lines += ["", f"Installed by name: {names}."]
         lines += ["", "| key | values | default | |", "|---|---|---|---|"]
-        lines += [
-            f"| `{key.path}` | {_cell(key.kind)} | {f'`{_cell(key.default)}`' if key.default else ''} | {_cell(key.text)} |"
-            for key in recipe_keys(kind)
-        ]
+        for key in recipe_keys(kind):
+            default = f"`{_cell(key.default)}`" if key.default else ""
+            lines.append(f"| `{key.path}` | {_cell(key.kind)} | {default} | {_cell(key.text)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -66,14 +66,9 @@ def command_page() -> str:
         for own in command.params:
             if getattr(own, "hidden", False):
                 continue
-            name = own.metavar or (own.name or "").upper() if own.param_type_name == "argument" else ", ".join(own.opts)
-            default = "required" if own.required else own.default
-            shown = (
-                ""
-                if default in (None, [], (), False, "") or callable(default)
-                else f"`{_cell(str(getattr(default, 'value', default)))}`"
-            )
-            lines.append(f"| `{_cell(str(name))}` | {shown} | {_cell(getattr(own, 'help', '') or '')} |")
+            is_argument = own.param_type_name == "argument"
+            name = own.metavar or (own.name or "").upper() if is_argument else ", ".join(own.opts)
+            lines.append(f"| `{_cell(str(name))}` | {_shown(own)} | {_cell(getattr(own, 'help', '') or '')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -129,6 +124,13 @@ def _described(name: str, thing: Any) -> list[str]:
     return ["", "```text", f"{name}{signature}", "", inspect.getdoc(thing) or "", "```"]
 
 
+def _shown(own: Any) -> str:
+    if own.required:
+        return "required"
+    default = getattr(own.default, "value", own.default)
+    return "" if default in (None, [], (), False, "") or callable(default) else f"`{_cell(str(default))}`"
+
+
 def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, inner in getattr(command, "commands", {}).items():
         yield from _commands(inner, (*path, name))
@@ -155,6 +157,8 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     """Print the pages, or write them."""
+    # Shapes of published backbones are known without a network.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     for name, text in pages().items():
         if "--write" in sys.argv[1:]:
             (DOCS / name).write_text(text, encoding="utf-8")
