@@ -6,13 +6,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RAY_STAMP := .venv-ray/.installed
 LOWEST_STAMP := .venv-lowest/.installed
+DOCS_STAMP := .venv-docs/.installed
 # The rooms whose tests are run with the lowest versions.
 LOWEST_TESTS := $(addprefix tests/,data encoding models training scoring serving rl speed)
 
 # Waiting threads that spin make two processes on the same cores many times slower.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-slow test-ranks test-browser test-ray test-lowest check tree clean
+.PHONY: help setup demo test test-slow test-ranks test-browser test-ray test-lowest check docs tree clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -47,6 +48,10 @@ check: $(STAMP) ## lint, format, types, spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
+docs: $(DOCS_STAMP) ## build the documentation site into build/site
+	HF_HUB_OFFLINE=1 $(BIN)/python scripts/reference.py --write
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 tree: $(STAMP) ## write the annotated tree into docs/architecture.md
 	$(BIN)/python scripts/tree.py --write
 
@@ -73,4 +78,9 @@ $(RAY_STAMP): $(STAMP) requirements-ray.txt
 $(LOWEST_STAMP): $(STAMP) pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python 3.11 .venv-lowest
 	$(BIN)/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct -e ".[dev]"
+	@touch $@
+
+$(DOCS_STAMP): $(STAMP) requirements-docs.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-docs
+	$(BIN)/uv pip install --python .venv-docs/bin/python -r requirements-docs.txt
 	@touch $@

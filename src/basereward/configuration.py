@@ -19,18 +19,61 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+# Of an installed package; a clone without symbolic links has them at its root only.
+SHIPPED = next(
+    (place for place in (Path(__file__).with_name("recipes"), Path(__file__).parents[2] / "recipes") if place.is_dir()),
+    Path(__file__).with_name("recipes"),
+)
 
 
-def load_configuration(kind: type[S], file: Path, overrides: list[str] | None = None) -> S:
-    """Read a YAML file and apply ``key.sub=value`` overrides.
+def shipped_recipes(folder: str = "") -> dict[str, Path]:
+    """Return the recipes that are installed with the package, by name.
+
+    Args:
+        folder: ``rl``, ``data``, ``curation`` or ``sweeps``; those of ``basereward train`` if not given.
+    """
+    return {file.stem: file for file in sorted((SHIPPED / folder).glob("*.yaml"))}
+
+
+def find_recipe(name: str | Path, folder: str = "") -> Path:
+    """Return the file of a recipe: a file, the ``recipe.yaml`` of a run folder, or an installed recipe by its name.
+
+    A file on this machine goes before an installed recipe; ``tiny``, ``tiny.yaml`` and ``recipes/tiny.yaml`` name
+    the same one.
+
+    Args:
+        folder: the kind of recipe, as ``shipped_recipes`` takes it.
 
     Raises:
-        MissingFileError: no such file.
+        MissingFileError: none of these; the message names close ones.
+    """
+    given = Path(name)
+    if (given / "recipe.yaml").is_file():
+        return given / "recipe.yaml"
+    if given.is_file():
+        return given
+    known = shipped_recipes(folder)
+    stem = given.name.removesuffix(".yaml")
+    parents = given.parent.as_posix().removeprefix("recipes").strip("/")
+    if stem in known and parents in (".", "", folder) and not given.is_dir():
+        return known[stem]
+    raise MissingFileError(
+        f"No recipe {str(name)!r}; expected a YAML file, a run folder, or an installed recipe by name."
+        f"{close_names(stem, list(known))} Installed: {', '.join(known)}."
+    )
+
+
+def load_configuration(kind: type[S], file: str | Path, overrides: list[str] | None = None, folder: str = "") -> S:
+    """Read a YAML file, or an installed recipe by name, and apply ``key.sub=value`` overrides.
+
+    Args:
+        folder: the kind of recipe, as ``find_recipe`` takes it.
+
+    Raises:
+        MissingFileError: no such file or recipe.
         RecipeError: unknown key (the message names close ones) or a value of the wrong kind.
     """
-    if not file.is_file():
-        raise MissingFileError(f"No recipe {str(file)!r}; expected a YAML file or a run folder.")
-    content = read_content(file)
+    content = read_content(find_recipe(file, folder))
     for override in overrides or []:
         _apply_override(content, override)
     return parse_configuration(kind, content)

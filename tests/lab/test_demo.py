@@ -35,7 +35,7 @@ def test_the_result_says_how_good_and_how_long(small):
 
 def test_the_run_folder_is_complete(small):
     folder, _, said = small
-    assert {"result.json", "metrics.jsonl", "recipe.yaml", "evaluation", "report.html"} <= {
+    assert {"result.json", "metrics.jsonl", "recipe.yaml", "evaluation", "report.html", "scene.png"} <= {
         path.name for path in folder.iterdir()
     }
     assert (folder / "model" / "config.json").exists()

@@ -173,5 +173,5 @@ def test_thumbnails_are_small_and_keep_their_shape(tmp_path: Path) -> None:
 
 def test_a_missing_extra_is_named(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=re.escape("pip install basereward[report]")):
+    with pytest.raises(MissingExtraError, match=re.escape("pip install 'basereward[report]'")):
         write_run_report(run_folder)

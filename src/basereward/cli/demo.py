@@ -27,3 +27,4 @@ def demo(
     print(f"image-blind accuracy  {result['image_blind_accuracy']:.3f}")
     print(f"seconds               {result['seconds']:.0f}")
     print(f"page                  {out / 'report.html'}")
+    print(f"next                  basereward eval {out / 'model'} --data {out / 'data' / 'test.parquet'}")

@@ -241,3 +241,4 @@ def _print_tables(places: Mapping[str, Target], results: Mapping[str, Any]) -> N
             print("\n".join(footnotes(result)))
     for place in places.values():
         print(f"{place.folder / 'result.json'}")
+    print(f"next     basereward report {' '.join(str(place.folder) for place in places.values())}")

@@ -18,6 +18,7 @@ from basereward.cli.evaluate import evaluate
 from basereward.cli.export import export
 from basereward.cli.forecast import forecast
 from basereward.cli.importing import import_model
+from basereward.cli.init import init
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.probe import probe
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command()(init)
 app.command()(train)
 app.command()(score)
 app.command()(serve)

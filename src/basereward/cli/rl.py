@@ -33,7 +33,7 @@ RESULTS_HELP = "Read the results of this folder instead; nothing is run or writt
 
 @rl.command()
 def train(
-    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file, or a run folder whose recipe is run again."),
+    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file, an installed recipe by name, or a run folder."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
     out: Path | None = typer.Option(None, help="Run folder; runs/NAME by default."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint of the same recipe."),

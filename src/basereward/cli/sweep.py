@@ -20,7 +20,9 @@ class Launcher(StrEnum):
 
 
 def sweep(
-    sweep: Path = typer.Argument(metavar="SWEEP", help="YAML file: a base recipe, a grid, seeds, what is measured."),
+    sweep: Path = typer.Argument(
+        metavar="SWEEP", help="YAML file: a base recipe, a grid, seeds, what is measured; or an installed one by name."
+    ),
     out: Path = typer.Argument(metavar="OUT", help="Folder of the sweep; what is done there is not done again."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
     launcher: Launcher = typer.Option(Launcher.local, help="Where cells run."),

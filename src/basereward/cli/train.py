@@ -8,10 +8,16 @@ import typer
 
 from basereward.cli.output import JSON_OPTION, print_json, say
 
+RECIPE_HELP = "YAML file, an installed recipe by name, or a run folder whose recipe is run again; see basereward init."
+TRAINED_HELP = "Backbone, or a reward model to train on from: folder or hub id; in place of that of RECIPE."
+DATA_HELP = "File of pairs, folder or hub id, each with :SPLIT behind it; may be repeated; in place of that of RECIPE."
+
 
 def train(
-    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file, or a run folder whose recipe is run again."),
+    recipe: str | None = typer.Argument(None, metavar="[RECIPE]", help=RECIPE_HELP),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
+    model: str | None = typer.Option(None, "--model", help=TRAINED_HELP),
+    data: list[str] = typer.Option([], "--data", help=DATA_HELP),
     out: Path | None = typer.Option(None, help="Run folder; runs/NAME by default."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint of the same recipe."),
     plan: bool = typer.Option(False, "--plan", help="Print pairs, tokens, steps, memory and FLOPs; train nothing."),
@@ -24,18 +30,23 @@ def train(
 
     SIGTERM and Ctrl-C save a checkpoint first and print the command that goes on; the status is then 143 or 130.
 
-    Example: `basereward train recipes/basereward-qwen2_5-vl-7b.yaml --plan`
+    Example: `basereward train --model Qwen/Qwen2.5-VL-3B-Instruct --data pairs.jsonl optimizer.epochs=2`
+
+    Example: `basereward train basereward-qwen2_5-vl-7b --plan --ranks 64`
 
     Several GPUs: `torchrun --nproc-per-node 8 -m basereward train RECIPE`
     """
-    from basereward.training.recipe import load_recipe
+    from basereward.training.start import make_recipe
 
+    # Without a recipe the first change stands in its place.
+    is_change = recipe is not None and "=" in recipe and not Path(recipe).exists()
     changes = [
+        *([recipe] if recipe is not None and is_change else []),
         *(overrides or []),
         *([f"data.limit={limit}"] if limit else []),
         *(["data.strict=true"] if strict else []),
     ]
-    loaded = load_recipe(recipe, changes)
+    loaded = make_recipe(None if is_change else recipe, model, data, changes)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if plan:
         _show_plan(loaded, ranks or world, as_json)
@@ -54,7 +65,8 @@ def train(
     print(f"model    {result.model_folder}")
     print(f"steps    {result.facts['steps']}  (loss {result.facts['train_loss']:.4f})")
     print(f"pairs    {result.facts['pairs']}  (dropped: {dropped})")
-    print(f"score    basereward score {result.model_folder} IN.jsonl OUT.jsonl")
+    held_out = " ".join(f"--data {place}" for place in loaded.data.validation or loaded.data.train)
+    print(f"next     basereward eval {result.model_folder} {held_out}")
 
 
 def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:

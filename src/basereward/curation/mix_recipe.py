@@ -13,7 +13,7 @@ class MixInput(Section):
     """One set of pairs; without anything else, all of it."""
 
     source: str | None = None
-    """Name of a registered source, found in a folder of that name under ``--root``."""
+    """Name of a registered source, found in a folder of that name under ``--data-root``."""
     path: str | None = None
     """Instead of a source: a converted, curated or mixed folder, or a file of pairs."""
     cap: int | None = Field(default=None, ge=1)
@@ -89,7 +89,7 @@ def load_mix_recipe(path: Path, overrides: list[str] | None = None) -> MixRecipe
         RecipeError: unknown key (the message names close ones) or a value of the wrong kind.
         UnknownNameError: a source that is not registered.
     """
-    recipe = load_configuration(MixRecipe, path, overrides)
+    recipe = load_configuration(MixRecipe, path, overrides, "data")
     for given in recipe.inputs:
         if given.source is not None:
             SOURCES.get(given.source)

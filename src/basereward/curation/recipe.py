@@ -185,7 +185,7 @@ class CurationRecipe(Section):
     name: str
     """What manifests call it."""
     inputs: list[str] = Field(min_length=1)
-    """Sources, found in folders of their names under ``--root``, or paths of converted folders and files of pairs.
+    """Sources, found in folders of their names under ``--data-root``, or paths of converted folders and files of pairs.
 
     Each is a text, or ``{source: NAME}`` or ``{path: PLACE}`` as in a mixture.
     """
@@ -226,7 +226,7 @@ def load_curation_recipe(path: Path, overrides: list[str] | None = None) -> Cura
         MissingFileError: no such file.
         RecipeError: unknown key or step (the message names close ones), or a value of the wrong kind.
     """
-    return load_configuration(CurationRecipe, path, overrides)
+    return load_configuration(CurationRecipe, path, overrides, "curation")
 
 
 def _repeats(reason: str, repeats: Repeats) -> StepResult:

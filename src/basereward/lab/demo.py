@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from basereward.data.images import image_bytes, pack_image
 from basereward.data.io import write_json
 from basereward.data.storage import write_rows
 from basereward.errors import DataError, TrainingError
@@ -27,6 +28,7 @@ from basereward.training.run import train
 
 TRAIN_PAIRS = 20_000
 TEST_PAIRS = 700
+PICTURE = "scene.png"
 Say = Callable[[str], None]
 
 
@@ -53,6 +55,7 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
     rows = draw_rows(TRAIN_PAIRS, seed, WorldConfig(odd_share=ODD_SHARES.get("varied")))
     write_rows(tqdm(rows, "draw", TRAIN_PAIRS, file=sys.stderr, unit="pair"), data)
     write_rows(draw_rows(TEST_PAIRS, seed + 1_000_003), test)
+    _write_picture(folder / PICTURE, seed)
     backbone = write_backbone(folder / "backbone", size="demo", seed=seed)
     say(f"training a Naive-RM on a tiny Qwen2.5-VL for {steps} steps")
     run = train(demo_recipe(folder.name, backbone, data, test, steps, seed), folder)
@@ -80,6 +83,12 @@ def run_demo(folder: Path, steps: int = 600, seed: int = 0, say: Say = lambda te
     write_json(folder / RESULT, result)
     write_report(folder)
     return result
+
+
+def _write_picture(file: Path, seed: int) -> None:
+    """Write a picture of the held-out pairs, to try the model with."""
+    row = next(row for row in draw_rows(TEST_PAIRS, seed + 1_000_003) if row["images"])
+    file.write_bytes(image_bytes(pack_image(row["images"][0], file.parent)))
 
 
 def demo_recipe(

@@ -25,6 +25,7 @@ from basereward.models.head import RewardHead, RewardHeads
 from basereward.models.hub import ModelFolder
 from basereward.models.language import LanguageOutput, read_targets
 from basereward.models.parts import Parts, new_parts, stored_parts
+from basereward.models.saving import push_reward_model, save_reward_model
 
 logger = logging.getLogger(__name__)
 # Tokens of one packed row when scoring.
@@ -105,6 +106,33 @@ class RewardModel(nn.Module):
         choice = model.use_backend(backend, scoring=True)
         logger.info("backend %s: %s", *choice)
         return model
+
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
+        """Write the model into a folder that ``from_pretrained`` reads; returns the folder.
+
+        Args:
+            dtype: of the stored backbone, as it is by default; the head stays fp32.
+
+        Raises:
+            TemplateError: the model was built without a template.
+        """
+        return save_reward_model(self, folder, dtype=dtype)
+
+    def push_to_hub(
+        self, repo: str, *, private: bool | None = None, message: str | None = None, revision: str | None = None
+    ) -> str:
+        """Write the model into a repository of the hub, which is made if it is not there; returns the commit's address.
+
+        Args:
+            repo: ``owner/name``.
+            private: whether a new repository is private; the owner's default if not given.
+            message: of the commit.
+            revision: branch to write to.
+
+        Raises:
+            TemplateError: the model was built without a template.
+        """
+        return push_reward_model(self, repo, private=private, message=message, revision=revision)
 
     @property
     def config(self) -> Any:

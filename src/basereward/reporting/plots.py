@@ -55,7 +55,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("Plots need matplotlib: pip install basereward[report]") from error
+        raise MissingExtraError("Plots need matplotlib: pip install 'basereward[report]'") from error
 
 
 def training_curve(metrics: Sequence[Mapping[str, Any]], format: ImageFormat = "svg") -> bytes:

@@ -243,16 +243,15 @@ class _TaskName(Section):
 
 
 def load_rl_recipe(path: str | Path, overrides: list[str] | None = None) -> RlRecipe | JudgeRlRecipe:
-    """Read a recipe file, or the ``recipe.yaml`` of a run folder, and apply ``key.sub=value`` overrides.
+    """Read a recipe file, a run folder's or an installed one by name, and apply ``key.sub=value`` overrides.
 
     Raises:
         MissingFileError: no such file.
         RecipeError: unknown key (the message names close ones) or a value of the wrong kind.
     """
-    file = Path(path) / "recipe.yaml" if Path(path).is_dir() else Path(path)
-    if load_configuration(_TaskName, file, overrides).task == "judge":
-        return load_configuration(JudgeRlRecipe, file, overrides)
-    return load_configuration(RlRecipe, file, overrides)
+    if load_configuration(_TaskName, path, overrides, "rl").task == "judge":
+        return load_configuration(JudgeRlRecipe, path, overrides, "rl")
+    return load_configuration(RlRecipe, path, overrides, "rl")
 
 
 def parse_rl_recipe(content: dict[str, Any]) -> RlRecipe:

@@ -15,7 +15,7 @@ from basereward.data.reader import Recognised, open_reader
 from basereward.data.work import Work, open_work
 from basereward.errors import DataError
 from basereward.scoring.interface import Scorer
-from basereward.scoring.rows import check_suffix, table_schema, write_parquet
+from basereward.scoring.rows import check_suffix, rebase, table_schema, write_parquet
 from basereward.scoring.tasks import BATCH_ROWS, RecordTasks, error_text, score_rows
 
 
@@ -39,7 +39,8 @@ def score_file(
 
     A row is a pair in any format that the reader knows, which gains ``chosen_score`` and ``rejected_score`` (and
     ``scores`` where records give several pairs), or has ``prompt``, ``responses`` (texts or message lists) and
-    ``images``, and gains ``scores``. Of a scorer that writes, critiques stand beside the scores. A row that cannot be
+    ``images``, and gains ``scores`` and ``best``, the place of the highest. Relative paths of images are rewritten if
+    the target lies in another folder. Of a scorer that writes, critiques stand beside the scores. A row that cannot be
     scored keeps its place, with the reason in ``error``. The target appears when all rows have their scores, which
     until then are kept by row in ``TARGET.partial``; the same call goes on from them.
 
@@ -110,6 +111,7 @@ def _identity(scorer: Scorer, source: Path, settings: Mapping[str, Any] | None) 
 def _finish(source: Path, work: Work, records: PartialRecords, tasks: RecordTasks) -> ScoredFile:
     """Join rows and scores under a temporary name, rename, and drop the partial records."""
     rows = failed = 0
+    here = work.target.parent
 
     def added() -> Iterator[dict[str, Any]]:
         nonlocal rows, failed
@@ -120,9 +122,13 @@ def _finish(source: Path, work: Work, records: PartialRecords, tasks: RecordTask
 
     with replacing(work.target) as temporary:
         if work.target.suffix == ".parquet":
-            write_parquet(source, added(), tasks.types(table_schema(source).names), temporary)
+            write_parquet(source, added(), tasks.types(table_schema(source).names), temporary, here)
         else:
             joined = zip(read_records(source), added(), strict=True)
-            write_lines(temporary, (row | scored for row, scored in joined))
+            is_moved = source.parent.resolve() != here.resolve()
+            write_lines(
+                temporary,
+                ((rebase(row, source.parent, here) if is_moved else row) | scored for row, scored in joined),
+            )
     work.discard()
     return ScoredFile(rows, failed)

@@ -1,6 +1,7 @@
 """Records of a file with columns added beside them, as JSON lines or as Parquet with the file's own types."""
 
 import io
+import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,24 @@ from basereward.data.parquet import open_parquet, read_batches
 from basereward.errors import DataError
 
 SUFFIXES = (".jsonl", ".parquet")
+MEDIA = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".mp4",
+    ".webm",
+    ".mkv",
+    ".mov",
+    ".avi",
+)
 _BATCH_ROWS = 250
+_LONGEST_PATH = 1024
 
 
 def check_suffix(path: Path) -> None:
@@ -25,6 +43,21 @@ def check_suffix(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"Found {path.name!r}, expected a file that ends in {' or '.join(SUFFIXES)}.")
+
+
+def rebase(value: Any, old: Path, new: Path) -> Any:
+    """Return a value of a record with relative paths of images and videos as they are called from another folder.
+
+    A path is text that ends like a picture or a film and names a file below ``old``; everything else stays.
+    """
+    if isinstance(value, str):
+        is_path = value[-5:].lower().endswith(MEDIA) and len(value) < _LONGEST_PATH and not Path(value).is_absolute()
+        return Path(os.path.relpath(old / value, new)).as_posix() if is_path and (old / value).is_file() else value
+    if isinstance(value, list):
+        return [rebase(inner, old, new) for inner in value]
+    if isinstance(value, dict):
+        return {name: rebase(inner, old, new) for name, inner in value.items()}
+    return value
 
 
 def batched(rows: Iterator[dict[str, Any]], size: int = _BATCH_ROWS) -> Iterator[list[dict[str, Any]]]:
@@ -58,12 +91,13 @@ def table_schema(path: Path) -> pa.Schema:
     return schema
 
 
-def write_parquet(source: Path, added: Iterator[Mapping[str, Any]], types: pa.Schema, path: Path) -> None:
+def write_parquet(source: Path, added: Iterator[Mapping[str, Any]], types: pa.Schema, path: Path, folder: Path) -> None:
     """Write the rows of a file and the added columns beside them, a batch at a time.
 
     Args:
         added: for each row the values of ``types``; a missing one is null.
         types: names and types of the added columns.
+        folder: where the file will lie, from which its images are called.
     """
     schema = table_schema(source)
     whole = pa.schema([*schema, *types], schema.metadata)
@@ -71,7 +105,17 @@ def write_parquet(source: Path, added: Iterator[Mapping[str, Any]], types: pa.Sc
         for batch in _record_batches(source, schema):
             own = [next(added) for _ in range(batch.num_rows)]
             columns = [pa.array([values.get(field.name) for values in own], field.type) for field in types]
-            writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=whole))
+            kept = [_rebased(column, source.parent, folder) for column in batch.columns]
+            writer.write_batch(pa.RecordBatch.from_arrays([*kept, *columns], schema=whole))
+
+
+def _rebased(column: pa.Array, old: Path, new: Path) -> pa.Array:
+    if old.resolve() == new.resolve() or "string" not in str(column.type):
+        return column
+    values = column.to_pylist()
+    changed = rebase(values, old, new)
+    # What no path stands in keeps its bits.
+    return column if changed == values else pa.array(changed, column.type)
 
 
 def _record_batches(source: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -26,6 +26,7 @@ SCORE_TYPES = pa.schema(
         "chosen_score": pa.float64(),
         "rejected_score": pa.float64(),
         "scores": pa.list_(pa.float64()),
+        "best": pa.int64(),
     }
 )
 # What stands beside them where a scorer writes. The column ``critiques`` is taken: from it critics learn.
@@ -103,11 +104,8 @@ class RecordTasks:
         is_group = "responses" in names
         is_pair = not is_group or bool({"chosen", "rejected"} & set(names))
         is_list = is_group or self._several
-        return tuple(
-            name
-            for name in added_types(self._writes).names
-            if name == "error" or (is_pair if name.startswith(("chosen_", "rejected_")) else is_list)
-        )
+        kinds = {"error": True, "best": is_group, "chosen": is_pair, "rejected": is_pair}
+        return tuple(name for name in added_types(self._writes).names if kinds.get(name.partition("_")[0], is_list))
 
     def types(self, names: Sequence[str]) -> pa.Schema:
         """Return the types of the columns that a record with these columns gains."""
@@ -138,12 +136,13 @@ class RecordTasks:
         """Return the new columns of a record from the scores of all responses of its groups.
 
         Of several chosen and rejected ones ``chosen_score`` is the lowest and ``rejected_score`` the highest, and
-        ``scores`` are all, chosen ones first. Texts are those of the same responses. Under ``error`` stand its
-        failures, each once, in order.
+        ``scores`` are all, chosen ones first. Of responses without a preference ``best`` is the place of the highest
+        score, the first of equal ones, null if one has failed. Texts are those of the same responses. Under ``error``
+        stand its failures, each once, in order.
         """
         error = tuple(dict.fromkeys(score for score in scores if isinstance(score, Failure)))
         if not task.chosen:
-            return {**self._list(scores), "error": error}
+            return {**self._list(scores), "best": _best(scores), "error": error}
         chosen, rejected = ([scores[place] for place in side] for side in (task.chosen, task.rejected))
         columns = {**self._side("chosen", _extreme(min, chosen)), **self._side("rejected", _extreme(max, rejected))}
         return {**columns, **(self._list([*chosen, *rejected]) if self._several else {}), "error": error}
@@ -195,6 +194,11 @@ def score_rows(scorer: Scorer, rows: Mapping[int, Mapping[str, Any]], tasks: Rec
 def error_text(failures: Sequence[Failure]) -> str | None:
     """Return the failures of a row as one text, None if there are none."""
     return "; ".join(f"{failure.reason}: {failure.message}" for failure in failures) or None
+
+
+def _best(scores: Sequence[Scored]) -> int | None:
+    known = [score.value for score in scores if isinstance(score, Score)]
+    return known.index(max(known)) if known and len(known) == len(scores) else None
 
 
 def _extreme(choose: Any, scores: Sequence[Scored]) -> Score | None:

@@ -1,7 +1,6 @@
 """What the start of training reads and takes: the first one, which measures, and the second, which finds it done."""
 
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from basereward.curation.seen import pair_fingerprints
 from basereward.data.cache import CACHE_VARIABLE
 from basereward.data.pairs import load_pairs
 from basereward.data.parquet import GROUP_ROWS, write_parquet
+from basereward.data.process import peak_resident_bytes
 from basereward.data.rows import pack_row, pair_features
 from basereward.data.shards import write_shards
 from basereward.encoding.measuring import keep_lengths, lengths_path, measure_lengths
@@ -251,11 +251,10 @@ def _run(model: str, data: str, run: str, sender: Any) -> None:
     try:
         train(recipe, Path(run), callbacks=[_FirstStep()])
     except _ReachedError:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         timing = StartTiming(
             cpu_seconds=time.process_time(),
             seconds=time.perf_counter() - begun,
-            peak_bytes=usage.ru_maxrss * 1024,
+            peak_bytes=peak_resident_bytes(),
             read_bytes=_read_bytes(),
         )
         sender.send(timing)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from basereward.configuration import Section, load_configuration, read_content
-from basereward.errors import RecipeError
+from basereward.configuration import Section, find_recipe, load_configuration, read_content
+from basereward.errors import MissingFileError, RecipeError
 
 # Axes that a sweep has a word of its own for, or that decide nothing.
 _OWN_WORDS = {
@@ -117,8 +117,8 @@ def load_sweep(path: str | Path, overrides: list[str] | None = None) -> SweepRec
         MissingFileError: no such file, or no such base recipe.
         RecipeError: unknown key (the message names close ones), a value of the wrong kind, or two base recipes.
     """
-    file = Path(path)
-    sweep = load_configuration(SweepRecipe, file, overrides)
+    file = find_recipe(path, "sweeps")
+    sweep = load_configuration(SweepRecipe, file, overrides, "sweeps")
     if isinstance(sweep.recipe, dict):
         return sweep
     return sweep.model_copy(update={"recipe": read_content(_find_base(sweep.recipe, file.parent))})
@@ -137,7 +137,12 @@ def _find_base(name: str, folder: Path) -> Path:
     given = Path(name).expanduser()
     found = {place.resolve(): place for place in (folder / given, given) if place.exists()}
     if not found:
-        raise RecipeError(f"recipe: there is no {given}, neither beside the sweep ({folder}) nor from here.")
+        try:
+            return find_recipe(given)
+        except MissingFileError as error:
+            raise RecipeError(
+                f"recipe: there is no {given}, neither beside the sweep ({folder}) nor from here. {error}"
+            ) from None
     if len(found) > 1:
         raise RecipeError(f"recipe: {given} may be any of {', '.join(map(str, found))}; give the whole path.")
     [place] = found.values()

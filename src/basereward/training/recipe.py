@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from basereward.configuration import Section, dump_configuration, load_configuration, parse_configuration
 from basereward.data.arrangement import ReadOptions
@@ -134,6 +134,12 @@ class DataRecipe(ReadOptions):
     """Decode every image once before training, or read headers only."""
     assumed: AssumedData | None = None
     """Sizes for the plan when the data is not here."""
+
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _one_place(cls, given: Any) -> Any:
+        # One place is a list of one, as ``data.train=pairs.jsonl`` on the command line.
+        return [given] if isinstance(given, str) else given
 
     @property
     def grouping(self) -> Grouping | None:
@@ -290,14 +296,13 @@ class Recipe(Section):
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a recipe file, or the ``recipe.yaml`` of a run folder, and apply ``key.sub=value`` overrides.
+    """Read a recipe file, a run folder's or an installed one by name, and apply ``key.sub=value`` overrides.
 
     Raises:
         MissingFileError: no such file.
         RecipeError: unknown key (the message names close ones) or a value of the wrong kind.
     """
-    file = Path(path)
-    return load_configuration(Recipe, file / "recipe.yaml" if file.is_dir() else file, overrides)
+    return load_configuration(Recipe, path, overrides)
 
 
 def parse_recipe(content: dict[str, Any]) -> Recipe:

@@ -1,6 +1,5 @@
 """One training run, from a recipe to a run folder: load, measure, plan, train, save."""
 
-import resource
 import shlex
 import signal
 import time
@@ -12,6 +11,7 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 
 from basereward.data.io import write_json
+from basereward.data.process import peak_resident_bytes
 from basereward.errors import StoppedError, TrainingError
 from basereward.models.backends import Choice
 from basereward.models.card.file import write_card
@@ -185,7 +185,7 @@ def peak_memory(device: torch.device) -> int:
     """Return the most memory that this process has held: of the GPU, or resident on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_resident_bytes()
 
 
 def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> TrainingArguments:

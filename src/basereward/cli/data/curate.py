@@ -9,9 +9,9 @@ from basereward.cli.output import JSON_OPTION, console, print_json, progress
 
 
 def curate_sources(
-    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file of a curation."),
+    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file of a curation, or an installed one by name."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it."),
-    root: Path = typer.Option(Path("data"), help="Folder of the converted sources."),
+    root: Path = typer.Option(Path("data"), "--data-root", help="Folder of the converted sources."),
     out: Path = typer.Option(Path("data/curated"), help="Folder that gets a folder for each input."),
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the target."
@@ -24,7 +24,7 @@ def curate_sources(
 ) -> None:
     """Drop what should not train: unusable, repeated, contradicted, leaked or unbalanced pairs, each counted.
 
-    Example: `basereward data curate recipes/curation/basereward-sets.yaml --root data --out data/curated`
+    Example: `basereward data curate recipes/curation/basereward-sets.yaml --data-root data --out data/curated`
     """
     from basereward.curation.recipe import load_curation_recipe
     from basereward.curation.run import curate

@@ -9,9 +9,9 @@ from basereward.cli.output import JSON_OPTION, console, print_json, progress
 
 
 def mix_sources(
-    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file of a mixture."),
+    recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file of a mixture, or an installed one by name."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it."),
-    root: Path = typer.Option(Path("data"), help="Folder of the converted sources."),
+    root: Path = typer.Option(Path("data"), "--data-root", help="Folder of the converted sources."),
     out: Path | None = typer.Option(None, help="Target folder; data/NAME by default."),
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the target."

@@ -30,7 +30,7 @@ def split_pairs(
         None, help="Column that names a group; may be repeated. id, group, group_id, prompt_id, question_id by default."
     ),
     tolerance: float = typer.Option(0.25, help="By what part of its size a held-out set may miss it."),
-    root: Path = typer.Option(Path("data"), help="Folder of the converted sources."),
+    root: Path = typer.Option(Path("data"), "--data-root", help="Folder of the converted sources."),
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the folder of the part."
     ),

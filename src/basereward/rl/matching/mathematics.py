@@ -42,7 +42,7 @@ def match_symbolic(extracted: str, gold: str) -> Match:
     if _same_text(extracted, gold):
         return Match(True, extracted, "math")
     if not has_extra():
-        raise MissingExtraError("Formulas are compared by math-verify; install basereward[math].")
+        raise MissingExtraError("Formulas are compared by math-verify: pip install 'basereward[math]'.")
     if _is_too_much(extracted):
         return Match(False, extracted, TOO_LONG)
     same = _WORKER.same(_formula(extracted), _formula(gold))
