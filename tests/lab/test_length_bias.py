@@ -1,45 +1,43 @@
-"""The length-bias experiment: what its arms are made of, and that it runs and goes on."""
-
-import json
-from pathlib import Path
+"""Table 12 in miniature: what its rows are made of, and what a row measures."""
 
 import numpy as np
 import pytest
 
-from basereward.lab import length_bias
-from basereward.lab.length_bias import length_bias_table, recovered_share, run_length_bias, training_pairs
+from basereward.lab import length_bias, rows
+from basereward.lab.length_bias import LengthSizes, plan_length_bias, text_length, training_pairs
+from basereward.models.checkpoint import new_reward_model, save_reward_model
 
 
-@pytest.fixture(autouse=True)
-def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(length_bias, "TRAIN_PAIRS", 400)
-    monkeypatch.setattr(length_bias, "TEST_PAIRS", 20)
+def longer_chosen(pairs):
+    padded = [pair.extra["padded"] for pair in pairs if pair.extra["padded"] != "neither"]
+    return padded.count("chosen") / len(padded)
 
 
-def test_arms_differ_in_length_alone() -> None:
-    unbiased, biased, resampled = (training_pairs(arm, seed=0) for arm in length_bias.ARMS)
-    assert [pair.prompt for pair in unbiased] == [pair.prompt for pair in biased]
-    assert [pair.extra["truth"] for pair in unbiased] == [pair.extra["truth"] for pair in biased]
-    assert {pair.id for pair in resampled} < {pair.id for pair in biased}
-    padded = [pair.extra["padded"] for pair in biased]
-    assert padded.count("chosen") / (400 - padded.count("neither")) == pytest.approx(0.9, abs=0.05)
-    signs = np.sign([length_bias._length(pair.chosen) - length_bias._length(pair.rejected) for pair in resampled])
-    assert signs.sum() == 0
+def test_rows_differ_in_length_alone():
+    own = {row: training_pairs(row, 0, 700) for row in length_bias.ROWS}
+    standard, biased = own[length_bias.ORIGINAL], own[length_bias.LONG]
+    assert [pair.prompt for pair in standard] == [pair.prompt for pair in biased]
+    assert [pair.extra["truth"] for pair in standard] == [pair.extra["truth"] for pair in biased]
+    for part, share in ((True, 0.5), (False, 0.7)):
+        assert longer_chosen([pair for pair in standard if bool(pair.images) == part]) == pytest.approx(share, abs=0.12)
+        assert longer_chosen([pair for pair in biased if bool(pair.images) == part]) == pytest.approx(0.9, abs=0.08)
+    for row in (length_bias.ORIGINAL_RESAMPLED, length_bias.LONG_RESAMPLED):
+        assert {pair.id for pair in own[row]} < {pair.id for pair in standard}
+        signs = np.sign([text_length(pair.chosen) - text_length(pair.rejected) for pair in own[row]])
+        assert signs.sum() == 0
 
 
-def test_recovered_share_is_that_of_the_drop() -> None:
-    tables = [{length_bias.CONFLICT: [value, value + 0.02]} for value in (0.9, 0.5, 0.8)]
-    accuracies = dict(zip(length_bias.ARMS, tables, strict=True))
-    assert recovered_share(accuracies) == pytest.approx(0.75)
-    assert recovered_share({arm: {length_bias.CONFLICT: [0.9]} for arm in length_bias.ARMS}) is None
+def test_a_row_is_measured_with_images_and_on_text_apart(monkeypatch, tmp_path, vl_backbone):
+    trained = []
 
+    def untrained(recipe, folder):
+        trained.append(recipe)
+        return save_reward_model(new_reward_model(vl_backbone, head_seed=0), folder / rows.MODEL)
 
-def test_runs_and_does_nothing_twice(tmp_path: Path) -> None:
-    said: list[str] = []
-    first = run_length_bias(tmp_path, steps=2, seeds=(0,), say=said.append)
-    assert said == [f"seed 0: {arm} pairs" for arm in length_bias.ARMS]
-    assert run_length_bias(tmp_path, steps=2, seeds=(0,), say=said.append) == first
-    assert len(said) == 3
-    assert json.loads((tmp_path / "result.json").read_text()) == first
-    table = length_bias_table(first)
-    assert [row[0] for row in table.rows] == [*length_bias.ARMS, "share of the drop recovered"]
+    monkeypatch.setattr(length_bias, "trained_model", untrained)
+    plan = plan_length_bias(LengthSizes(steps=2, pairs=60, test_pairs=40))
+    values = plan.run(length_bias.LONG_RESAMPLED, 0, tmp_path)
+    assert values.keys() == {column.key for column in plan.columns}
+    assert values["pairs"] < 60
+    assert trained[0].optimizer.max_steps == 2
+    assert {key for claim in plan.claims for key in (claim.better, claim.worse)} <= set(plan.rows)

@@ -13,8 +13,8 @@ from basereward.data.storage import write_rows
 from basereward.errors import DataError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
-from basereward.lab.backbone import write_backbone
 from basereward.lab.demo import demo_recipe
+from basereward.lab.rows import made_backbone
 from basereward.lab.scenes import PAIRS, draw_scene_pairs
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.scoring.spec import open_scorer
@@ -54,9 +54,7 @@ def plan_grouping(sizes: GroupingSizes) -> TablePlan:
 
     def run(row: str, seed: int, folder: Path) -> Mapping[str, float]:
         data = _pairs(folder / "train.parquet", sizes.scenes, seed)
-        backbone = folder / "backbone"
-        if not (backbone / "config.json").is_file():
-            write_backbone(backbone, "qwen2_5_vl", "demo", seed)
+        backbone = made_backbone(folder / "backbone", "qwen2_5_vl", seed)
         recipe = demo_recipe(row, backbone, data, None, sizes.steps, seed, sizes.scenes * PAIRS)
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"group": row})})
         facts = train(recipe, folder / row, resume=True).facts

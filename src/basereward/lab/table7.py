@@ -9,15 +9,15 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from basereward.data.storage import write_rows
 from basereward.errors import DataError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.result import Result
 from basereward.evaluation.runner import EvaluationOptions, evaluate
-from basereward.lab.backbone import Family, write_backbone
+from basereward.lab.backbone import Family
 from basereward.lab.demo import demo_recipe
+from basereward.lab.rows import drawn_pairs, made_backbone
 from basereward.lab.tables import Claim, Column, TablePlan
-from basereward.lab.world import TEXT_KINDS, WorldConfig, draw_rows
+from basereward.lab.world import TEXT_KINDS, WorldConfig
 from basereward.scoring.interface import Scorer
 from basereward.scoring.spec import open_scorer
 from basereward.training.folder import FACTS
@@ -112,8 +112,7 @@ def train_arm(name: str, arm: Arm, seed: int, folder: Path, sizes: ArmSizes) -> 
     """Return the model folder of an arm, trained if it was not before."""
     run, backbone = folder / name, folder / f"{name}-backbone"
     if not (run / FACTS).is_file():
-        if not (backbone / "config.json").is_file():
-            write_backbone(backbone, arm.family, "demo", seed)
+        made_backbone(backbone, arm.family, seed)
         count = TRAIN_PAIRS if arm.pairs == "all" else int(TRAIN_PAIRS * WORLD.text_share)
         data = train_pairs(folder, arm, seed, count)
         recipe = demo_recipe(name, backbone, data, None, sizes.steps, seed, count)
@@ -136,11 +135,7 @@ def held_out(folder: Path, seed: int, pairs: Literal["all", "text"] = "all") -> 
 
 
 def _pairs(folder: Path, name: str, count: int, seed: int, world: WorldConfig = WORLD) -> Path:
-    path = folder / f"{name}.parquet"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_rows(draw_rows(count, seed, world), path)
-    return path
+    return drawn_pairs(folder / f"{name}.parquet", count, seed, world)
 
 
 def measure(scorer: Scorer, test: Path, folder: Path) -> dict[str, float]:

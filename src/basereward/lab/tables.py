@@ -54,6 +54,8 @@ class Finding(Section):
     says: str
     difference: float
     """Mean over the seeds of the better row less the worse one."""
+    is_share: bool = True
+    """Whether the column is a share, of which differences are shown in points."""
     interval: Interval | None
     """Of that mean, 95 % by Student's t over the seeds; None for one seed."""
     outcome: Outcome
@@ -114,6 +116,7 @@ def make_table(
         # Seeds may be added: each cell stands for itself.
         work.claim(Identity(task=f"lab {plan.name}", settings=dict(plan.settings)))
         cells = [_cell(plan, folder, row, seed, say) for seed in seeds for row in plan.rows]
+        shares = {column.key: column.is_share for column in plan.columns}
         table = LabTable(
             name=plan.name,
             source=plan.source,
@@ -121,7 +124,7 @@ def make_table(
             columns=list(plan.columns),
             seeds=list(seeds),
             cells=cells,
-            findings=[judge_claim(claim, cells) for claim in plan.claims],
+            findings=[judge_claim(claim, cells, shares.get(claim.column, True)) for claim in plan.claims],
             notes=list(plan.notes),
         )
         write_json(folder / RESULT, table.model_dump(mode="json"))
@@ -149,7 +152,7 @@ def _cell(plan: TablePlan, folder: Path, row: str, seed: int, say: Callable[[str
     return Cell.model_validate(read_json(path))
 
 
-def judge_claim(claim: Claim, cells: Sequence[Cell]) -> Finding:
+def judge_claim(claim: Claim, cells: Sequence[Cell], is_share: bool = True) -> Finding:
     """Return whether a claim holds: where zero lies with respect to the interval of the mean difference over seeds."""
     compared = (claim.better, claim.worse)
     # Other rows need not have the column.
@@ -162,7 +165,8 @@ def judge_claim(claim: Claim, cells: Sequence[Cell]) -> Finding:
         outcome = "holds"
     elif found and found.high < 0:
         outcome = "does not hold"
-    return Finding(says=claim.says, difference=fmean(differences), interval=found, outcome=outcome)
+    mean = fmean(differences)
+    return Finding(says=claim.says, difference=mean, is_share=is_share, interval=found, outcome=outcome)
 
 
 def shown_table(table: LabTable) -> Table:
@@ -179,9 +183,14 @@ def findings_table(table: LabTable) -> Table:
     rows = []
     for finding in table.findings:
         low, high = finding.interval or (None, None)
-        within = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
-        rows.append((finding.says, f"{100 * finding.difference:+.1f}{within}", finding.outcome))
-    return Table(("the paper's finding", "difference in points", "at this scale"), rows)
+        shown = _points if finding.is_share else "{:+.2f}".format
+        within = "" if low is None or high is None else f" ({shown(low)} to {shown(high)})"
+        rows.append((finding.says, f"{shown(finding.difference)}{within}", finding.outcome))
+    return Table(("the paper's finding", "difference, of shares in points", "at this scale"), rows)
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
 
 
 def _shown(values: Sequence[float], is_share: bool) -> str:
