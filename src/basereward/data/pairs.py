@@ -1,7 +1,7 @@
 """Pairs ready for training: files read, joined, measured and validated, and a map-style view of what is left."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from basereward.data.arrangement import ReadOptions
+from basereward.data.cache import user_cache
+from basereward.data.digests import ends_hash
+from basereward.data.images import LazyImage
 from basereward.data.parts import Kept
 from basereward.data.place_rows import open_rows
 from basereward.data.reader import Recognised
+from basereward.data.rows import row_images
 from basereward.data.rowset import JoinedRows, Rows, count_sources
 from basereward.data.schema import PreferencePair
 from basereward.data.sidecar import Check, Sidecar, join_sidecars
@@ -28,7 +32,8 @@ class PairDataset(Sequence[PreferencePair]):
     Args:
         rows: those that are used and others.
         kept: numbers of those that are used.
-        shown: ``ends_hash`` of the images of each of these, if it is known.
+        shown: ``ends_hash`` of the images of each of these, if it is known; where a file of its own is another one
+            when a pair is read, that is an error.
         fingerprint: of the content of these, in order; None where nobody knows it.
     """
 
@@ -54,8 +59,10 @@ class PairDataset(Sequence[PreferencePair]):
     def __getitem__(self, index: int | slice) -> "PreferencePair | PairDataset":
         if isinstance(index, slice):
             return self.select(range(len(self))[index])
-        number = int(self._kept[index])
-        return parse_row(self.row(index), number)
+        row = self.row(index)
+        if self.shown is not None:
+            _expect_shown(row, int(self.shown[index]))
+        return parse_row(row, int(self._kept[index]))
 
     def row(self, index: int) -> dict[str, Any]:
         """Return a pair as it is stored."""
@@ -91,6 +98,23 @@ class PairDataset(Sequence[PreferencePair]):
     def sources(self) -> dict[str, int]:
         """Return how many pairs each source has, sorted by name."""
         return count_sources(self)
+
+
+def _expect_shown(row: Mapping[str, Any], shown: int) -> None:
+    """Check that images in files of their own, which no fingerprint of a place tells, are those that were measured.
+
+    Raises:
+        DataError: one has changed.
+    """
+    images = row_images(row)
+    # Those inside of files that hold rows are checked where they are read.
+    outside = [one["path"] for one in images if not isinstance(one, LazyImage) and one["bytes"] is None]
+    if outside and ends_hash(images) != shown:
+        raise DataError(
+            f"Pair {row['id']} shows {', '.join(path[:200] for path in outside)}, of which one changed or went since "
+            f"it was measured. Restore it, or delete {user_cache() / 'surveys'}, so that all images are looked at "
+            "again."
+        )
 
 
 def _selected(fingerprint: str, places: np.ndarray, total: int) -> str:
