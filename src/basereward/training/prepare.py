@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import set_seed
 
@@ -17,6 +18,7 @@ from basereward.data.record import DataRecord, TrainedBy, continued_record, reco
 from basereward.data.schema import Comparison, PartType, PreferencePair
 from basereward.encoding.lengths import Lengths
 from basereward.encoding.measuring import Trees, lengths_path, measure_lengths, measuring_cost
+from basereward.encoding.sharing import share_pairs
 from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
@@ -24,10 +26,12 @@ from basereward.models.checkpoint import continue_reward_model, new_reward_model
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
 from basereward.training.launch import rank
+from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import Swaps, plan_swaps
+from basereward.training.rankings import SharedPrompts, prompt_shares
 from basereward.training.recipe import AnyObjective, Recipe
-from basereward.training.shortcuts import NO_PROXY_SCORES, check_proxy_scores
+from basereward.training.shortcuts import NO_PROXY_SCORES
 
 # What an objective cannot do without, and what writes it; too few of it is no matter of single rows.
 _NEEDED = {
@@ -70,10 +74,13 @@ class MeasuredPairs:
     read_as: dict[str, Any]
     start: StartCost
     swaps: Swaps | None = None
+    shares: np.ndarray | None = None
 
     @property
     def shown(self) -> Sequence[PreferencePair]:
-        """The pairs as they train: with the images of others where these are swapped in."""
+        """The pairs as they train: with the images of others where these are swapped in, or weighed by their prompt."""
+        if self.shares is not None:
+            return SharedPrompts(self.pairs, self.shares)
         return self.swaps.pairs if self.swaps else self.pairs
 
     @property
@@ -156,19 +163,27 @@ def prepare_pairs(
         read_as,
         start,
         swaps,
+        _shares(recipe.objective, measured) if is_training else None,
     )
+
+
+def _shares(objective: AnyObjective, lengths: Lengths) -> np.ndarray | None:
+    """Return what each pair counts for the number of pairs of its prompt; None if all count the same."""
+    if isinstance(objective, Listwise) and objective.normalize == "prompt":
+        return prompt_shares(share_pairs(lengths).prompt)
+    return None
 
 
 def pair_trees(objective: AnyObjective, is_training: bool) -> Trees:
     """Return which trees of a pair are computed; of a training pair, only if it has what the objective needs."""
     name = objective.model_dump_json()
-    if is_training and isinstance(objective, BradleyTerry) and objective.shortcut:
-        return Trees(partial(_compare_scored, objective), f"scored {name}")
+    if is_training and isinstance(objective, BradleyTerry) and (objective.shortcut or objective.ratings):
+        return Trees(partial(_compare_checked, objective), f"scored {name}")
     return Trees(objective.compare, name)
 
 
-def _compare_scored(objective: BradleyTerry, pair: PreferencePair) -> Comparison:
-    check_proxy_scores(pair)
+def _compare_checked(objective: BradleyTerry, pair: PreferencePair) -> Comparison:
+    objective.check(pair)
     return objective.compare(pair)
 
 

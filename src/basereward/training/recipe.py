@@ -13,6 +13,7 @@ from basereward.models.head import HeadSettings
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.bundles import Grouping
 from basereward.training.language import Critic, Grm, LongCot
+from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 
 
@@ -24,6 +25,7 @@ def _kind(given: Any) -> str:
 # A further objective is one more member here.
 AnyObjective = Annotated[
     Annotated[BradleyTerry, Tag("bradley_terry")]
+    | Annotated[Listwise, Tag("listwise")]
     | Annotated[Critic, Tag("critic")]
     | Annotated[Grm, Tag("grm")]
     | Annotated[LongCot, Tag("longcot")],
@@ -240,6 +242,11 @@ class Recipe(Section):
         if self.objective.writes and model.lora:
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
         self._heads_fit()
+        if isinstance(self.objective, Listwise) and self.data.group == "pair":
+            raise ValueError(
+                "objective listwise ranks the responses of the pairs of a prompt, which data.group: pair draws one by "
+                "one; set data.group to prompt or image"
+            )
         if isinstance(self.objective.role, JudgeRole):
             if model.init_from:
                 raise ValueError(f"objective {kind} has no reward head to keep; name the judge under model.backbone")

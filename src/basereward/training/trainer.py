@@ -94,7 +94,7 @@ class RewardTrainer(AtomicCheckpoints):
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
         # On the device, so that no micro-batch waits for a copy; they are read when a line is logged.
         self._sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64, device=args.device)
-        self._counts = torch.zeros(2, dtype=torch.float64, device=args.device)
+        self._counts = torch.zeros(4, dtype=torch.float64, device=args.device)
         self._waited = 0.0
         self._since = time.perf_counter()
         # In fp32 the proof on the twin is enough; in bf16 one pair of each rank shows what rounding does.
@@ -146,6 +146,9 @@ class RewardTrainer(AtomicCheckpoints):
             # A node that nothing continues and no response ends with holds the tiny image that nobody asked for.
             read = torch.cat([inputs["nodes"][:, 0], inputs["leaves"]])
             self._counts[1] += torch.isin(inputs["image_nodes"], read).sum()
+        if "rankings" in inputs:
+            self._counts[2] += inputs["pair_rankings"].max() + 1
+            self._counts[3] += inputs["unranked"].sum()
         # DDP and FSDP2 divide by the ranks when they reduce gradients, and the pairs of all ranks are divided by here.
         return loss.total / num_items_in_batch * self.accelerator.num_processes
 
@@ -222,6 +225,8 @@ class RewardTrainer(AtomicCheckpoints):
             "images_per_second": float(counts[1]) / seconds,
             "data_wait_share": self._waited / seconds,
         }
+        if counts[2]:
+            metrics |= {"pairs_per_ranking": float(sums[0] / counts[2]), "unranked": float(counts[3] / sums[0])}
         if self.args.device.type == "cuda":
             metrics["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self._sums.zero_()
