@@ -23,6 +23,7 @@ from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
+from basereward.models.components import check_components, freeze_components
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
 from basereward.training.launch import rank
@@ -260,6 +261,8 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
         freeze_vision(reward_model)
     if model.freeze_backbone:
         reward_model.backbone.requires_grad_(False)
+    freeze_components(reward_model, model.freeze)
+    check_components(reward_model, recipe.optimizer.learning_rates.model_dump(exclude_none=True))
     if model.lora:
         attach_lora(reward_model, model.lora)
     if model.checkpointing:

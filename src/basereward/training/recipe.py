@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from basereward.configuration import Section, dump_configuration, load_configuration, parse_configuration
 from basereward.data.arrangement import ReadOptions
 from basereward.models.adapters import LoraSettings
+from basereward.models.components import BACKBONE, Component
 from basereward.models.facts import JudgeRole
 from basereward.models.head import HeadSettings
 from basereward.training.bootstrap import Bootstrap
@@ -15,6 +16,7 @@ from basereward.training.bundles import Grouping
 from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
+from basereward.training.options import OptimizerRecipe
 
 
 def _kind(given: Any) -> str:
@@ -47,7 +49,9 @@ class ModelRecipe(Section):
     freeze_backbone: bool = False
     """Train the head alone."""
     freeze_vision: bool = False
-    """Keep the vision tower as it is."""
+    """Keep the vision tower as it is, and its map to tokens."""
+    freeze: list[Component] = Field(default_factory=list)
+    """Parts to keep as they are: head, language, vision, projector."""
     lora: LoraSettings | None = None
     """Train adapters instead of the text model."""
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -66,6 +70,13 @@ class ModelRecipe(Section):
     """Recompute activations in the backward pass to save memory."""
     compile: bool = False
     """Compile the text model; the first steps take minutes longer."""
+
+    @property
+    def frozen(self) -> frozenset[Component]:
+        """The parts that stand still, by whichever key; adapters freeze the backbone as well."""
+        whole = BACKBONE if self.freeze_backbone else frozenset[Component]()
+        tower = frozenset[Component]({"vision", "projector"} if self.freeze_vision else ())
+        return frozenset(self.freeze) | whole | tower
 
     @property
     def start(self) -> str:
@@ -92,7 +103,13 @@ class ModelRecipe(Section):
     def _frozen_weights_only(self) -> "ModelRecipe":
         if self.freeze_backbone and self.lora:
             raise ValueError("freeze_backbone trains the head alone; leave out lora")
-        if self.frozen_dtype != "float32" and not (self.lora or self.freeze_backbone):
+        if self.frozen >= {"head", *BACKBONE}:
+            raise ValueError("nothing trains; leave a part out of freeze")
+        if self.lora and self.frozen & BACKBONE - ({"vision", "projector"} if self.freeze_vision else set()):
+            raise ValueError("lora keeps the whole backbone as it is; freeze takes only the head beside it")
+        if "head" in self.freeze and not self.init_from:
+            raise ValueError("a new head that never trains ranks at random; freeze the head of an init_from model")
+        if self.frozen_dtype != "float32" and not (self.lora or self.frozen >= BACKBONE):
             raise ValueError(
                 "frozen_dtype is for LoRA and freeze_backbone; weights that train must be float32 (at lr 3e-6 bf16 "
                 "stands still)"
@@ -152,31 +169,6 @@ class DataRecipe(ReadOptions):
                 "all pairs of a prompt are of one image; raise it, or lower pairs_per_prompt"
             )
         return self
-
-
-class OptimizerRecipe(Section):
-    """AdamW and its schedule."""
-
-    learning_rate: float = Field(default=3e-6, gt=0)
-    """Peak learning rate (paper section 4.1)."""
-    pairs_per_step: int = Field(default=128, ge=1)
-    """Pairs of one optimiser step over all ranks (paper section 4.1)."""
-    epochs: int = Field(default=1, ge=1)
-    """Passes over the data."""
-    max_steps: int | None = Field(default=None, ge=1)
-    """Stop after so many steps, whatever the epochs."""
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    """Decay of the learning rate."""
-    warmup_share: float = Field(default=0.03, ge=0.0, lt=1.0)
-    """Share of the steps with a rising learning rate."""
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    """Decoupled weight decay on matrices."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradient norm limit."""
-    length_window: int = Field(default=1, ge=1)
-    """Steps drawn from one length-sorted window; more balance ranks with few pairs each, but steps mix less."""
-    tokens_per_microbatch: int | None = Field(default=None, ge=1)
-    """Memory cap of one micro-batch in packed tokens; it sets how many micro-batches a step is cut into."""
 
 
 class HardwareRecipe(Section):
@@ -241,6 +233,8 @@ class Recipe(Section):
         kind, model = self.objective.kind, self.model
         if self.objective.writes and model.lora:
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
+        if model.lora and model.lora.dora and self.hardware.sharding == "fsdp2":
+            raise ValueError("dora starts from the norms of all weights, which no rank of fsdp2 holds; leave one out")
         self._heads_fit()
         if isinstance(self.objective, Listwise) and self.data.group == "pair":
             raise ValueError(
@@ -259,6 +253,7 @@ class Recipe(Section):
         if self.objective.writes:
             asked = {
                 "model.freeze_backbone": model.freeze_backbone,
+                "model.freeze": bool({"head", "language"} & set(model.freeze)),
                 "data.bootstrap": self.data.bootstrap,
                 "data.group": self.data.group != "pair",
                 "model.head.heads": model.head is not None and model.head.heads > 1,

@@ -109,6 +109,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         kinds=data.kinds,
         callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *callbacks],
         bootstrap=recipe.bootstrap(model.heads),
+        rates=recipe.optimizer.learning_rates,
     )
     with trainer.stop.listening():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -196,6 +197,11 @@ def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> Tr
         per_device_train_batch_size=max(1, optimizer.pairs_per_step // (sampler.grad_accum * sampler.dp_size)),
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule,
+        lr_scheduler_kwargs=optimizer.schedule_options(run_length(recipe, len(sampler.lengths)).steps),
+        optim=optimizer.library_name,
+        adam_beta1=optimizer.beta1,
+        adam_beta2=optimizer.beta2,
+        adam_epsilon=optimizer.epsilon,
         warmup_steps=optimizer.warmup_share,
         weight_decay=optimizer.weight_decay,
         max_grad_norm=optimizer.max_grad_norm,

@@ -26,8 +26,10 @@ from basereward.training.evaluation import ValidationPairs
 from basereward.training.heads import HEAD_WEIGHTS, clip_apart, draw_weights, sum_over_heads
 from basereward.training.language import Critic
 from basereward.training.objectives import METRIC_NAMES, PAIR_KEYS, PairLoss, metric_means, metric_sums
+from basereward.training.options import PartRates
 from basereward.training.own_critiques import own_accuracy
 from basereward.training.parallel import OPTIMIZER_FILE, OPTIMIZER_FOLDER, load_optimizer, save_sharded_optimizer
+from basereward.training.rates import part_rates, split_by_rate
 from basereward.training.recipe import AnyObjective
 from basereward.training.sampler import PairSampler
 from basereward.training.stop import StopOnSignal, start_loader
@@ -48,6 +50,7 @@ class RewardTrainer(AtomicCheckpoints):
         validation: pairs for evaluation during training.
         kinds: what every row must show, as ``PreferenceCollator`` takes it.
         bootstrap: what a pair counts for each head, as ``PreferenceCollator`` takes it.
+        rates: learning rates of parts of the model.
     """
 
     model: Any
@@ -68,12 +71,14 @@ class RewardTrainer(AtomicCheckpoints):
         kinds: Sequence[PartType] = ("image",),
         callbacks: list[TrainerCallback] | None = None,
         bootstrap: Bootstrap | None = None,
+        rates: PartRates | None = None,
     ) -> None:
         check_one_device(args, "train")
         self.sampler = sampler
         self.objective = objective
         self.validation = validation
         self.stop = StopOnSignal()
+        self.rates = rates or PartRates()
         collator = PreferenceCollator(model.template, objective, kinds, bootstrap)
         super().__init__(
             model,  # type: ignore[arg-type]
@@ -120,6 +125,14 @@ class RewardTrainer(AtomicCheckpoints):
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """Return the weights that decay: matrices, not norms or biases, whatever a tower calls them (``ln_q``)."""
         return [name for name, weight in model.named_parameters() if weight.ndim > 1]
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Return the optimiser, with a group of weights for each part that has a learning rate of its own."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new:
+            split_by_rate(optimizer, self.model, self.rates)
+        return optimizer
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> tuple[list, int]:
         """Return the micro-batches of a step and its pairs over all ranks; the wait for data is measured."""
@@ -204,6 +217,7 @@ class RewardTrainer(AtomicCheckpoints):
             logs |= self._window_metrics() | self._difference
             # A run of several heads is to be compared with one of a single head.
             logs["loss"] /= max(self.heads, 1)
+            logs |= part_rates(self.optimizer)
             self._difference = {}
         if "train_loss" in logs:
             logs["train_loss"] = self._mean_loss()
