@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import TrainerState
 
 from basereward.data.pairs import PairDataset, load_pairs
 from basereward.models.reward_model import RewardModel
+from basereward.training.best import BestCheckpoint, judge_evaluation
 from basereward.training.run import train
 
 
@@ -79,3 +82,45 @@ def test_swapped_labels_turn_the_accuracy_around(
     )
     np.testing.assert_allclose(wrong[:, 0], 1 - right[:, 0])
     np.testing.assert_allclose(wrong[:, 1], -right[:, 1], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_best_evaluation_is_kept_and_patience_ends_a_run(
+    world: Any, make_recipe: Callable, read_state: Callable, read_metrics: Callable, launch: Callable, tmp_path: Path
+) -> None:
+    """A rate far too high makes later evaluations worse; the run resumes to the same end."""
+    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
+    run = {"eval_every": 1, "save_every": 3, "keep": 1, "best": {"metric": "margin", "patience": 3}, "log_every": 5}
+    optimizer = {"learning_rate": 0.05, "schedule": "constant", "epochs": 5}
+    recipe = make_recipe(data=data, run=run, optimizer=optimizer)
+    facts = train(recipe, tmp_path / "run").facts
+    values = [line["eval_margin"] for line in read_metrics(tmp_path / "run") if "eval_margin" in line]
+    best = max(range(len(values)), key=values.__getitem__)
+    assert facts["best"] == {"step": best + 1, "margin": values[best]}
+    assert facts["steps"] == min(best + 1 + 3, 20) == len(values)
+    kept = tmp_path / "run" / "checkpoints" / f"checkpoint-{best + 1}"
+    state, expected = read_state(tmp_path / "run" / "model"), read_state(kept)
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    assert launch(recipe, tmp_path / "killed", kill=f"after-step:{best + 2}").codes != [0]
+    assert train(recipe, tmp_path / "killed", resume=True).facts["best"] == facts["best"]
+    assert read_metrics(tmp_path / "killed") == read_metrics(tmp_path / "run")
+
+
+def test_a_run_ends_with_an_evaluation(
+    world: Any, make_recipe: Callable, read_metrics: Callable, tmp_path: Path
+) -> None:
+    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
+    train(make_recipe(data=data, optimizer={"max_steps": 2}), tmp_path / "run")
+    assert [line["step"] for line in read_metrics(tmp_path / "run") if "eval_accuracy" in line] == [2]
+
+
+def test_patience_is_counted_from_the_log() -> None:
+    state, best = TrainerState(), BestCheckpoint(patience=2)
+    found = []
+    for step, value in enumerate([0.5, 0.7, 0.7, 0.6, 0.9], start=1):
+        state.global_step = step
+        state.log_history.append({"step": step, "eval_accuracy": value})
+        found.append(judge_evaluation(best, state, {"eval_accuracy": value}))
+    assert [own.is_best for own in found] == [True, True, False, False, True]
+    assert [own.ends for own in found] == [False, False, False, True, False]
+    assert (state.best_metric, state.best_global_step) == (0.9, 5)

@@ -11,6 +11,7 @@ from basereward.models.adapters import LoraSettings
 from basereward.models.components import BACKBONE, Component
 from basereward.models.facts import JudgeRole
 from basereward.models.head import HeadSettings
+from basereward.training.best import BestCheckpoint
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.bundles import Grouping
 from basereward.training.language import Critic, Grm, LongCot
@@ -206,6 +207,8 @@ class RunRecipe(SavingRecipe):
 
     eval_every: int | None = Field(default=None, ge=1)
     """Steps between evaluations on the validation pairs."""
+    best: BestCheckpoint | None = None
+    """Keep the checkpoint of the best evaluation, and make the model of it."""
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of the final backbone; checkpoints to resume from are always fp32."""
 
@@ -235,6 +238,11 @@ class Recipe(Section):
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
         if model.lora and model.lora.dora and self.hardware.sharding == "fsdp2":
             raise ValueError("dora starts from the norms of all weights, which no rank of fsdp2 holds; leave one out")
+        if self.run.best and not (self.run.eval_every and self.data.validation):
+            raise ValueError("run.best compares evaluations; set run.eval_every and data.validation")
+        has_critiques = self.objective.kind == "critic" and self.hardware.sharding == "none"
+        if self.run.best and self.run.best.metric == "own_accuracy" and not has_critiques:
+            raise ValueError("run.best.metric: own_accuracy is of critics that are not sharded; compare by accuracy")
         self._heads_fit()
         if isinstance(self.objective, Listwise) and self.data.group == "pair":
             raise ValueError(

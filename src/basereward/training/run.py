@@ -15,6 +15,7 @@ from basereward.data.io import write_json
 from basereward.errors import StoppedError, TrainingError
 from basereward.models.backends import Choice
 from basereward.models.card.file import write_card
+from basereward.models.checkpoint import load_weights
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
 from basereward.models.reward_model import RewardModel
@@ -110,12 +111,16 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *callbacks],
         bootstrap=recipe.bootstrap(model.heads),
         rates=recipe.optimizer.learning_rates,
+        best=recipe.run.best,
     )
     with trainer.stop.listening():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
-    _save_model(trainer, folder, recipe, data, output.global_step)
+    best_step = trainer.state.best_global_step if recipe.run.best else None
+    if best_step and best_step != output.global_step:
+        load_weights(model, folder / CHECKPOINTS / f"checkpoint-{best_step}")
+    _save_model(trainer, folder, recipe, data, best_step or output.global_step)
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
@@ -130,6 +135,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
     }
+    if recipe.run.best:
+        facts["best"] = {"step": best_step, recipe.run.best.metric: trainer.state.best_metric}
     if data.train.swaps:
         facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
     if data.validation:

@@ -19,6 +19,7 @@ from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
 from basereward.models.checkpoint import load_weights, save_reward_model, save_shards
 from basereward.models.reward_model import RewardModel
+from basereward.training.best import BestCheckpoint, EvaluateAtEnd, judge_evaluation
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
 from basereward.training.collator import PreferenceCollator
@@ -51,6 +52,7 @@ class RewardTrainer(AtomicCheckpoints):
         kinds: what every row must show, as ``PreferenceCollator`` takes it.
         bootstrap: what a pair counts for each head, as ``PreferenceCollator`` takes it.
         rates: learning rates of parts of the model.
+        best: by what evaluations are compared, if the best checkpoint is kept.
     """
 
     model: Any
@@ -72,6 +74,7 @@ class RewardTrainer(AtomicCheckpoints):
         callbacks: list[TrainerCallback] | None = None,
         bootstrap: Bootstrap | None = None,
         rates: PartRates | None = None,
+        best: BestCheckpoint | None = None,
     ) -> None:
         check_one_device(args, "train")
         self.sampler = sampler
@@ -79,6 +82,7 @@ class RewardTrainer(AtomicCheckpoints):
         self.validation = validation
         self.stop = StopOnSignal()
         self.rates = rates or PartRates()
+        self.best = best
         collator = PreferenceCollator(model.template, objective, kinds, bootstrap)
         super().__init__(
             model,  # type: ignore[arg-type]
@@ -87,7 +91,7 @@ class RewardTrainer(AtomicCheckpoints):
             train_pairs,  # type: ignore[arg-type]
             validation.pairs if validation else None,  # type: ignore[arg-type]
             # In front of those that look at what the step asks for.
-            callbacks=[self.stop, *(callbacks or ())],
+            callbacks=[self.stop, EvaluateAtEnd(validation is not None, best is not None), *(callbacks or ())],
         )
         for printer in (PrinterCallback, ProgressCallback):
             self.remove_callback(printer)
@@ -286,6 +290,16 @@ class RewardTrainer(AtomicCheckpoints):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Ask for a checkpoint of the best evaluation, and for the end of a run that gets no better."""
+        # An evaluation that a signal ended has no metrics.
+        if self.best is None or not metrics:
+            return False
+        judged = judge_evaluation(self.best, self.state, metrics)
+        self.control.should_save |= judged.is_best
+        self.control.should_training_stop |= judged.ends
+        return judged.is_best
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
