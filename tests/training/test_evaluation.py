@@ -10,6 +10,7 @@ import torch
 from transformers import TrainerState
 
 from basereward.data.pairs import PairDataset, load_pairs
+from basereward.errors import RecipeError
 from basereward.models.reward_model import RewardModel
 from basereward.training.best import BestCheckpoint, judge_evaluation
 from basereward.training.run import train
@@ -106,12 +107,37 @@ def test_the_best_evaluation_is_kept_and_patience_ends_a_run(
     assert read_metrics(tmp_path / "killed") == read_metrics(tmp_path / "run")
 
 
-def test_a_run_ends_with_an_evaluation(
+def test_a_run_ends_with_an_evaluation_of_every_set(
     world: Any, make_recipe: Callable, read_metrics: Callable, tmp_path: Path
 ) -> None:
-    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
-    train(make_recipe(data=data, optimizer={"max_steps": 2}), tmp_path / "run")
-    assert [line["step"] for line in read_metrics(tmp_path / "run") if "eval_accuracy" in line] == [2]
+    train_pairs, validation = [str(world.train)], [str(world.validation)]
+    data = {
+        "train": train_pairs,
+        "validation": validation,
+        "validation_sets": {"seen": train_pairs, "held": validation},
+    }
+    facts = train(make_recipe(data=data, optimizer={"max_steps": 2}), tmp_path / "run").facts
+    [line] = [line for line in read_metrics(tmp_path / "run") if "eval_accuracy" in line]
+    assert line["step"] == 2
+    names = {name.removeprefix("eval_held_") for name in line if name.startswith("eval_held_")}
+    assert "accuracy" in names
+    assert all(line[f"eval_held_{name}"] == line[f"eval_{name}"] for name in names)
+    assert line["eval_seen_margin"] != line["eval_margin"]
+    assert facts["validation_pairs_in_training"] == 0
+    seen = facts["validation_sets"]["seen"]
+    assert seen["validation_pairs_in_training"] == seen["validation_pairs"] == facts["pairs"]
+
+
+def test_a_best_needs_evaluations_and_a_set(make_recipe: Callable, world: Any) -> None:
+    sets = {"held": [str(world.validation)]}
+    for data, best, message in (
+        ({}, {}, "set run.eval_every and data.validation"),
+        ({"validation_sets": sets}, {}, "run.best.of says by which of held"),
+        ({"validation_sets": sets}, {"of": "other"}, "no set 'other' in data.validation_sets: held"),
+        ({"validation_sets": {"own": ["a"]}}, {"of": "own"}, "found set 'own'"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            make_recipe(data={"train": [str(world.train)], **data}, run={"eval_every": 1, "best": best})
 
 
 def test_patience_is_counted_from_the_log() -> None:

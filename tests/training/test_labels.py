@@ -63,8 +63,7 @@ def test_ratings_set_margins_or_weights_and_pairs_without_are_dropped(
     batch = PreferenceCollator(prepare_template(recipe), recipe.objective)(list(prepared.train.pairs))
     assert batch[key].tolist() == [2.0, 0.5, 1.0, 1.0, 1.0, 1.0]
     # Validation compares rewards, and needs no ratings.
-    assert prepared.validation is not None
-    assert len(prepared.validation.pairs) == 9
+    assert len(prepared.validation[""].pairs) == 9
 
 
 def test_a_margin_is_said_once(make_recipe: Callable) -> None:

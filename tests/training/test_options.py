@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, TrainerCallback
 
-from basereward.errors import CheckpointError, RecipeError, TrainingError
+from basereward.errors import CheckpointError, MissingExtraError, RecipeError, TrainingError
 from basereward.models.components import component_of
 from basereward.models.flops import measure_backbone
 from basereward.training.memory import Microbatch, estimate_memory
@@ -162,9 +162,16 @@ def test_the_plan_knows_moments_of_eight_bits_and_frozen_parts(make_recipe: Call
     assert head == memory(model={"backbone": str(world.backbone), "freeze_backbone": True})
 
 
+def test_eight_bits_need_a_library(make_recipe: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("basereward.training.options.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="adamw_8bit needs bitsandbytes; pip install"):
+        train(make_recipe(optimizer={"algorithm": "adamw_8bit"}), tmp_path / "run")
+
+
 RESUMED: dict[str, dict[str, Any]] = {
     "rates": {"optimizer": {"learning_rates": {"head": 1e-2, "vision": 1e-4}, "beta2": 0.95}},
     "stable": {"optimizer": {"schedule": "warmup_stable_decay", "decay_share": 0.5}},
+    "eight bits": {"optimizer": {"algorithm": "adamw_8bit"}},
     "dora": {"model": {"lora": {"rank": 2, "targets": ["q_proj"], "dora": True, "rslora": True}}},
 }
 
@@ -181,6 +188,8 @@ def test_a_killed_run_with_options_ends_as_the_whole_one(
     read_metrics: Callable,
     tmp_path: Path,
 ) -> None:
+    if name == "eight bits":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     sections = dict(RESUMED[name])
     sections["model"] = {"backbone": str(world.backbone)} | sections.get("model", {})
     sections["optimizer"] = {"max_steps": 4} | sections.get("optimizer", {})

@@ -1,5 +1,6 @@
 """Which evaluation of a run was the best, and when a run stops for want of a better one."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -13,8 +14,26 @@ class BestCheckpoint(Section):
 
     metric: Literal["accuracy", "margin", "own_accuracy"] = "accuracy"
     """Of the validation pairs, the higher the better; ``own_accuracy`` is a critic's behind its own critiques."""
+    of: str | None = None
+    """The name of one of ``data.validation_sets``; ``data.validation`` if not given."""
     patience: int | None = Field(default=None, ge=1)
     """End the run after so many evaluations in a row without a better one."""
+
+    @property
+    def key(self) -> str:
+        """What the metric is called in an evaluation."""
+        return f"eval_{self.of}_{self.metric}" if self.of else f"eval_{self.metric}"
+
+    def check_set(self, has_unnamed: bool, names: Sequence[str]) -> None:
+        """Refuse a set that is not there.
+
+        Raises:
+            ValueError: names those that are.
+        """
+        if self.of is None and not has_unnamed:
+            raise ValueError(f"run.best.of says by which of {', '.join(names)} evaluations are compared; set it")
+        if self.of is not None and self.of not in names:
+            raise ValueError(f"run.best.of: there is no set {self.of!r} in data.validation_sets: {', '.join(names)}")
 
 
 class Judged(NamedTuple):
@@ -34,7 +53,7 @@ def judge_evaluation(best: BestCheckpoint, state: TrainerState, metrics: dict[st
         state: with the newest evaluation in its log.
         metrics: of that evaluation.
     """
-    key = f"eval_{best.metric}"
+    key = best.key
     value = metrics[key]
     if state.best_metric is None or value > state.best_metric:
         state.best_metric, state.best_global_step = value, state.global_step

@@ -1,10 +1,12 @@
 """Sections of a recipe that say how weights are moved: the optimiser, its rates and its schedule."""
 
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from basereward.configuration import Section
+from basereward.errors import MissingExtraError
 
 Algorithm = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 # As transformers calls them.
@@ -14,6 +16,18 @@ _OPTIMIZERS: dict[str, str] = {
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
 _WITH_FLOOR = ("cosine_with_min_lr", "warmup_stable_decay")
+
+
+def check_algorithm(algorithm: Algorithm) -> None:
+    """Check that what an algorithm needs is installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if algorithm != "adamw" and find_spec("bitsandbytes") is None:
+        raise MissingExtraError(
+            f"optimizer.algorithm: {algorithm} needs bitsandbytes; pip install bitsandbytes, or set adamw."
+        )
 
 
 class PartRates(Section):

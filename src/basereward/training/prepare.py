@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -92,14 +92,14 @@ class MeasuredPairs:
 
 @dataclass(frozen=True)
 class RunData:
-    """The pairs of a run.
+    """The pairs of a run; those for validation by the name of their set, which is empty for ``data.validation``.
 
     ``kinds`` is what every row must show, so that all ranks run the vision tower equally often; ``reserved`` are the
     tokens that a row may take for it.
     """
 
     train: MeasuredPairs
-    validation: MeasuredPairs | None
+    validation: dict[str, MeasuredPairs]
     kinds: tuple[PartType, ...]
     reserved: int
 
@@ -189,23 +189,25 @@ def _compare_checked(objective: BradleyTerry, pair: PreferencePair) -> Compariso
 
 
 class KnownPairs(NamedTuple):
-    """The fingerprints of training pairs as a data record keeps them, and how many validation pairs are among them."""
+    """The fingerprints of training pairs as a data record keeps them, and how many of each validation set are there."""
 
     packed: bytes
-    validated: int
+    validated: dict[str, int]
 
 
-def known_pairs(train: MeasuredPairs, validation: MeasuredPairs | None) -> KnownPairs:
+def known_pairs(train: MeasuredPairs, validation: Mapping[str, MeasuredPairs]) -> KnownPairs:
     """Return what the record of the training data holds, and warn of validation on what is trained on."""
     packed = pack(pair_fingerprints(train.pairs))
-    validated = count_seen(pair_fingerprints(validation.pairs), packed) if validation else 0
-    if validation and validated:
-        _log.warning(
-            "%s of %s validation pairs are training pairs too: their accuracy says nothing of others. Hold some out "
-            "with `basereward data split`.",
-            validated,
-            len(validation.pairs),
-        )
+    validated = {name: count_seen(pair_fingerprints(own.pairs), packed) for name, own in validation.items()}
+    for name, count in validated.items():
+        if count:
+            _log.warning(
+                "%s of %s validation pairs%s are training pairs too: their accuracy says nothing of others. Hold some "
+                "out with `basereward data split`.",
+                count,
+                len(validation[name].pairs),
+                f" of {name}" if name else "",
+            )
     return KnownPairs(packed, validated)
 
 
@@ -216,10 +218,9 @@ def prepare_data(recipe: Recipe, template: Template) -> RunData:
         DataError: as ``prepare_pairs``.
     """
     train = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
-    validation = (
-        prepare_pairs(recipe, template, recipe.data.validation, is_training=False) if recipe.data.validation else None
-    )
-    parts = [part for part in (train, validation) if part]
+    places = {"": recipe.data.validation} | recipe.data.validation_sets
+    validation = {name: prepare_pairs(recipe, template, own, is_training=False) for name, own in places.items() if own}
+    parts = [train, *validation.values()]
     kinds = frozenset[PartType]().union(*(part.kinds for part in parts))
     reserved = 0
     # A row of images alone gets nothing added; with videos about, or text alone, some rows do.

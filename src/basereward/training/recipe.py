@@ -1,9 +1,10 @@
 """Recipes: YAML files that say everything about a run, read into frozen, checked configuration."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from basereward.configuration import Section, dump_configuration, load_configuration, parse_configuration
 from basereward.data.arrangement import ReadOptions
@@ -138,6 +139,8 @@ class DataRecipe(ReadOptions):
     """Files of pairs, folders or hub ids, each with ``:SPLIT`` behind it if one is meant."""
     validation: list[str] = Field(default_factory=list)
     """Pairs for evaluation during training."""
+    validation_sets: dict[str, list[str]] = Field(default_factory=dict)
+    """Further ones by name, whose metrics are called after them."""
     limit: int | None = None
     """Use only the first pairs of each training file."""
     group: Literal["pair", "prompt", "image"] = "pair"
@@ -154,6 +157,23 @@ class DataRecipe(ReadOptions):
     """Decode every image once before training, or read headers only."""
     assumed: AssumedData | None = None
     """Sizes for the plan when the data is not here."""
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are any validation pairs."""
+        return bool(self.validation or self.validation_sets)
+
+    @field_validator("validation_sets")
+    @classmethod
+    def _names_are_apart(cls, sets: dict[str, list[str]]) -> dict[str, list[str]]:
+        # A metric is called eval_NAME_accuracy, beside those of critics and of data.validation.
+        taken = {"own", "chosen", "rejected"}
+        for name, places in sets.items():
+            if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken:
+                raise ValueError(f"found set {name!r}, expected a-z, 0-9 and _, and none of {', '.join(sorted(taken))}")
+            if not places:
+                raise ValueError(f"set {name!r} names no files")
+        return sets
 
     @property
     def grouping(self) -> Grouping | None:
@@ -236,10 +256,14 @@ class Recipe(Section):
         kind, model = self.objective.kind, self.model
         if self.objective.writes and model.lora:
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
+        if self.optimizer.algorithm != "adamw" and self.hardware.sharding == "fsdp2":
+            raise ValueError(f"{self.optimizer.algorithm} cannot be sharded by fsdp2; use adamw, or sharding: none")
         if model.lora and model.lora.dora and self.hardware.sharding == "fsdp2":
             raise ValueError("dora starts from the norms of all weights, which no rank of fsdp2 holds; leave one out")
-        if self.run.best and not (self.run.eval_every and self.data.validation):
+        if self.run.best and not (self.run.eval_every and self.data.validates):
             raise ValueError("run.best compares evaluations; set run.eval_every and data.validation")
+        if self.run.best:
+            self.run.best.check_set(bool(self.data.validation), list(self.data.validation_sets))
         has_critiques = self.objective.kind == "critic" and self.hardware.sharding == "none"
         if self.run.best and self.run.best.metric == "own_accuracy" and not has_critiques:
             raise ValueError("run.best.metric: own_accuracy is of critics that are not sharded; compare by accuracy")

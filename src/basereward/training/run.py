@@ -33,6 +33,7 @@ from basereward.training.launch import (
     replica_ranks,
     world_size,
 )
+from basereward.training.options import check_algorithm
 from basereward.training.parallel import shard_model
 from basereward.training.plan import run_length, run_sampler, shared_facts
 from basereward.training.prepare import (
@@ -76,6 +77,7 @@ def train(
     """
     check_loggers(recipe.run.report_to)
     check_sharding(recipe.hardware)
+    check_algorithm(recipe.optimizer.algorithm)
     with process_group(recipe.hardware.use_cpu), open_run(recipe, folder, resume) as checkpoint:
         return _train(recipe, folder, checkpoint, callbacks or [])
 
@@ -91,7 +93,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     if checkpoint and checkpoint_step(checkpoint) > steps:
         raise TrainingError(f"{checkpoint} is behind the {steps} steps of the recipe; raise optimizer.max_steps.")
     # The first rank writes the record, and tells.
-    known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", 0)
+    known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", {})
     trained_by = read_trained_by(recipe, folder) if rank() == 0 else None
     model.data_record = prepare_record(recipe, model, data.train.fingerprint, known.packed, trained_by)
     costs = measure_backbone(model.config).cost_model()
@@ -139,9 +141,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         facts["best"] = {"step": best_step, recipe.run.best.metric: trainer.state.best_metric}
     if data.train.swaps:
         facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
-    if data.validation:
-        facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
-        facts |= {"validation_pairs_in_training": known.validated}
+    facts |= _validation_facts(data, known)
     if trainer.is_world_process_zero():
         if shared := shared_facts(recipe, data.train.lengths, data.train.pairs):
             facts["shared"] = asdict(shared)
@@ -156,14 +156,25 @@ def _place_model(model: RewardModel, recipe: Recipe, args: TrainingArguments) ->
     return settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
 
 
-def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> ValidationPairs | None:
-    """Return the validation pairs, in batches no larger than those of training."""
-    if not data.validation:
-        return None
-    tokens, cap = data.validation.lengths.tokens(), recipe.optimizer.tokens_per_microbatch
-    if cap:
-        check_cap(max(tokens), cap, data.reserved)
-    return ValidationPairs(data.validation.pairs, tokens, cap - data.reserved if cap else bins.largest)
+def _validation_facts(data: RunData, known: KnownPairs) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name, own in data.validation.items():
+        found = {"validation_pairs": len(own.pairs), "validation_drops": own.drops}
+        found |= {"validation_pairs_in_training": known.validated.get(name, 0)}
+        facts |= {"validation_sets": facts.get("validation_sets", {}) | {name: found}} if name else found
+    return facts
+
+
+def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> dict[str, ValidationPairs]:
+    """Return the validation pairs of each set, in batches no larger than those of training."""
+    cap = recipe.optimizer.tokens_per_microbatch
+    sets = {}
+    for name, own in data.validation.items():
+        tokens = own.lengths.tokens()
+        if cap:
+            check_cap(max(tokens), cap, data.reserved)
+        sets[name] = ValidationPairs(own.pairs, tokens, cap - data.reserved if cap else bins.largest)
+    return sets
 
 
 def _stop(trainer: RewardTrainer, folder: Path) -> NoReturn:
@@ -223,7 +234,7 @@ def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> Tr
         logging_first_step=True,
         # The default writes 0.0 for a loss that is NaN.
         logging_nan_inf_filter=False,
-        eval_strategy="steps" if run.eval_every and recipe.data.validation else "no",
+        eval_strategy="steps" if run.eval_every and recipe.data.validates else "no",
         eval_steps=run.eval_every,
         save_strategy="steps" if run.save_every else "no",
         save_steps=run.save_every or 1,

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class RewardTrainer(AtomicCheckpoints):
         train_pairs: map-style pairs.
         sampler: the order of the same pairs on this rank.
         objective: what turns rewards into the loss.
-        validation: pairs for evaluation during training.
+        validation: pairs for evaluation during training, by the name of their set; that of one set may be empty.
         kinds: what every row must show, as ``PreferenceCollator`` takes it.
         bootstrap: what a pair counts for each head, as ``PreferenceCollator`` takes it.
         rates: learning rates of parts of the model.
@@ -69,7 +69,7 @@ class RewardTrainer(AtomicCheckpoints):
         train_pairs: Sequence[PreferencePair],
         sampler: PairSampler,
         objective: AnyObjective,
-        validation: ValidationPairs | None = None,
+        validation: Mapping[str, ValidationPairs] | None = None,
         kinds: Sequence[PartType] = ("image",),
         callbacks: list[TrainerCallback] | None = None,
         bootstrap: Bootstrap | None = None,
@@ -79,7 +79,7 @@ class RewardTrainer(AtomicCheckpoints):
         check_one_device(args, "train")
         self.sampler = sampler
         self.objective = objective
-        self.validation = validation
+        self.validation = validation or {}
         self.stop = StopOnSignal()
         self.rates = rates or PartRates()
         self.best = best
@@ -89,9 +89,9 @@ class RewardTrainer(AtomicCheckpoints):
             args,
             collator,  # type: ignore[arg-type]
             train_pairs,  # type: ignore[arg-type]
-            validation.pairs if validation else None,  # type: ignore[arg-type]
+            next(iter(self.validation.values())).pairs if self.validation else None,  # type: ignore[arg-type]
             # In front of those that look at what the step asks for.
-            callbacks=[self.stop, EvaluateAtEnd(validation is not None, best is not None), *(callbacks or ())],
+            callbacks=[self.stop, EvaluateAtEnd(bool(validation), best is not None), *(callbacks or ())],
         )
         for printer in (PrinterCallback, ProgressCallback):
             self.remove_callback(printer)
@@ -268,27 +268,37 @@ class RewardTrainer(AtomicCheckpoints):
         Of a critic they stand behind given critiques, and ``own_accuracy`` behind its own.
         Nothing is returned or logged if a signal ends the run meanwhile.
         """
-        if self.validation is None:
+        if not self.validation:
             raise TrainingError("There are no validation pairs; name them under data.validation.")
-        batches = self.validation.batches(self.args.world_size, self.args.process_index)
-        loaded = self.validation.load(batches, self.data_collator, self.args.dataloader_num_workers)
+        metrics: dict[str, float] = {}
         self.model.eval()
+        for name, pairs in self.validation.items():
+            measured = self._measure(pairs)
+            if measured is None:
+                self.control.should_save = self.control.should_training_stop = True
+                return {}
+            prefix = f"{metric_key_prefix}_{name}" if name else metric_key_prefix
+            metrics |= {f"{prefix}_{key}": value for key, value in measured.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _measure(self, pairs: ValidationPairs) -> dict[str, float] | None:
+        """Return the metrics of a set of validation pairs; None if a signal ends the run meanwhile."""
+        batches = pairs.batches(self.args.world_size, self.args.process_index)
+        loaded = pairs.load(batches, self.data_collator, self.args.dataloader_num_workers)
         sums = torch.zeros_like(self._sums)
         for own, collated in zip(batches, loaded, strict=True):
             if self.stop.agreed():
-                self.control.should_save = self.control.should_training_stop = True
-                return {}
+                return None
             batch = self._prepare_inputs(collated)
             loss = self._loss(self.model, batch)
             if own:
                 sums += metric_sums(loss.rewards)
-        metrics = {f"{metric_key_prefix}_{key}": value for key, value in metric_means(self._all_reduce(sums)).items()}
+        metrics = metric_means(self._all_reduce(sums))
         if isinstance(self.objective, Critic) and not self.is_sharded:
             # Of few pairs, on every rank the same ones.
-            role = self.objective.role
-            metrics[f"{metric_key_prefix}_own_accuracy"] = own_accuracy(self.model, role, self.validation.pairs)
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            metrics["own_accuracy"] = own_accuracy(self.model, self.objective.role, pairs.pairs)
         return metrics
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
