@@ -119,10 +119,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
-    best_step = trainer.state.best_global_step if recipe.run.best else None
-    if best_step and best_step != output.global_step:
-        load_weights(model, folder / CHECKPOINTS / f"checkpoint-{best_step}")
-    _save_model(trainer, folder, recipe, data, best_step or output.global_step)
+    _save_model(trainer, folder, recipe, data, _take_best(trainer, folder))
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
@@ -138,10 +135,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "seconds": time.perf_counter() - start,
     }
     if recipe.run.best:
-        facts["best"] = {"step": best_step, recipe.run.best.metric: trainer.state.best_metric}
-    if data.train.swaps:
-        facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
-    facts |= _validation_facts(data, known)
+        facts["best"] = {"step": trainer.state.best_global_step, recipe.run.best.metric: trainer.state.best_metric}
+    facts |= _data_facts(data, known)
     if trainer.is_world_process_zero():
         if shared := shared_facts(recipe, data.train.lengths, data.train.pairs):
             facts["shared"] = asdict(shared)
@@ -156,8 +151,19 @@ def _place_model(model: RewardModel, recipe: Recipe, args: TrainingArguments) ->
     return settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
 
 
-def _validation_facts(data: RunData, known: KnownPairs) -> dict[str, Any]:
+def _take_best(trainer: RewardTrainer, folder: Path) -> int:
+    """Load the weights of the best evaluation, if the run keeps them, and return the step of those that are there."""
+    last, best = trainer.state.global_step, trainer.state.best_global_step
+    if not trainer.best or not best or best == last:
+        return last
+    load_weights(trainer.model, folder / CHECKPOINTS / f"checkpoint-{best}")
+    return best
+
+
+def _data_facts(data: RunData, known: KnownPairs) -> dict[str, Any]:
     facts: dict[str, Any] = {}
+    if data.train.swaps:
+        facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
     for name, own in data.validation.items():
         found = {"validation_pairs": len(own.pairs), "validation_drops": own.drops}
         found |= {"validation_pairs_in_training": known.validated.get(name, 0)}
