@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import TrainerState
 
 from basereward.data.pairs import PairDataset, load_pairs
+from basereward.errors import RecipeError
 from basereward.models.reward_model import RewardModel
+from basereward.training.best import BestCheckpoint, judge_evaluation
 from basereward.training.run import train
 
 
@@ -79,3 +83,70 @@ def test_swapped_labels_turn_the_accuracy_around(
     )
     np.testing.assert_allclose(wrong[:, 0], 1 - right[:, 0])
     np.testing.assert_allclose(wrong[:, 1], -right[:, 1], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_best_evaluation_is_kept_and_patience_ends_a_run(
+    world: Any, make_recipe: Callable, read_state: Callable, read_metrics: Callable, launch: Callable, tmp_path: Path
+) -> None:
+    """A rate far too high makes later evaluations worse; the run resumes to the same end."""
+    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
+    run = {"eval_every": 1, "save_every": 3, "keep": 1, "best": {"metric": "margin", "patience": 3}, "log_every": 5}
+    optimizer = {"learning_rate": 0.05, "schedule": "constant", "epochs": 5}
+    recipe = make_recipe(data=data, run=run, optimizer=optimizer)
+    facts = train(recipe, tmp_path / "run").facts
+    values = [line["eval_margin"] for line in read_metrics(tmp_path / "run") if "eval_margin" in line]
+    best = max(range(len(values)), key=values.__getitem__)
+    assert facts["best"] == {"step": best + 1, "margin": values[best]}
+    assert facts["steps"] == min(best + 1 + 3, 20) == len(values)
+    kept = tmp_path / "run" / "checkpoints" / f"checkpoint-{best + 1}"
+    state, expected = read_state(tmp_path / "run" / "model"), read_state(kept)
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    assert launch(recipe, tmp_path / "killed", kill=f"after-step:{best + 2}").codes != [0]
+    assert train(recipe, tmp_path / "killed", resume=True).facts["best"] == facts["best"]
+    assert read_metrics(tmp_path / "killed") == read_metrics(tmp_path / "run")
+
+
+def test_a_run_ends_with_an_evaluation_of_every_set(
+    world: Any, make_recipe: Callable, read_metrics: Callable, tmp_path: Path
+) -> None:
+    train_pairs, validation = [str(world.train)], [str(world.validation)]
+    data = {
+        "train": train_pairs,
+        "validation": validation,
+        "validation_sets": {"seen": train_pairs, "held": validation},
+    }
+    facts = train(make_recipe(data=data, optimizer={"max_steps": 2}), tmp_path / "run").facts
+    [line] = [line for line in read_metrics(tmp_path / "run") if "eval_accuracy" in line]
+    assert line["step"] == 2
+    names = {name.removeprefix("eval_held_") for name in line if name.startswith("eval_held_")}
+    assert "accuracy" in names
+    assert all(line[f"eval_held_{name}"] == line[f"eval_{name}"] for name in names)
+    assert line["eval_seen_margin"] != line["eval_margin"]
+    assert facts["validation_pairs_in_training"] == 0
+    seen = facts["validation_sets"]["seen"]
+    assert seen["validation_pairs_in_training"] == seen["validation_pairs"] == facts["pairs"]
+
+
+def test_a_best_needs_evaluations_and_a_set(make_recipe: Callable, world: Any) -> None:
+    sets = {"held": [str(world.validation)]}
+    for data, best, message in (
+        ({}, {}, "set run.eval_every and data.validation"),
+        ({"validation_sets": sets}, {}, "run.best.of says by which of held"),
+        ({"validation_sets": sets}, {"of": "other"}, "no set 'other' in data.validation_sets: held"),
+        ({"validation_sets": {"own": ["a"]}}, {"of": "own"}, "found set 'own'"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            make_recipe(data={"train": [str(world.train)], **data}, run={"eval_every": 1, "best": best})
+
+
+def test_patience_is_counted_from_the_log() -> None:
+    state, best = TrainerState(), BestCheckpoint(patience=2)
+    found = []
+    for step, value in enumerate([0.5, 0.7, 0.7, 0.6, 0.9], start=1):
+        state.global_step = step
+        state.log_history.append({"step": step, "eval_accuracy": value})
+        found.append(judge_evaluation(best, state, {"eval_accuracy": value}))
+    assert [own.is_best for own in found] == [True, True, False, False, True]
+    assert [own.ends for own in found] == [False, False, False, True, False]
+    assert (state.best_metric, state.best_global_step) == (0.9, 5)

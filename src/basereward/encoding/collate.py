@@ -6,7 +6,7 @@ from typing import NamedTuple, Required, TypedDict, TypeVar, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from basereward.data.schema import PartType
@@ -49,7 +49,8 @@ class PairBatch(GroupBatch, total=False):
     """A row whose responses are compared: chosen and rejected counted through all its groups.
 
     ``weights`` are those of the comparison, ``word_weights`` of what a model learns to write. ``swaps`` are chosen
-    responses behind their own images and behind those of another pair, with ``swap_weights``.
+    responses behind their own images and behind those of another pair, with ``swap_weights``. ``rankings`` are the
+    response, ranking and rank of each member, ``pair_rankings`` the ranking of each pair, ``unranked`` those alone.
     """
 
     pairs: Required[Int[Tensor, "pair 2"]]
@@ -58,6 +59,9 @@ class PairBatch(GroupBatch, total=False):
     word_weights: Required[Float[Tensor, " pair"]]
     swaps: Int[Tensor, "swap 2"]
     swap_weights: Float[Tensor, " swap"]
+    rankings: Int[Tensor, "member 3"]
+    pair_rankings: Int[Tensor, " pair"]
+    unranked: Bool[Tensor, " pair"]
 
 
 Batch = TypeVar("Batch", GroupBatch, PairBatch)

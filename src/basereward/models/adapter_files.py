@@ -83,12 +83,15 @@ def load_adapter(folder: Path, dtype: torch.dtype | None = None, base_weights: s
 
 def adapter_name(stored: str) -> str:
     """Return a stored adapter weight's name in the live model, which adds the adapter's own name."""
-    return re.sub(r"\.(lora_[AB])\.weight$", r".\1.default.weight", stored)
+    # PEFT stores the magnitudes of DoRA without the name of their tensor.
+    stored = re.sub(r"\.lora_magnitude_vector$", r".lora_magnitude_vector.weight", stored)
+    return re.sub(r"\.(lora_[AB]|lora_magnitude_vector)\.weight$", r".\1.default.weight", stored)
 
 
 def stored_name(live: str) -> str:
     """Return a live adapter weight's name in its file."""
-    return re.sub(r"\.(lora_[AB])\.default\.weight$", r".\1.weight", live)
+    stored = re.sub(r"\.(lora_[AB]|lora_magnitude_vector)\.default\.weight$", r".\1.weight", live)
+    return stored.replace(".lora_magnitude_vector.weight", ".lora_magnitude_vector")
 
 
 def is_of_adapter(live: str) -> bool:

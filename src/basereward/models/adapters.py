@@ -1,5 +1,7 @@
 """Which weights train: frozen towers, LoRA adapters, and merging these into the backbone."""
 
+from typing import Any
+
 from pydantic import Field
 
 from basereward.configuration import Section
@@ -19,6 +21,22 @@ class LoraSettings(Section):
     """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout on the adapter's input; with more than 0 the shared prompt sees one mask for all its responses."""
+    targets: list[str] = Field(default_factory=list)
+    """Linear layers by the last part of their names, such as q_proj; all of the text model if not given."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank), arXiv 2312.03732."""
+    dora: bool = False
+    """Train a magnitude of each output apart from its direction, arXiv 2402.09353."""
+
+    def options(self) -> dict[str, Any]:
+        """Return what PEFT's configuration takes, but for the layers."""
+        return {
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "use_rslora": self.rslora,
+            "use_dora": self.dora,
+        }
 
 
 def freeze_vision(model: RewardModel) -> None:
@@ -32,18 +50,14 @@ def attach_lora(model: RewardModel, settings: LoraSettings) -> None:
 
     Raises:
         MissingExtraError: peft is not installed.
-        CheckpointError: the backbone lies in no folder, so that no adapter could name it as its base.
+        CheckpointError: the backbone lies in no folder, so that no adapter could name it as its base; or it has no
+            layers of these names.
     """
     peft = import_peft()
     base = model.backbone.name_or_path
     if not base:
         raise CheckpointError("This backbone lies in no folder that its adapters could name; save the model, load it.")
-    config = peft.LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=model.family.lora_targets,
-    )
+    config = peft.LoraConfig(**settings.options(), target_modules=model.family.lora_pattern(settings.targets))
     # Of the files, not of the weights in memory, which may be of another dtype by now.
     model.base_weights = weights_fingerprint(resolve_folder(base))
     with stand_ins(model.backbone):

@@ -1,7 +1,7 @@
 """What differs between backbone families, as data: one row each."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,19 @@ class Family:
         """Paths of everything that only images and videos pass through."""
         return tuple(path for path in (self.vision_module, self.projector_module) if path)
 
-    @property
-    def lora_targets(self) -> str:
-        """A regular expression of the text model's linear layers."""
-        return rf"{re.escape(self.text_module)}\..*\.({LINEARS})" if self.text_module else rf".*({LINEARS})"
+    def lora_pattern(self, names: Sequence[str] = ()) -> str:
+        """Return a regular expression of the text model's linear layers, all of them or those of these names.
+
+        Raises:
+            CheckpointError: no linear layer is called so.
+        """
+        known = LINEARS.split("|")
+        if strange := [name for name in names if name not in known]:
+            raise CheckpointError(
+                f"No linear layer of a text model is called {strange[0]!r}; known: {', '.join(known)}."
+            )
+        chosen = "|".join(names) or LINEARS
+        return rf"{re.escape(self.text_module)}\..*\.({chosen})" if self.text_module else rf".*({chosen})"
 
     def turn(self, name: str, tensor: Tensor) -> Tensor:
         """Return a weight of either layout as it stands in the other, sharing its memory; only experts may differ."""

@@ -1,8 +1,9 @@
 """Sizes of a backbone and the floating-point work of reading and writing, from its configuration alone."""
 
-import re
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +19,25 @@ LINEAR = "linear_attention"
 CHUNK = 64
 
 
+class LinearSize(NamedTuple):
+    """Inputs and outputs together, and outputs, summed over the linear layers of a name."""
+
+    name: str
+    ends: int
+    outputs: int
+
+
 @dataclass(frozen=True, slots=True)
 class BackboneSize:
     """Parameters and shapes that decide memory and work.
 
     ``text`` and ``vision`` count the weights that multiply every token and patch, of experts those that a token is sent
-    to; ``total`` counts all. ``lora_per_rank`` is the sum of inputs and outputs over the linear layers that adapters
-    go to: what LoRA trains for each rank. ``attention`` is query width times the layers whose tokens see all before
-    them; ``recurrent`` are the multiply-adds of a token with the states of linear attention. The two widths of the
-    tower are the sums of attention width over its layers, those that attend to the whole image and those that attend
-    to a window of ``window`` patches. ``vocabulary`` is the number of logits of a written token.
+    to; ``total`` counts all, ``vision_total`` those that only images pass through, ``projector_total`` those of them
+    outside the tower. ``linears`` are the text model's linear layers by the last part of their names. ``attention`` is
+    query width times the layers whose tokens see all before them; ``recurrent`` are the multiply-adds of a token with
+    the states of linear attention. The two widths of the tower are the sums of attention width over its layers, those
+    that attend to the whole image and those that attend to a window of ``window`` patches. ``vocabulary`` is the number
+    of logits of a written token.
     """
 
     total: int
@@ -37,13 +47,19 @@ class BackboneSize:
     layers: int
     hidden: int
     attention: int
-    lora_per_rank: int
+    linears: tuple[LinearSize, ...]
     vocabulary: int = 0
     recurrent: int = 0
+    projector_total: int = 0
     patches_per_token: int = 1
     vision_global_width: int = 0
     vision_window_width: int = 0
     window: int = 0
+
+    def lora_parameters(self, rank: int, targets: Collection[str] = (), dora: bool = False) -> int:
+        """Return what LoRA of a rank trains on the text model's linear layers, or on those of these names alone."""
+        chosen = [own for own in self.linears if not targets or own.name in targets]
+        return sum(rank * own.ends + (own.outputs if dora else 0) for own in chosen)
 
     def forward_flops(self, length: GroupLength, shared: bool = True) -> float:
         """Floating-point operations of one forward pass over a group.
@@ -108,11 +124,9 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
     text = config.get_text_config()
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     blocks = model.get_submodule(family.text_module).layers
-    modules = model.named_modules()
-    linears = [own for name, own in modules if isinstance(own, nn.Linear) and re.fullmatch(family.lora_targets, name)]
     kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
     sizes = {
-        "lora_per_rank": sum(linear.in_features + linear.out_features for linear in linears),
+        "linears": _linears(blocks),
         "total": _count(model),
         "text": _count(blocks) - _idle(blocks, text),
         "layers": text.num_hidden_layers,
@@ -129,6 +143,7 @@ def measure_backbone(config: PreTrainedConfig) -> BackboneSize:
         **sizes,
         # A merger works once for each token: a share of it for each patch.
         vision=_count(model.get_submodule(tower.blocks)) + mergers // tower.patches_per_token,
+        projector_total=_count(model.get_submodule(family.projector_module)) if family.projector_module else 0,
         vision_total=sum(_count(model.get_submodule(path)) for path in family.vision_modules),
         patches_per_token=tower.patches_per_token,
         vision_global_width=tower.global_width,
@@ -154,6 +169,17 @@ def _delta_rule(text: Any) -> int:
         return 0
     key, value = text.linear_key_head_dim, text.linear_value_head_dim
     return text.linear_num_value_heads * (3 * key * value + CHUNK * (5 * key + 3 * value) // 2)
+
+
+def _linears(blocks: nn.Module) -> tuple[LinearSize, ...]:
+    ends: Counter[str] = Counter()
+    outputs: Counter[str] = Counter()
+    for path, module in blocks.named_modules():
+        if isinstance(module, nn.Linear):
+            name = path.rpartition(".")[2]
+            ends[name] += module.in_features + module.out_features
+            outputs[name] += module.out_features
+    return tuple(LinearSize(name, ends[name], outputs[name]) for name in ends)
 
 
 def _count(module: Any) -> int:

@@ -235,9 +235,7 @@ def make_trainer(
     """
     adapters = None
     if lora := recipe.policy.lora:
-        adapters = import_peft().LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear"
-        )
+        adapters = import_peft().LoraConfig(**lora.options(), target_modules=lora.targets or "all-linear")
     watched = [StartsAsItsReference(), *callbacks] if recipe.grpo.beta else list(callbacks)
     kind: Any = partial(StableTrainer, recipe.grpo.stable) if recipe.grpo.stable else PolicyTrainer
     trainer: PolicyTrainer = kind(

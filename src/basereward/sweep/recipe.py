@@ -15,6 +15,7 @@ _OWN_WORDS = {
     "run.seed": "give the seeds under seeds",
     "name": "cells get names of their own",
     "data.validation": "cells are compared on the same pairs; name them under measure.data",
+    "data.validation_sets": "cells are compared on the same pairs; name them under measure.data",
 }
 
 

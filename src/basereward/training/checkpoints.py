@@ -32,7 +32,8 @@ class AtomicCheckpoints(Trainer):
             self._staging = None
         barrier()
         if self.args.should_save:
-            publish(folder / STAGING / f"checkpoint-{self.state.global_step}", folder, self.args.save_total_limit or 1)
+            staged = folder / STAGING / f"checkpoint-{self.state.global_step}"
+            publish(staged, folder, self.args.save_total_limit or 1, self.state.best_global_step)
         barrier()
 
 

@@ -13,7 +13,9 @@ from basereward.encoding.targets import TargetGroup, collate_targets, encode_tar
 from basereward.encoding.template import Template
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.heads import HEAD_WEIGHTS
+from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
+from basereward.training.rankings import Sides, ranking_tensors
 from basereward.training.recipe import AnyObjective
 from basereward.training.shortcuts import SwappedPair
 
@@ -53,7 +55,8 @@ class PreferenceCollator:
         for pair in pairs:
             comparison, offset = self.objective.compare(pair), sum(counts)
             chosen, rejected = offset + comparison.chosen, offset + comparison.rejected
-            index.append(PairIndex(chosen, rejected, pair.margin or 0.0, *self.objective.weigh(pair)))
+            margin = self.objective.margin(pair) if isinstance(self.objective, BradleyTerry) else 0.0
+            index.append(PairIndex(chosen, rejected, margin, *self.objective.weigh(pair)))
             counts.append(sum(len(group.responses) for group in comparison.groups))
             if isinstance(pair, SwappedPair) and isinstance(self.objective, BradleyTerry):
                 # Its group stands behind those of the pair, with one response.
@@ -70,5 +73,9 @@ class PreferenceCollator:
         batch = compare(row, index)
         learned = collate_targets(row, encoded, counts) if self.objective.writes else {}
         swapped = swap_tensors(swaps) if "swaps" in self.objective.keys else {}
+        ranked: dict[str, torch.Tensor] = {}
+        if isinstance(self.objective, Listwise):
+            sides = [Sides(own.chosen, own.rejected) for own in index]
+            ranked = ranking_tensors(pairs, sides, row["leaves"].tolist())
         drawn = {HEAD_WEIGHTS: torch.tensor([self.bootstrap.weigh(pair) for pair in pairs])} if self.bootstrap else {}
-        return cast(PairBatch, {**batch, **learned, **swapped, **drawn})
+        return cast(PairBatch, {**batch, **learned, **swapped, **ranked, **drawn})

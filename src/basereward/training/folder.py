@@ -29,6 +29,7 @@ MAY_CHANGE = (
     "model.checkpointing",
     "model.compile",
     "data.validation",
+    "data.validation_sets",
     "data.strict",
     "data.assumed",
     "hardware.assumed",

@@ -56,3 +56,84 @@ def _check_shapes(first: Tensor, second: Tensor) -> None:
         raise TrainingError(
             f"Found shapes {tuple(first.shape)} and {tuple(second.shape)}, expected two equal one-dimensional ones."
         )
+
+
+def noisy_bradley_terry(
+    difference: Float[Tensor, " pair"], flip_rate: float, unbiased: bool = False
+) -> Float[Tensor, " pair"]:
+    """Bradley-Terry of labels of which a share ``e`` is the wrong way round.
+
+    Smooth: ``(1 - e) L(d) + e L(-d)`` with ``L(d) = -log sigmoid(d)``, least at ``sigmoid(d) = 1 - e``. Unbiased:
+    ``((1 - e) L(d) - e L(-d)) / (1 - 2 e)``, whose mean over flips is ``L`` of the true label; it has no least value,
+    ``-e d / (1 - 2 e)`` for large ``d``.
+
+    Args:
+        difference: of the rewards, without the margin.
+        flip_rate: ``e``, below one half.
+
+    Source: smooth: Mitchell 2023, "A note on DPO with noisy preferences"; unbiased: arXiv 2403.00409 (robust DPO).
+    """
+    right, wrong = -logsigmoid(difference), -logsigmoid(-difference)
+    if unbiased:
+        return ((1 - flip_rate) * right - flip_rate * wrong) / (1 - 2 * flip_rate)
+    return (1 - flip_rate) * right + flip_rate * wrong
+
+
+def plackett_luce(rewards: Float[Tensor, " response"], rankings: Int[Tensor, "member 3"]) -> Float[Tensor, " ranking"]:
+    """Negative log-likelihood of each ranking, a mean over its stages: each takes the best of those that are left.
+
+    ``mean_i log sum_{j: rank_j >= rank_i} exp(r_j) - r_i`` over all responses ``i`` that are better than another one.
+    Tied ones have the same sum, themselves in it, each a stage of its own. Of two responses it is Bradley-Terry.
+
+    Args:
+        rankings: response, ranking and rank of each member, 0 the best; every ranking has two ranks at least.
+
+    Source: Plackett 1975; ties: Breslow 1974, the approximation of Cox models.
+    """
+    members, owners, ranks = rankings.unbind(1)
+    own = rewards[members]
+    is_same = owners[:, None] == owners
+    left = own.expand(len(own), -1).masked_fill(~(is_same & (ranks[:, None] <= ranks)), -torch.inf)
+    is_stage = (is_same & (ranks[:, None] < ranks)).any(1)
+    return _mean_by_ranking((left.logsumexp(1) - own)[is_stage], owners[is_stage], owners)
+
+
+def best_of_ranking(
+    rewards: Float[Tensor, " response"], rankings: Int[Tensor, "member 3"]
+) -> Float[Tensor, " ranking"]:
+    """Cross entropy of a softmax over the responses of each ranking, against the uniform distribution over its best.
+
+    Args:
+        rankings: as in ``plackett_luce``.
+
+    Source: ListNet's top-one probability, Cao et al. 2007, with all of it on the best.
+    """
+    members, owners, ranks = rankings.unbind(1)
+    own = rewards[members]
+    all_own = own.expand(len(own), -1).masked_fill(owners[:, None] != owners, -torch.inf)
+    is_best = ranks == 0
+    return _mean_by_ranking((all_own.logsumexp(1) - own)[is_best], owners[is_best], owners)
+
+
+def pairs_of_ranking(
+    rewards: Float[Tensor, " response"], rankings: Int[Tensor, "member 3"]
+) -> Float[Tensor, " ranking"]:
+    """Bradley-Terry, a mean over every two responses of each ranking that are not tied.
+
+    Args:
+        rankings: as in ``plackett_luce``.
+
+    Source: arXiv 2203.02155 (InstructGPT), equation 1.
+    """
+    members, owners, ranks = rankings.unbind(1)
+    better, worse = ((owners[:, None] == owners) & (ranks[:, None] < ranks)).nonzero(as_tuple=True)
+    own = rewards[members]
+    return _mean_by_ranking(bradley_terry(own[better], own[worse]), owners[better], owners)
+
+
+def _mean_by_ranking(
+    terms: Float[Tensor, " term"], term_owners: Int[Tensor, " term"], owners: Int[Tensor, " member"]
+) -> Float[Tensor, " ranking"]:
+    count = int(owners.max()) + 1
+    sums = terms.new_zeros(count).index_add(0, term_owners, terms)
+    return sums / torch.bincount(term_owners, minlength=count)

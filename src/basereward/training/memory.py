@@ -4,11 +4,14 @@ from typing import NamedTuple
 
 from transformers import PreTrainedConfig
 
+from basereward.models.components import Component
 from basereward.models.flops import BackboneSize
 from basereward.models.memory import text_memory, vision_memory
 from basereward.training.recipe import Recipe
 
 GIB = 2**30
+# Both moments of a weight; those of 8 bits have an fp32 scale for each block of 256.
+MOMENT_BYTES = {"adamw": 8.0, "adamw_8bit": 2 + 8 / 256, "paged_adamw_8bit": 2 + 8 / 256}
 
 
 class Memory(NamedTuple):
@@ -47,8 +50,9 @@ def estimate_memory(
         shards: ranks over which one set of weights is spread.
     """
     model, hardware = recipe.model, recipe.hardware
-    stands_still = bool(model.lora) or model.freeze_backbone
-    frozen = size.total if stands_still else size.vision_total if model.freeze_vision else 0
+    is_headed = trains_head_alone(recipe, size)
+    stands_still = bool(model.lora) or is_headed
+    frozen = size.total if stands_still else _frozen_weights(recipe, size)
     weights = (trained * 4 + frozen * (2 if model.frozen_dtype == "bfloat16" else 4)) / shards
     is_bf16 = hardware.precision == "bf16"
     # FSDP2 computes with bf16 shards. Autocast leaves the residual stream as wide as the weights, and keeps the bf16
@@ -57,19 +61,34 @@ def estimate_memory(
     casts = 2 * (size.text + size.vision) if is_autocast and model.frozen_dtype == "float32" else 0
     is_wide = not is_bf16 or (is_autocast and model.frozen_dtype == "float32")
     # Through a frozen backbone goes no gradient at all, through one with adapters one down to the first of them.
-    passed = 0 if model.freeze_backbone else largest.tokens
+    passed = 0 if is_headed else largest.tokens
     kept = passed * text_memory(config).kept_bytes(is_bf16, is_wide, model.checkpointing)
     # A frozen tower keeps nothing: no gradient goes through it.
-    if (tower := vision_memory(config)) and not (model.freeze_vision or stands_still):
+    if (tower := vision_memory(config)) and not ("vision" in model.frozen or stands_still):
         patches = largest.image_tokens * size.patches_per_token
         kept += patches * tower.kept_bytes(is_bf16, is_wide, model.checkpointing)
     return Memory(
         weights=(weights + casts) / GIB,
         gradients=trained * 4 / shards / GIB,
-        optimizer=trained * 8 / shards / GIB,
+        optimizer=trained * MOMENT_BYTES[recipe.optimizer.algorithm] / shards / GIB,
         activations=kept / GIB,
         loading=(weights + _beside(recipe, size, trained, shards)) / GIB,
     )
+
+
+def trains_head_alone(recipe: Recipe, size: BackboneSize) -> bool:
+    """Whether no weight of the backbone trains, and it has no adapters."""
+    parts: set[Component] = {"language"}
+    parts |= {"vision"} if size.vision_total > size.projector_total else set()
+    parts |= {"projector"} if size.projector_total else set()
+    return recipe.model.lora is None and parts <= recipe.model.frozen
+
+
+def _frozen_weights(recipe: Recipe, size: BackboneSize) -> int:
+    frozen = recipe.model.frozen
+    language = size.total - size.vision_total if "language" in frozen else 0
+    tower = size.vision_total - size.projector_total if "vision" in frozen else 0
+    return language + tower + (size.projector_total if "projector" in frozen else 0)
 
 
 def _beside(recipe: Recipe, size: BackboneSize, trained: int, shards: int) -> float:
@@ -77,5 +96,5 @@ def _beside(recipe: Recipe, size: BackboneSize, trained: int, shards: int) -> fl
     if shards == 1:
         return 0
     # The part of the largest weight that is being read; adapters and heads are drawn whole.
-    drawn = trained if recipe.model.lora or recipe.model.freeze_backbone else 0
+    drawn = trained if recipe.model.lora or trains_head_alone(recipe, size) else 0
     return 4 * (size.vocabulary * size.hidden / shards + drawn)

@@ -15,11 +15,13 @@ from basereward.configuration import Section
 from basereward.data.annotations import weight_of
 from basereward.data.schema import Comparison, Messages, PreferencePair
 from basereward.data.withheld import withhold_from_all
+from basereward.training.labels import FlippedLabels, Ratings
 from basereward.training.losses import bradley_terry, length_normalized, zero_coefficient
-from basereward.training.shortcuts import ImageSwap, ShortcutWeights, with_swap
+from basereward.training.rankings import RANKING_KEYS
+from basereward.training.shortcuts import ImageSwap, ShortcutWeights, check_proxy_scores, with_swap
 
 SWAP_KEYS = ("swaps", "swap_weights")
-PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths", "head_weights", *SWAP_KEYS)
+PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths", "head_weights", *SWAP_KEYS, *RANKING_KEYS)
 # Of these, what Bradley-Terry needs.
 _COMPARED = ("pairs", "margins", "weights", "answer_lengths")
 
@@ -59,6 +61,10 @@ class BradleyTerry(Section):
     """Divide rewards by log(length + 1)."""
     use_margin: bool = False
     """Subtract the pair's margin column from the reward difference."""
+    ratings: Ratings | None = None
+    """Let ratings of both responses set the margin or the weight of a pair."""
+    flipped: FlippedLabels | None = None
+    """Take a share of the labels to be wrong."""
     blind: bool = False
     """Withhold images and videos: a text-only proxy, to be asked with ``basereward score --blind``."""
     shortcut: ShortcutWeights | None = None
@@ -70,6 +76,8 @@ class BradleyTerry(Section):
     def _sees_what_it_compares(self) -> "BradleyTerry":
         if self.blind and (self.shortcut or self.image_swap):
             raise ValueError("blind withholds the images that shortcut and image_swap are about; leave one out")
+        if self.use_margin and self.ratings and self.ratings.use == "margin":
+            raise ValueError("use_margin and ratings both set the margin; leave one out")
         return self
 
     @property
@@ -82,6 +90,17 @@ class BradleyTerry(Section):
         comparison = with_swap(pair, pair.comparison())
         return withhold_from_all(comparison) if self.blind else comparison
 
+    def check(self, pair: PreferencePair) -> None:
+        """Refuse a pair that lacks what it is trained by; validation pairs may lack it.
+
+        Raises:
+            RowError: ``no_proxy_scores`` or ``unrated``.
+        """
+        if self.shortcut:
+            check_proxy_scores(pair)
+        if self.ratings:
+            self.ratings.check(pair)
+
     def others(self, pair: PreferencePair) -> list[Messages]:
         """Return nothing: no response ends with a verdict."""
         return []
@@ -93,7 +112,15 @@ class BradleyTerry(Section):
             RowError: as ``weight_of``.
         """
         weight = weight_of(pair)
+        if self.ratings and self.ratings.use == "weight":
+            weight *= self.ratings.scaled_difference(pair) or 1.0
         return PairWeights(weight * self.shortcut.weigh(pair) if self.shortcut else weight, 0.0)
+
+    def margin(self, pair: PreferencePair) -> float:
+        """Return by how much the reward of chosen is to be above that of rejected, if margins are used."""
+        if self.ratings and self.ratings.use == "margin":
+            return self.ratings.scaled_difference(pair) or 0.0
+        return pair.margin or 0.0
 
     def weigh_swap(self, pair: PreferencePair) -> float:
         """Return what the swap of a pair counts; the text is the same on both sides, so no shortcut weighs it.
@@ -124,7 +151,12 @@ class BradleyTerry(Section):
         if self.length_normalization:
             rewards = length_normalized(rewards, answer_lengths)
         sides = PairRewards(rewards[pairs[:, 0]], rewards[pairs[:, 1]])
-        terms = bradley_terry(*sides, margins if self.use_margin else None)
+        margin = margins if self.use_margin or (self.ratings and self.ratings.use == "margin") else None
+        if self.flipped:
+            difference = sides.chosen - sides.rejected
+            terms = self.flipped.terms(difference if margin is None else difference - margin)
+        else:
+            terms = bradley_terry(*sides, margin)
         if self.zero_coefficient:
             terms = terms + self.zero_coefficient * zero_coefficient(*sides)
         total = (weights * terms).sum()

@@ -15,6 +15,7 @@ from basereward.encoding.packing import CostModel, GroupSizes
 from basereward.encoding.sharing import share_nothing, share_pairs
 from basereward.errors import TrainingError
 from basereward.models.backends import choose_backend
+from basereward.models.components import Component
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.bundles import Grouping
@@ -29,7 +30,7 @@ from basereward.training.gains import (
 )
 from basereward.training.hours import ExpectedHours, expect_hours
 from basereward.training.launch import replica_ranks
-from basereward.training.memory import Memory, Microbatch, estimate_memory
+from basereward.training.memory import Memory, Microbatch, estimate_memory, trains_head_alone
 from basereward.training.objectives import BradleyTerry
 from basereward.training.prepare import StartCost, assume_start
 from basereward.training.recipe import Recipe
@@ -192,7 +193,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
     separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)
-    train_flops = _passes(recipe) * forward * steps * optimizer.pairs_per_step
+    train_flops = _passes(recipe, size) * forward * steps * optimizer.pairs_per_step
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",
@@ -266,12 +267,16 @@ def run_sampler(recipe: Recipe, lengths: Lengths, costs: CostModel, ranks: int) 
 
 def trained_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSize) -> int:
     """Return how many parameters train, heads included; under LoRA the vision tower stands still as well."""
-    head = _head_parameters(recipe, config, size)
-    if recipe.model.freeze_backbone:
-        return head
-    if recipe.model.lora:
-        return head + recipe.model.lora.rank * size.lora_per_rank
-    return head + size.total - (size.vision_total if recipe.model.freeze_vision else 0)
+    frozen = recipe.model.frozen
+    head = 0 if "head" in frozen else _head_parameters(recipe, config, size)
+    if lora := recipe.model.lora:
+        return head + size.lora_parameters(lora.rank, lora.targets, lora.dora)
+    parts: dict[Component, int] = {
+        "language": size.total - size.vision_total,
+        "vision": size.vision_total - size.projector_total,
+        "projector": size.projector_total,
+    }
+    return head + sum(count for part, count in parts.items() if part not in frozen)
 
 
 def _head_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSize) -> int:
@@ -286,9 +291,9 @@ def _head_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSiz
     return words + head.heads * (sum(before * after + after for before, after in pairwise(inner)) + inner[-1])
 
 
-def _passes(recipe: Recipe) -> int:
+def _passes(recipe: Recipe, size: BackboneSize) -> int:
     """Return what a step costs in forward passes of the backbone."""
-    if recipe.model.freeze_backbone:
+    if trains_head_alone(recipe, size):
         return 1
     # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
     return 2 if recipe.model.lora else 3

@@ -3,11 +3,12 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import set_seed
 
@@ -17,17 +18,21 @@ from basereward.data.record import DataRecord, TrainedBy, continued_record, reco
 from basereward.data.schema import Comparison, PartType, PreferencePair
 from basereward.encoding.lengths import Lengths
 from basereward.encoding.measuring import Trees, lengths_path, measure_lengths, measuring_cost
+from basereward.encoding.sharing import share_pairs
 from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
+from basereward.models.components import check_components, freeze_components
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.reward_model import RewardModel
 from basereward.training.launch import rank
+from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import Swaps, plan_swaps
+from basereward.training.rankings import SharedPrompts, prompt_shares
 from basereward.training.recipe import AnyObjective, Recipe
-from basereward.training.shortcuts import NO_PROXY_SCORES, check_proxy_scores
+from basereward.training.shortcuts import NO_PROXY_SCORES
 
 # What an objective cannot do without, and what writes it; too few of it is no matter of single rows.
 _NEEDED = {
@@ -79,10 +84,13 @@ class MeasuredPairs:
     read_as: dict[str, Any]
     start: StartCost
     swaps: Swaps | None = None
+    shares: np.ndarray | None = None
 
     @property
     def shown(self) -> Sequence[PreferencePair]:
-        """The pairs as they train: with the images of others where these are swapped in."""
+        """The pairs as they train: with the images of others where these are swapped in, or weighed by their prompt."""
+        if self.shares is not None:
+            return SharedPrompts(self.pairs, self.shares)
         return self.swaps.pairs if self.swaps else self.pairs
 
     @property
@@ -93,14 +101,14 @@ class MeasuredPairs:
 
 @dataclass(frozen=True)
 class RunData:
-    """The pairs of a run.
+    """The pairs of a run; those for validation by the name of their set, which is empty for ``data.validation``.
 
     ``kinds`` is what every row must show, so that all ranks run the vision tower equally often; ``reserved`` are the
     tokens that a row may take for it.
     """
 
     train: MeasuredPairs
-    validation: MeasuredPairs | None
+    validation: dict[str, MeasuredPairs]
     kinds: tuple[PartType, ...]
     reserved: int
 
@@ -165,40 +173,50 @@ def prepare_pairs(
         read_as,
         start,
         swaps,
+        _shares(recipe.objective, measured) if is_training else None,
     )
+
+
+def _shares(objective: AnyObjective, lengths: Lengths) -> np.ndarray | None:
+    """Return what each pair counts for the number of pairs of its prompt; None if all count the same."""
+    if isinstance(objective, Listwise) and objective.normalize == "prompt":
+        return prompt_shares(share_pairs(lengths).prompt)
+    return None
 
 
 def pair_trees(objective: AnyObjective, is_training: bool) -> Trees:
     """Return which trees of a pair are computed; of a training pair, only if it has what the objective needs."""
     name = objective.model_dump_json()
-    if is_training and isinstance(objective, BradleyTerry) and objective.shortcut:
-        return Trees(partial(_compare_scored, objective), f"scored {name}")
+    if is_training and isinstance(objective, BradleyTerry) and (objective.shortcut or objective.ratings):
+        return Trees(partial(_compare_checked, objective), f"scored {name}")
     return Trees(objective.compare, name)
 
 
-def _compare_scored(objective: BradleyTerry, pair: PreferencePair) -> Comparison:
-    check_proxy_scores(pair)
+def _compare_checked(objective: BradleyTerry, pair: PreferencePair) -> Comparison:
+    objective.check(pair)
     return objective.compare(pair)
 
 
 class KnownPairs(NamedTuple):
-    """The fingerprints of training pairs as a data record keeps them, and how many validation pairs are among them."""
+    """The fingerprints of training pairs as a data record keeps them, and how many of each validation set are there."""
 
     packed: bytes
-    validated: int
+    validated: dict[str, int]
 
 
-def known_pairs(train: MeasuredPairs, validation: MeasuredPairs | None) -> KnownPairs:
+def known_pairs(train: MeasuredPairs, validation: Mapping[str, MeasuredPairs]) -> KnownPairs:
     """Return what the record of the training data holds, and warn of validation on what is trained on."""
     packed = pack(pair_fingerprints(train.pairs))
-    validated = count_seen(pair_fingerprints(validation.pairs), packed) if validation else 0
-    if validation and validated:
-        _log.warning(
-            "%s of %s validation pairs are training pairs too: their accuracy says nothing of others. Hold some out "
-            "with `basereward data split`.",
-            validated,
-            len(validation.pairs),
-        )
+    validated = {name: count_seen(pair_fingerprints(own.pairs), packed) for name, own in validation.items()}
+    for name, count in validated.items():
+        if count:
+            _log.warning(
+                "%s of %s validation pairs%s are training pairs too: their accuracy says nothing of others. Hold some "
+                "out with `basereward data split`.",
+                count,
+                len(validation[name].pairs),
+                f" of {name}" if name else "",
+            )
     return KnownPairs(packed, validated)
 
 
@@ -209,10 +227,9 @@ def prepare_data(recipe: Recipe, template: Template) -> RunData:
         DataError: as ``prepare_pairs``.
     """
     train = prepare_pairs(recipe, template, recipe.data.train, recipe.data.limit)
-    validation = (
-        prepare_pairs(recipe, template, recipe.data.validation, is_training=False) if recipe.data.validation else None
-    )
-    parts = [part for part in (train, validation) if part]
+    places = {"": recipe.data.validation} | recipe.data.validation_sets
+    validation = {name: prepare_pairs(recipe, template, own, is_training=False) for name, own in places.items() if own}
+    parts = [train, *validation.values()]
     kinds = frozenset[PartType]().union(*(part.kinds for part in parts))
     reserved = 0
     # A row of images alone gets nothing added; with videos about, or text alone, some rows do.
@@ -254,6 +271,8 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
         freeze_vision(reward_model)
     if model.freeze_backbone:
         reward_model.backbone.requires_grad_(False)
+    freeze_components(reward_model, model.freeze)
+    check_components(reward_model, recipe.optimizer.learning_rates.named)
     if model.lora:
         attach_lora(reward_model, model.lora)
     if model.checkpointing:

@@ -1,5 +1,6 @@
 """Recipes: YAML files that say everything about a run, read into frozen, checked configuration."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,12 +9,16 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from basereward.configuration import Section, dump_configuration, load_configuration, parse_configuration
 from basereward.data.arrangement import ReadOptions
 from basereward.models.adapters import LoraSettings
+from basereward.models.components import BACKBONE, Component
 from basereward.models.facts import JudgeRole
 from basereward.models.head import HeadSettings
+from basereward.training.best import BestCheckpoint
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.bundles import Grouping
 from basereward.training.language import Critic, Grm, LongCot
+from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
+from basereward.training.options import OptimizerRecipe
 
 
 def _kind(given: Any) -> str:
@@ -24,6 +29,7 @@ def _kind(given: Any) -> str:
 # A further objective is one more member here.
 AnyObjective = Annotated[
     Annotated[BradleyTerry, Tag("bradley_terry")]
+    | Annotated[Listwise, Tag("listwise")]
     | Annotated[Critic, Tag("critic")]
     | Annotated[Grm, Tag("grm")]
     | Annotated[LongCot, Tag("longcot")],
@@ -45,7 +51,9 @@ class ModelRecipe(Section):
     freeze_backbone: bool = False
     """Train the head alone."""
     freeze_vision: bool = False
-    """Keep the vision tower as it is."""
+    """Keep the vision tower as it is, and its map to tokens."""
+    freeze: list[Component] = Field(default_factory=list)
+    """Parts to keep as they are: head, language, vision, projector."""
     lora: LoraSettings | None = None
     """Train adapters instead of the text model."""
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -64,6 +72,13 @@ class ModelRecipe(Section):
     """Recompute activations in the backward pass to save memory."""
     compile: bool = False
     """Compile the text model; the first steps take minutes longer."""
+
+    @property
+    def frozen(self) -> frozenset[Component]:
+        """The parts that stand still, by whichever key; adapters freeze the backbone as well."""
+        whole = BACKBONE if self.freeze_backbone else frozenset[Component]()
+        tower = frozenset[Component]({"vision", "projector"} if self.freeze_vision else ())
+        return frozenset(self.freeze) | whole | tower
 
     @property
     def start(self) -> str:
@@ -90,7 +105,13 @@ class ModelRecipe(Section):
     def _frozen_weights_only(self) -> "ModelRecipe":
         if self.freeze_backbone and self.lora:
             raise ValueError("freeze_backbone trains the head alone; leave out lora")
-        if self.frozen_dtype != "float32" and not (self.lora or self.freeze_backbone):
+        if self.frozen >= {"head", *BACKBONE}:
+            raise ValueError("nothing trains; leave a part out of freeze")
+        if self.lora and self.frozen & BACKBONE - ({"vision", "projector"} if self.freeze_vision else set()):
+            raise ValueError("lora keeps the whole backbone as it is; freeze takes only the head beside it")
+        if "head" in self.freeze and not self.init_from:
+            raise ValueError("a new head that never trains ranks at random; freeze the head of an init_from model")
+        if self.frozen_dtype != "float32" and not (self.lora or self.frozen >= BACKBONE):
             raise ValueError(
                 "frozen_dtype is for LoRA and freeze_backbone; weights that train must be float32 (at lr 3e-6 bf16 "
                 "stands still)"
@@ -118,6 +139,8 @@ class DataRecipe(ReadOptions):
     """Files of pairs, folders or hub ids, each with ``:SPLIT`` behind it if one is meant."""
     validation: list[str] = Field(default_factory=list)
     """Pairs for evaluation during training."""
+    validation_sets: dict[str, list[str]] = Field(default_factory=dict)
+    """Further ones by name, whose metrics are called after them."""
     limit: int | None = None
     """Use only the first pairs of each training file."""
     group: Literal["pair", "prompt", "image"] = "pair"
@@ -142,6 +165,23 @@ class DataRecipe(ReadOptions):
         return [given] if isinstance(given, str) else given
 
     @property
+    def validates(self) -> bool:
+        """Whether there are any validation pairs."""
+        return bool(self.validation or self.validation_sets)
+
+    @field_validator("validation_sets")
+    @classmethod
+    def _names_are_apart(cls, sets: dict[str, list[str]]) -> dict[str, list[str]]:
+        # A metric is called eval_NAME_accuracy, beside those of critics and of data.validation.
+        taken = {"own", "chosen", "rejected"}
+        for name, places in sets.items():
+            if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in taken:
+                raise ValueError(f"found set {name!r}, expected a-z, 0-9 and _, and none of {', '.join(sorted(taken))}")
+            if not places:
+                raise ValueError(f"set {name!r} names no files")
+        return sets
+
+    @property
     def grouping(self) -> Grouping | None:
         """What pairs are drawn together by; None if they are drawn one by one."""
         if self.group == "pair":
@@ -156,31 +196,6 @@ class DataRecipe(ReadOptions):
                 "all pairs of a prompt are of one image; raise it, or lower pairs_per_prompt"
             )
         return self
-
-
-class OptimizerRecipe(Section):
-    """AdamW and its schedule."""
-
-    learning_rate: float = Field(default=3e-6, gt=0)
-    """Peak learning rate (paper section 4.1)."""
-    pairs_per_step: int = Field(default=128, ge=1)
-    """Pairs of one optimiser step over all ranks (paper section 4.1)."""
-    epochs: int = Field(default=1, ge=1)
-    """Passes over the data."""
-    max_steps: int | None = Field(default=None, ge=1)
-    """Stop after so many steps, whatever the epochs."""
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    """Decay of the learning rate."""
-    warmup_share: float = Field(default=0.03, ge=0.0, lt=1.0)
-    """Share of the steps with a rising learning rate."""
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    """Decoupled weight decay on matrices."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradient norm limit."""
-    length_window: int = Field(default=1, ge=1)
-    """Steps drawn from one length-sorted window; more balance ranks with few pairs each, but steps mix less."""
-    tokens_per_microbatch: int | None = Field(default=None, ge=1)
-    """Memory cap of one micro-batch in packed tokens; it sets how many micro-batches a step is cut into."""
 
 
 class AssumedHardware(Section):
@@ -236,6 +251,8 @@ class RunRecipe(SavingRecipe):
 
     eval_every: int | None = Field(default=None, ge=1)
     """Steps between evaluations on the validation pairs."""
+    best: BestCheckpoint | None = None
+    """Keep the checkpoint of the best evaluation, and make the model of it."""
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of the final backbone; checkpoints to resume from are always fp32."""
 
@@ -263,7 +280,23 @@ class Recipe(Section):
         kind, model = self.objective.kind, self.model
         if self.objective.writes and model.lora:
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
+        if self.optimizer.algorithm != "adamw" and self.hardware.sharding == "fsdp2":
+            raise ValueError(f"{self.optimizer.algorithm} cannot be sharded by fsdp2; use adamw, or sharding: none")
+        if model.lora and model.lora.dora and self.hardware.sharding == "fsdp2":
+            raise ValueError("dora starts from the norms of all weights, which no rank of fsdp2 holds; leave one out")
+        if self.run.best and not (self.run.eval_every and self.data.validates):
+            raise ValueError("run.best compares evaluations; set run.eval_every and data.validation")
+        if self.run.best:
+            self.run.best.check_set(bool(self.data.validation), list(self.data.validation_sets))
+        has_critiques = self.objective.kind == "critic" and self.hardware.sharding == "none"
+        if self.run.best and self.run.best.metric == "own_accuracy" and not has_critiques:
+            raise ValueError("run.best.metric: own_accuracy is of critics that are not sharded; compare by accuracy")
         self._heads_fit()
+        if isinstance(self.objective, Listwise) and self.data.group == "pair":
+            raise ValueError(
+                "objective listwise ranks the responses of the pairs of a prompt, which data.group: pair draws one by "
+                "one; set data.group to prompt or image"
+            )
         if isinstance(self.objective.role, JudgeRole):
             if model.init_from:
                 raise ValueError(f"objective {kind} has no reward head to keep; name the judge under model.backbone")
@@ -276,6 +309,7 @@ class Recipe(Section):
         if self.objective.writes:
             asked = {
                 "model.freeze_backbone": model.freeze_backbone,
+                "model.freeze": bool({"head", "language"} & set(model.freeze)),
                 "data.bootstrap": self.data.bootstrap,
                 "data.group": self.data.group != "pair",
                 "model.head.heads": model.head is not None and model.head.heads > 1,

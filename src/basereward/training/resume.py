@@ -67,15 +67,22 @@ def missing_part(folder: Path) -> str | None:
     return None
 
 
-def publish(staged: Path, folder: Path, keep: int) -> Path:
-    """List the files of a complete checkpoint, rename it into place, then delete all but the newest ``keep``.
+def publish(staged: Path, folder: Path, keep: int, best: int | None = None) -> Path:
+    """List the files of a complete checkpoint, rename it into place, then delete all but the newest and the best.
+
+    Args:
+        staged: the checkpoint under ``STAGING``.
+        folder: of the checkpoints.
+        keep: how many of the newest stay.
+        best: the step of one that stays beside them.
 
     Deleting starts with a rename too, so that a kill leaves no half checkpoint under a valid name.
     """
     list_files(staged)
     final = replace_folder(staged, folder / staged.name)
     for old in sorted(folder.glob("checkpoint-*"), key=checkpoint_step)[:-keep]:
-        discard(old)
+        if checkpoint_step(old) != best:
+            discard(old)
     return final
 
 

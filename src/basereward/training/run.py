@@ -15,6 +15,7 @@ from basereward.data.process import peak_resident_bytes
 from basereward.errors import StoppedError, TrainingError
 from basereward.models.backends import Choice
 from basereward.models.card.file import write_card
+from basereward.models.checkpoint import load_weights
 from basereward.models.flops import measure_backbone
 from basereward.models.guard import settle_backend
 from basereward.models.reward_model import RewardModel
@@ -32,6 +33,7 @@ from basereward.training.launch import (
     replica_ranks,
     world_size,
 )
+from basereward.training.options import check_algorithm
 from basereward.training.parallel import shard_model
 from basereward.training.plan import run_length, run_sampler, shared_facts
 from basereward.training.prepare import (
@@ -75,6 +77,7 @@ def train(
     """
     check_loggers(recipe.run.report_to)
     check_sharding(recipe.hardware)
+    check_algorithm(recipe.optimizer.algorithm)
     with process_group(recipe.hardware.use_cpu), open_run(recipe, folder, resume) as checkpoint:
         return _train(recipe, folder, checkpoint, callbacks or [])
 
@@ -90,7 +93,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     if checkpoint and checkpoint_step(checkpoint) > steps:
         raise TrainingError(f"{checkpoint} is behind the {steps} steps of the recipe; raise optimizer.max_steps.")
     # The first rank writes the record, and tells.
-    known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", 0)
+    known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", {})
     trained_by = read_trained_by(recipe, folder) if rank() == 0 else None
     model.data_record = prepare_record(recipe, model, data.train.fingerprint, known.packed, trained_by)
     costs = measure_backbone(model.config).cost_model()
@@ -109,12 +112,14 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         kinds=data.kinds,
         callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *callbacks],
         bootstrap=recipe.bootstrap(model.heads),
+        rates=recipe.optimizer.learning_rates,
+        best=recipe.run.best,
     )
     with trainer.stop.listening():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
-    _save_model(trainer, folder, recipe, data, output.global_step)
+    _save_model(trainer, folder, recipe, data, _take_best(trainer, folder))
     facts = {
         "steps": output.global_step,
         "train_loss": output.metrics["train_loss"],
@@ -128,11 +133,9 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
     }
-    if data.train.swaps:
-        facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
-    if data.validation:
-        facts |= {"validation_pairs": len(data.validation.pairs), "validation_drops": data.validation.drops}
-        facts |= {"validation_pairs_in_training": known.validated}
+    if recipe.run.best:
+        facts["best"] = {"step": trainer.state.best_global_step, recipe.run.best.metric: trainer.state.best_metric}
+    facts |= _data_facts(data, known)
     if trainer.is_world_process_zero():
         write_json(folder / FACTS, facts)
     return TrainResult(folder, folder / MODEL, facts)
@@ -145,14 +148,36 @@ def _place_model(model: RewardModel, recipe: Recipe, args: TrainingArguments) ->
     return settle_backend(model.to(args.device), recipe.model.backend, torch.bfloat16 if args.bf16 else None)
 
 
-def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> ValidationPairs | None:
-    """Return the validation pairs, in batches no larger than those of training."""
-    if not data.validation:
-        return None
-    tokens, cap = data.validation.lengths.tokens(), recipe.optimizer.tokens_per_microbatch
-    if cap:
-        check_cap(max(tokens), cap, data.reserved)
-    return ValidationPairs(data.validation.pairs, tokens, cap - data.reserved if cap else bins.largest)
+def _take_best(trainer: RewardTrainer, folder: Path) -> int:
+    """Load the weights of the best evaluation, if the run keeps them, and return the step of those that are there."""
+    last, best = trainer.state.global_step, trainer.state.best_global_step
+    if not trainer.best or not best or best == last:
+        return last
+    load_weights(trainer.model, folder / CHECKPOINTS / f"checkpoint-{best}")
+    return best
+
+
+def _data_facts(data: RunData, known: KnownPairs) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if data.train.swaps:
+        facts["image_swaps"] = data.train.swaps.counts.model_dump(mode="json")
+    for name, own in data.validation.items():
+        found = {"validation_pairs": len(own.pairs), "validation_drops": own.drops}
+        found |= {"validation_pairs_in_training": known.validated.get(name, 0)}
+        facts |= {"validation_sets": facts.get("validation_sets", {}) | {name: found}} if name else found
+    return facts
+
+
+def _validation(recipe: Recipe, data: RunData, bins: BinPlan) -> dict[str, ValidationPairs]:
+    """Return the validation pairs of each set, in batches no larger than those of training."""
+    cap = recipe.optimizer.tokens_per_microbatch
+    sets = {}
+    for name, own in data.validation.items():
+        tokens = own.lengths.tokens()
+        if cap:
+            check_cap(max(tokens), cap, data.reserved)
+        sets[name] = ValidationPairs(own.pairs, tokens, cap - data.reserved if cap else bins.largest)
+    return sets
 
 
 def _told(recipe: Recipe, data: RunData) -> dict[str, Any]:
@@ -200,6 +225,11 @@ def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> Tr
         per_device_train_batch_size=max(1, optimizer.pairs_per_step // (sampler.grad_accum * sampler.dp_size)),
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule,
+        lr_scheduler_kwargs=optimizer.schedule_options(run_length(recipe, len(sampler.lengths)).steps),
+        optim=optimizer.library_name,
+        adam_beta1=optimizer.beta1,
+        adam_beta2=optimizer.beta2,
+        adam_epsilon=optimizer.epsilon,
         warmup_steps=optimizer.warmup_share,
         weight_decay=optimizer.weight_decay,
         max_grad_norm=optimizer.max_grad_norm,
@@ -214,7 +244,7 @@ def training_arguments(recipe: Recipe, folder: Path, sampler: PairSampler) -> Tr
         logging_first_step=True,
         # The default writes 0.0 for a loss that is NaN.
         logging_nan_inf_filter=False,
-        eval_strategy="steps" if run.eval_every and recipe.data.validation else "no",
+        eval_strategy="steps" if run.eval_every and recipe.data.validates else "no",
         eval_steps=run.eval_every,
         save_strategy="steps" if run.save_every else "no",
         save_steps=run.save_every or 1,

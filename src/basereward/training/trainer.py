@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
 from basereward.models.checkpoint import load_weights, save_reward_model, save_shards
 from basereward.models.reward_model import RewardModel
+from basereward.training.best import BestCheckpoint, EvaluateAtEnd, judge_evaluation
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
 from basereward.training.collator import PreferenceCollator
@@ -26,8 +27,10 @@ from basereward.training.evaluation import ValidationPairs
 from basereward.training.heads import HEAD_WEIGHTS, clip_apart, draw_weights, sum_over_heads
 from basereward.training.language import Critic
 from basereward.training.objectives import METRIC_NAMES, PAIR_KEYS, PairLoss, metric_means, metric_sums
+from basereward.training.options import PartRates
 from basereward.training.own_critiques import own_accuracy
 from basereward.training.parallel import OPTIMIZER_FILE, OPTIMIZER_FOLDER, load_optimizer, save_sharded_optimizer
+from basereward.training.rates import part_rates, split_by_rate
 from basereward.training.recipe import AnyObjective
 from basereward.training.sampler import PairSampler
 from basereward.training.stop import StopOnSignal, start_loader
@@ -45,9 +48,11 @@ class RewardTrainer(AtomicCheckpoints):
         train_pairs: map-style pairs.
         sampler: the order of the same pairs on this rank.
         objective: what turns rewards into the loss.
-        validation: pairs for evaluation during training.
+        validation: pairs for evaluation during training, by the name of their set; that of one set may be empty.
         kinds: what every row must show, as ``PreferenceCollator`` takes it.
         bootstrap: what a pair counts for each head, as ``PreferenceCollator`` takes it.
+        rates: learning rates of parts of the model.
+        best: by what evaluations are compared, if the best checkpoint is kept.
     """
 
     model: Any
@@ -64,25 +69,29 @@ class RewardTrainer(AtomicCheckpoints):
         train_pairs: Sequence[PreferencePair],
         sampler: PairSampler,
         objective: AnyObjective,
-        validation: ValidationPairs | None = None,
+        validation: Mapping[str, ValidationPairs] | None = None,
         kinds: Sequence[PartType] = ("image",),
         callbacks: list[TrainerCallback] | None = None,
         bootstrap: Bootstrap | None = None,
+        rates: PartRates | None = None,
+        best: BestCheckpoint | None = None,
     ) -> None:
         check_one_device(args, "train")
         self.sampler = sampler
         self.objective = objective
-        self.validation = validation
+        self.validation = validation or {}
         self.stop = StopOnSignal()
+        self.rates = rates or PartRates()
+        self.best = best
         collator = PreferenceCollator(model.template, objective, kinds, bootstrap)
         super().__init__(
             model,  # type: ignore[arg-type]
             args,
             collator,  # type: ignore[arg-type]
             train_pairs,  # type: ignore[arg-type]
-            validation.pairs if validation else None,  # type: ignore[arg-type]
+            next(iter(self.validation.values())).pairs if self.validation else None,  # type: ignore[arg-type]
             # In front of those that look at what the step asks for.
-            callbacks=[self.stop, *(callbacks or ())],
+            callbacks=[self.stop, EvaluateAtEnd(bool(validation), best is not None), *(callbacks or ())],
         )
         for printer in (PrinterCallback, ProgressCallback):
             self.remove_callback(printer)
@@ -94,7 +103,7 @@ class RewardTrainer(AtomicCheckpoints):
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
         # On the device, so that no micro-batch waits for a copy; they are read when a line is logged.
         self._sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64, device=args.device)
-        self._counts = torch.zeros(2, dtype=torch.float64, device=args.device)
+        self._counts = torch.zeros(4, dtype=torch.float64, device=args.device)
         self._waited = 0.0
         self._since = time.perf_counter()
         # In fp32 the proof on the twin is enough; in bf16 one pair of each rank shows what rounding does.
@@ -121,6 +130,14 @@ class RewardTrainer(AtomicCheckpoints):
         """Return the weights that decay: matrices, not norms or biases, whatever a tower calls them (``ln_q``)."""
         return [name for name, weight in model.named_parameters() if weight.ndim > 1]
 
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Return the optimiser, with a group of weights for each part that has a learning rate of its own."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new:
+            split_by_rate(optimizer, self.model, self.rates)
+        return optimizer
+
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> tuple[list, int]:
         """Return the micro-batches of a step and its pairs over all ranks; the wait for data is measured."""
         start = time.perf_counter()
@@ -146,6 +163,9 @@ class RewardTrainer(AtomicCheckpoints):
             # A node that nothing continues and no response ends with holds the tiny image that nobody asked for.
             read = torch.cat([inputs["nodes"][:, 0], inputs["leaves"]])
             self._counts[1] += torch.isin(inputs["image_nodes"], read).sum()
+        if "rankings" in inputs:
+            self._counts[2] += inputs["pair_rankings"].max() + 1
+            self._counts[3] += inputs["unranked"].sum()
         # DDP and FSDP2 divide by the ranks when they reduce gradients, and the pairs of all ranks are divided by here.
         return loss.total / num_items_in_batch * self.accelerator.num_processes
 
@@ -201,6 +221,7 @@ class RewardTrainer(AtomicCheckpoints):
             logs |= self._window_metrics() | self._difference
             # A run of several heads is to be compared with one of a single head.
             logs["loss"] /= max(self.heads, 1)
+            logs |= part_rates(self.optimizer)
             self._difference = {}
         if "train_loss" in logs:
             logs["train_loss"] = self._mean_loss()
@@ -222,6 +243,8 @@ class RewardTrainer(AtomicCheckpoints):
             "images_per_second": float(counts[1]) / seconds,
             "data_wait_share": self._waited / seconds,
         }
+        if counts[2]:
+            metrics |= {"pairs_per_ranking": float(sums[0] / counts[2]), "unranked": float(counts[3] / sums[0])}
         if self.args.device.type == "cuda":
             metrics["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self._sums.zero_()
@@ -245,28 +268,48 @@ class RewardTrainer(AtomicCheckpoints):
         Of a critic they stand behind given critiques, and ``own_accuracy`` behind its own.
         Nothing is returned or logged if a signal ends the run meanwhile.
         """
-        if self.validation is None:
+        if not self.validation:
             raise TrainingError("There are no validation pairs; name them under data.validation.")
-        batches = self.validation.batches(self.args.world_size, self.args.process_index)
-        loaded = self.validation.load(batches, self.data_collator, self.args.dataloader_num_workers)
+        metrics: dict[str, float] = {}
         self.model.eval()
+        for name, pairs in self.validation.items():
+            measured = self._measure(pairs)
+            if measured is None:
+                self.control.should_save = self.control.should_training_stop = True
+                return {}
+            prefix = f"{metric_key_prefix}_{name}" if name else metric_key_prefix
+            metrics |= {f"{prefix}_{key}": value for key, value in measured.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _measure(self, pairs: ValidationPairs) -> dict[str, float] | None:
+        """Return the metrics of a set of validation pairs; None if a signal ends the run meanwhile."""
+        batches = pairs.batches(self.args.world_size, self.args.process_index)
+        loaded = pairs.load(batches, self.data_collator, self.args.dataloader_num_workers)
         sums = torch.zeros_like(self._sums)
         for own, collated in zip(batches, loaded, strict=True):
             if self.stop.agreed():
-                self.control.should_save = self.control.should_training_stop = True
-                return {}
+                return None
             batch = self._prepare_inputs(collated)
             loss = self._loss(self.model, batch)
             if own:
                 sums += metric_sums(loss.rewards)
-        metrics = {f"{metric_key_prefix}_{key}": value for key, value in metric_means(self._all_reduce(sums)).items()}
+        metrics = metric_means(self._all_reduce(sums))
         if isinstance(self.objective, Critic) and not self.is_sharded:
             # Of few pairs, on every rank the same ones.
-            role = self.objective.role
-            metrics[f"{metric_key_prefix}_own_accuracy"] = own_accuracy(self.model, role, self.validation.pairs)
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            metrics["own_accuracy"] = own_accuracy(self.model, self.objective.role, pairs.pairs)
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Ask for a checkpoint of the best evaluation, and for the end of a run that gets no better."""
+        # An evaluation that a signal ended has no metrics.
+        if self.best is None or not metrics:
+            return False
+        judged = judge_evaluation(self.best, self.state, metrics)
+        self.control.should_save |= judged.is_best
+        self.control.should_training_stop |= judged.ends
+        return judged.is_best
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
