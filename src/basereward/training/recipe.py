@@ -75,7 +75,7 @@ class ModelRecipe(Section):
 
     @property
     def frozen(self) -> frozenset[Component]:
-        """The parts that stand still, by whichever key; adapters freeze the backbone as well."""
+        """The parts that a key freezes, whichever it is; below adapters the whole backbone stands still anyway."""
         whole = BACKBONE if self.freeze_backbone else frozenset[Component]()
         tower = frozenset[Component]({"vision", "projector"} if self.freeze_vision else ())
         return frozenset(self.freeze) | whole | tower
