@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from basereward.data.io import read_json, write_json
+from basereward.models.card.file import write_card
 from basereward.models.hub import CONFIG
 from basereward.models.parts import HEAD_PREFIX
 from basereward.models.sharded import read_shard, shard_facts
@@ -46,3 +47,4 @@ def join_shards(
             shutil.copy2(file, folder / file.name)
     if dtype:
         write_json(folder / CONFIG, read_json(folder / CONFIG) | {"dtype": str(dtype).removeprefix("torch.")})
+    write_card(folder)
