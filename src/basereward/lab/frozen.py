@@ -44,7 +44,7 @@ CHOICES: Mapping[str, Choice] = {
 NOTES = (
     "A Qwen2 with random weights, the smallest of the lab, on questions without an image, of which the world has 44: "
     "what is measured is how fast they are learned.",
-    "Features are those of the backbone from which full training starts: random ones. A pretrained backbone's say more.",
+    "Features are those of the backbone from which full training starts: random ones. Pretrained ones say more.",
     "Both columns of a seed have the same backbone, pairs and held-out pairs; rows differ in the head alone.",
 )
 
