@@ -60,6 +60,7 @@ def test_ranks_agree_by_hand() -> None:
     found = rank_agreement([first, first, first], [first, second, [1.0] * 4])
     assert found.kendall == [1.0, pytest.approx(4 / 6), None]
     assert found.kendall_interval is not None
+    assert found.lines()[0].startswith("Kendall's tau-b by seed: +1.00, +0.67, all ties; 95 % interval")
     assert found.kendall_interval.low < 5 / 6 < found.kendall_interval.high
 
 
