@@ -17,6 +17,7 @@ from basereward.lab.tables import Column, LabTable, TablePlan
 from basereward.lab.world import WorldConfig, draw_rows
 from basereward.models.head import HeadSettings
 from basereward.scoring.folders import open_encoder
+from basereward.training.folder import FACTS
 from basereward.training.objectives import BradleyTerry
 from basereward.training.run import train
 
@@ -80,8 +81,10 @@ def plan_frozen(sizes: FrozenSizes) -> TablePlan:
                 "hardware": recipe.hardware.model_copy(update={"workers": 0}),
             }
         )
-        model = train(recipe, folder / name, resume=True).model_folder
-        return {FULL: _accuracy(model, test, folder / FEATURES), FROZEN: frozen}
+        # A call that was killed behind the training goes on with its model.
+        if not (folder / name / FACTS).is_file():
+            train(recipe, folder / name, resume=True)
+        return {FULL: _accuracy(folder / name / "model", test, folder / FEATURES), FROZEN: frozen}
 
     return TablePlan("frozen", "Table 2", tuple(CHOICES), COLUMNS, (), NOTES, sizes._asdict(), run)
 
