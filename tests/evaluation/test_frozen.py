@@ -33,7 +33,8 @@ def drawn(count: int, seed: int, is_curved: bool = False) -> FrozenPairs:
 
 
 def test_a_head_learns_what_its_shape_can_say() -> None:
-    assert fit_head(drawn(400, 0), LINEAR).accuracy(drawn(300, 1)) > 0.95
+    settings = FitSettings(epochs=60, learning_rate=1e-2)
+    assert fit_head(drawn(400, 0), LINEAR, settings=settings).accuracy(drawn(300, 1)) > 0.95
     curved, held_out = drawn(600, 2, is_curved=True), drawn(300, 3, is_curved=True)
     assert fit_head(curved, LINEAR).accuracy(held_out) < 0.65
     assert fit_head(curved, HeadSettings(width=32), settings=FitSettings(epochs=60)).accuracy(held_out) > 0.85
