@@ -89,12 +89,15 @@ def frozen(
 
     Example: `basereward lab frozen --seeds 3`
     """
+    from basereward.data.io import write_json
     from basereward.lab.frozen import FrozenSizes, plan_frozen, table_agreement
     from basereward.lab.tables import read_table
 
     _make_table(plan_frozen(FrozenSizes(steps)), out, seeds, as_json)
-    if not as_json:
-        print(table_agreement(read_table(out)))
+    agreement = table_agreement(read_table(out))
+    write_json(out / "agreement.json", agreement._asdict())
+    for line in agreement.lines():
+        say(line)
 
 
 @tables.command()

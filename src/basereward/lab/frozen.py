@@ -17,6 +17,7 @@ from basereward.lab.tables import Column, LabTable, TablePlan
 from basereward.lab.world import WorldConfig, draw_rows
 from basereward.models.head import HeadSettings
 from basereward.scoring.folders import open_encoder
+from basereward.training.folder import FACTS
 from basereward.training.objectives import BradleyTerry
 from basereward.training.run import train
 
@@ -44,8 +45,7 @@ CHOICES: Mapping[str, Choice] = {
 NOTES = (
     "A Qwen2 with random weights, the smallest of the lab, on questions without an image, of which the world has 44: "
     "what is measured is how fast they are learned.",
-    "Features are those of the backbone from which full training starts: random ones. Those of a pretrained one say "
-    "more.",
+    "Features are those of the backbone from which full training starts: random ones. Pretrained ones say more.",
     "Both columns of a seed have the same backbone, pairs and held-out pairs; rows differ in the head alone.",
 )
 
@@ -81,8 +81,10 @@ def plan_frozen(sizes: FrozenSizes) -> TablePlan:
                 "hardware": recipe.hardware.model_copy(update={"workers": 0}),
             }
         )
-        model = train(recipe, folder / name, resume=True).model_folder
-        return {FULL: _accuracy(model, test, folder / FEATURES), FROZEN: frozen}
+        # A call that was killed behind the training goes on with its model.
+        if not (folder / name / FACTS).is_file():
+            train(recipe, folder / name, resume=True)
+        return {FULL: _accuracy(folder / name / "model", test, folder / FEATURES), FROZEN: frozen}
 
     return TablePlan("frozen", "Table 2", tuple(CHOICES), COLUMNS, (), NOTES, sizes._asdict(), run)
 

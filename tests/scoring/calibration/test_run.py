@@ -160,7 +160,7 @@ def test_pairs_that_change_while_they_are_scored_are_refused(biased, pairs_file,
         pairs.write_bytes(pairs_file.read_bytes() + b"\n")
 
     # Whoever looks first refuses it: the rows that are still to be read, or what was read at the end.
-    with pytest.raises(DataError, match="changed (while it was scored|since the work began)"):
+    with pytest.raises(DataError, match=r"changed (while it was scored|since the work began)"):
         calibrate(biased, str(pairs), tmp_path / "a.json", on_progress=swap)
     assert not (tmp_path / "a.json").exists()
 

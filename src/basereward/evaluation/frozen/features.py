@@ -1,8 +1,8 @@
 """Features of sets of pairs, kept by content: those of a model and a set are computed once.
 
 A file of features is called by a hash of what decides them: the model's weights, precision and template, the records,
-and the bytes of every image and frame that they name. Whatever changes, the name changes with it, so that stale
-features are never found; and two processes that want the same file meet at its lock.
+and the bytes of every image and frame that they name. Whatever changes, the name changes with it, so that stale ones
+are never found; and two processes that want the same file meet at its lock.
 """
 
 import hashlib

@@ -18,6 +18,13 @@ class RankAgreement(NamedTuple):
     spearman: list[float | None]
     spearman_interval: Interval | None
 
+    def lines(self) -> list[str]:
+        """Return both for people, seed by seed."""
+        return [
+            _line("Kendall's tau-b", self.kendall, self.kendall_interval),
+            _line("Spearman's rho", self.spearman, self.spearman_interval),
+        ]
+
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return Kendall's tau-b: (concordant - discordant) / sqrt(untied in first * untied in second), in [-1, 1].
@@ -55,6 +62,12 @@ def rank_agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[f
     taus = [kendall_tau(*both) for both in zip(first, second, strict=True)]
     rhos = [spearman_rho(*both) for both in zip(first, second, strict=True)]
     return RankAgreement(taus, _interval(taus), rhos, _interval(rhos))
+
+
+def _line(name: str, values: Sequence[float | None], interval: Interval | None) -> str:
+    seeds = ", ".join("all ties" if value is None else f"{value:+.2f}" for value in values)
+    within = f"; 95 % interval of the mean {interval.low:+.2f} to {interval.high:+.2f}" if interval else ""
+    return f"{name} by seed: {seeds}{within}"
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
