@@ -1,6 +1,7 @@
 """``basereward lab``: a procedural world and tiny backbones to try everything on."""
 
 from pathlib import Path
+
 import typer
 
 from basereward.cli.lab_tables import tables

@@ -69,12 +69,12 @@ CLAIMS = (
     Claim("Resampling standard pairs costs accuracy with images", ORIGINAL, ORIGINAL_RESAMPLED, "images"),
 )
 NOTES = (
-    "In 30 % of the training pairs one response starts with filler words. Standard: the chosen one in half of those with "
-    "images and in 70 % of those of text, the latent bias that D.4 supposes; its size is chosen here. Biased: in 90 % of "
-    "all. A third of the pairs is text.",
+    "In 30 % of the training pairs one response starts with filler words. Standard: the chosen one in half of those "
+    "with images and in 70 % of those of text, the latent bias that D.4 supposes; its size is chosen here. Biased: in "
+    "90 % of all. A third of the pairs is text.",
     "Resampled: the same pairs after length_balance over all of them, text and images together.",
-    "With images and text: the mean over three tests (equal lengths; the longer right; the shorter right), each by kind "
-    "of question; the two last ones also stand alone.",
+    "With images and text: the mean over three tests (equal lengths; the longer right; the shorter right), each by "
+    "kind of question; the two last ones also stand alone.",
     "All rows take equally many steps, so that fewer pairs are passed over more often.",
 )
 
@@ -121,7 +121,9 @@ def training_pairs(row: str, seed: int, count: int) -> list[PreferencePair]:
     pairs = [_draw(index, seed, shares) for index in range(count)]
     if row not in (ORIGINAL_RESAMPLED, LONG_RESAMPLED):
         return pairs
-    chosen, rejected = (np.array([text_length(getattr(pair, side)) for pair in pairs]) for side in ("chosen", "rejected"))
+    chosen, rejected = (
+        np.array([text_length(getattr(pair, side)) for pair in pairs]) for side in ("chosen", "rejected")
+    )
     return [pairs[place] for place in np.flatnonzero(balance_lengths(chosen, rejected, seed))]
 
 
