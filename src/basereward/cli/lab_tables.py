@@ -164,6 +164,135 @@ def length_bias(
     _make_table(plan_length_bias(LengthSizes(steps)), out, seeds, as_json)
 
 
+@tables.command()
+def table2(
+    out: Path = typer.Option(Path("runs/lab/table2"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    steps: int = typer.Option(400, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train reward heads of one to five layers and all activations: the paper's Table 2 in miniature.
+
+    Example: `basereward lab table2 --seeds 1`
+    """
+    from basereward.lab.table2 import HeadSizes, plan_table
+
+    _make_table(plan_table(HeadSizes(steps)), out, seeds, as_json)
+
+
+@tables.command()
+def figure1(
+    out: Path = typer.Option(Path("runs/lab/figure1"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    steps: int = typer.Option(400, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train with the zero-coefficient regulariser and length normalisation: Figure 1 and Table 13 in miniature.
+
+    Example: `basereward lab figure1 --seeds 1`
+    """
+    from basereward.lab.figure1 import RegularizerSizes, plan_figure
+
+    _make_table(plan_figure(RegularizerSizes(steps)), out, seeds, as_json)
+
+
+@tables.command()
+def table5(
+    out: Path = typer.Option(Path("runs/lab/table5"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    steps: int = typer.Option(300, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train on one axis of the world, test on all: the paper's Tables 5 and 8 in miniature.
+
+    Example: `basereward lab table5 --seeds 1`
+    """
+    from basereward.lab.table5 import SourceSizes, plan_table
+
+    _make_table(plan_table(SourceSizes(steps)), out, seeds, as_json)
+
+
+@tables.command()
+def table6(
+    out: Path = typer.Option(Path("runs/lab/table6"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    steps: int = typer.Option(400, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train four families of backbones in two sizes: the paper's Table 6 in miniature.
+
+    Example: `basereward lab table6 --seeds 1`
+    """
+    from basereward.lab.table6 import BackboneSizes, plan_table
+
+    _make_table(plan_table(BackboneSizes(steps)), out, seeds, as_json)
+
+
+@tables.command()
+def table15(
+    out: Path = typer.Option(Path("runs/lab/table15"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    image_pairs: int = typer.Option(12_000, min=48, help="Pairs with images in every row, passed over once."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Add text pairs to pairs with images: the paper's Tables 15 and 16 in miniature.
+
+    Example: `basereward lab table15 --seeds 1`
+    """
+    from basereward.lab.table15 import RatioSizes, plan_table
+
+    _make_table(plan_table(RatioSizes(image_pairs)), out, seeds, as_json)
+
+
+@tables.command()
+def severity(
+    out: Path = typer.Option(Path("runs/lab/severity"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    steps: int = typer.Option(600, min=1, help="Optimiser steps of the reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Score descriptions with more and more errors: the paper's D.9.2 in miniature.
+
+    Example: `basereward lab severity --seeds 1`
+    """
+    from basereward.lab.severity import SeveritySizes, plan_severity
+
+    _make_table(plan_severity(SeveritySizes(steps)), out, seeds, as_json)
+
+
+@tables.command("all")
+def make_every(
+    out: Path = typer.Option(Path("runs/lab"), help="Folder of the tables' folders; what is done is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds of every table."),
+    minutes: float | None = typer.Option(
+        None, min=0, help="Begin no row after so many minutes; without end if not given."
+    ),
+    only: list[str] | None = typer.Option(None, help="A table to make; may be given again. All of them if not given."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Make all tables within a time, the first seed of each before the second, and one page of what there is.
+
+    Example: `basereward lab all --minutes 60`
+    """
+    from basereward.lab.catalog import TABLES, make_all, outcomes_table, read_tables, tables_page
+    from basereward.reporting.plots import require_matplotlib
+    from basereward.reporting.reports import write_document
+    from basereward.reporting.tables import to_rich
+
+    require_matplotlib()
+    plans = {name: TABLES.get(name)() for name in only or TABLES.names()}
+    stopped = make_all(plans, out, seeds, minutes, say)
+    found = read_tables(out)
+    files = write_document(tables_page(found, stopped), out / "lab", ("html", "markdown"))
+    if as_json:
+        print_json({name: table.model_dump(mode="json") for name, table in found.items()})
+    else:
+        console().print(to_rich(outcomes_table(found), title="findings at this scale"))
+        print("\n".join(map(str, files)))
+    if stopped.failed:
+        raise typer.Exit(1)
+
+
 def _make_table(plan: Any, out: Path, seeds: int, as_json: bool) -> None:
     """Make a table and its page, and print it."""
     from basereward.lab.tables import findings_table, make_table, shown_table, table_page
