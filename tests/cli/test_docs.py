@@ -16,9 +16,10 @@ from basereward.lab.world import draw_rows
 from basereward.models import hub
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
-    path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-}
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in FILES}
+# Nine steps of 128 pairs are for the demo's own data.
+SMALL = ["optimizer.max_steps=1", "optimizer.pairs_per_step=8", "hardware.workers=0"]
 
 
 def blocks(page: str, kind: str) -> list[str]:
