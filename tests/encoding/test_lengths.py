@@ -123,6 +123,20 @@ def test_flat_sizes_are_those_of_their_groups_however_they_are_taken() -> None:
     check(lengths.select(lengths.usable).with_groups(added), more)
 
 
+def test_kept_sizes_are_those_that_were_measured(tmp_path) -> None:
+    rows = random_rows(60)
+    path = tmp_path / "lengths.npz"
+    check(measuring.restore_lengths(measuring.keep_lengths(Lengths.of(rows), path), path), rows)
+
+
+def test_what_tells_unshared_pairs_apart_takes_next_to_nothing(tmp_path) -> None:
+    random = np.random.default_rng(0)
+    keys = random.integers(1, 2**62, (20_000, 4)).tolist()
+    rows = [PairLength((GroupLength(9, (3, 4), 0, keys=SharingKeys(0, own[1], tuple(own[2:]))),)) for own in keys]
+    measuring.keep_lengths(Lengths.of(rows), tmp_path / "lengths.npz")
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 0.2 * len(rows)
+
+
 def test_an_ordinary_pair_takes_24_bytes(pairs, backbone_of, tmp_path) -> None:
     lengths = Lengths.of([PairLength((GroupLength(9, (3, 4), 0, keys=SharingKeys(1, 2, (3, 4))),))] * 1000)
     assert lengths.table.nbytes == 24 * len(lengths)

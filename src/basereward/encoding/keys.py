@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from basereward.data.digests import image_key
 from basereward.data.schema import ResponseGroup
@@ -53,3 +53,23 @@ def media_spans(keys: Int[np.ndarray, " token"], images: EncodedImages) -> list[
     counts = [sum(expansion.counts) for expansion in images.expansions]
     stops = np.cumsum(counts)
     return [(int(places[stop - count]), int(places[stop - 1]) + 1) for stop, count in zip(stops, counts, strict=True)]
+
+
+def shrink_keys(keys: Integer[np.ndarray, " key"]) -> Int[np.ndarray, " key"]:
+    """Return keys as what is small where it is kept: 0 for a new one, else how many are newer than its last one.
+
+    Which of them are equal is all that is left; a hash takes 8 bytes, and a column of zeros next to nothing.
+    """
+    _, firsts, codes = np.unique(keys, return_index=True, return_inverse=True)
+    # In order of first appearance, so that the next new one is always the number of those before it.
+    ranks = np.empty(len(firsts), dtype=np.int64)
+    ranks[np.argsort(firsts)] = np.arange(len(firsts))
+    is_new = np.zeros(len(keys), dtype=bool)
+    is_new[firsts] = True
+    return np.where(is_new, 0, np.cumsum(is_new) - ranks[codes]).astype(np.int32)
+
+
+def grow_keys(steps: Int[np.ndarray, " key"]) -> Int[np.ndarray, " key"]:
+    """Return keys from 1 on that are equal where those of ``shrink_keys`` were; 0 stays free for what has none."""
+    seen = np.cumsum(steps == 0, dtype=np.int32)
+    return np.where(steps == 0, seen, seen - steps + 1)

@@ -53,7 +53,8 @@ class Lengths:
         more: group and size of each suffix behind the second, shape (_, 2).
         left_out: group and characters that the template leaves out, where it does, shape (_, 2).
         problems: why pairs cannot be used, by place.
-        keys: reads the 64-bit hashes of opening, prompt and the first two sequences of each group, shape (groups, 4).
+        keys: reads numbers that are equal where openings, prompts and the first two sequences of groups are, shape
+            (groups, 4): 64-bit hashes where the groups were measured, small ones where they were kept.
     """
 
     table: Int[np.ndarray, "groups 6"]

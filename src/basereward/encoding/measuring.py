@@ -21,14 +21,14 @@ from basereward.data.parts import Kept, Pace, Parts, Stored, load_arrays, save_a
 from basereward.data.schema import Comparison, PreferencePair, ResponseGroup, Video
 from basereward.data.sidecar import Media
 from basereward.encoding.groups import GroupLength
-from basereward.encoding.keys import content_key
+from basereward.encoding.keys import content_key, grow_keys, shrink_keys
 from basereward.encoding.lengths import Lengths, PairLength
 from basereward.encoding.template import Template, in_order
 from basereward.errors import DataError, RowError
 
 BATCH = 256
 # Part of the name of a cached file; grows whenever the same data and template give other lengths.
-LENGTHS_VERSION = 5
+LENGTHS_VERSION = 6
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +67,7 @@ def measure_lengths(
             lengths = _measure(loaded, template, workers, on_progress, trees, Parts(path))
             stored = keep_lengths(lengths, path, time.monotonic() - begun)
             Parts(path).discard()
-    lengths = _restore(stored, path)
+    lengths = restore_lengths(stored, path)
     removed = lengths.left_out[:, 1]
     if len(removed):
         _log.warning(
@@ -104,7 +104,7 @@ def keep_lengths(lengths: Lengths, path: Path, seconds: float = 0.0) -> Stored:
         seconds: that measuring them took.
     """
     # The keys first: where the sizes stand, all is there.
-    save_arrays(_keys_path(path), Stored({"keys": lengths.keys()}, {}))
+    save_arrays(_keys_path(path), _store_keys(lengths.keys()))
     write_json(path.with_suffix(".json"), {"seconds": seconds})
     save_arrays(path, stored := _store(lengths))
     return stored
@@ -200,13 +200,27 @@ def _store(lengths: Lengths) -> Stored:
     return Stored(arrays, {"problems": list(lengths.problems.items())})
 
 
-def _restore(stored: Stored, path: Path) -> Lengths:
+def restore_lengths(stored: Stored, path: Path) -> Lengths:
+    """Return the lengths that ``keep_lengths`` wrote, of which the keys are read when they are asked for."""
+
     def keys() -> np.ndarray:
         if (found := load_arrays(_keys_path(path))) is None:
             raise DataError(f"{_keys_path(path)} is gone; delete {path} to measure again.")
-        return found.arrays["keys"]
+        return _restore_keys(found)
 
     return _lengths(stored, keys)
+
+
+def _store_keys(keys: np.ndarray) -> Stored:
+    openings, prompts, *responses = keys.T
+    # Responses are told from each other, whichever comes first.
+    columns = {"openings": openings, "prompts": prompts, "responses": np.stack(responses, axis=1).ravel()}
+    return Stored({name: shrink_keys(values) for name, values in columns.items()}, {})
+
+
+def _restore_keys(stored: Stored) -> np.ndarray:
+    openings, prompts, responses = (grow_keys(stored.arrays[name]) for name in ("openings", "prompts", "responses"))
+    return np.column_stack([openings, prompts, responses.reshape(-1, 2)]).astype(np.uint64)
 
 
 def _to_part(lengths: Lengths) -> Stored:
