@@ -106,7 +106,7 @@ def test_an_image_that_changes_behind_its_name_makes_other_features(
     rows = [row for row in draw_rows(12, 5, WorldConfig()) if row["images"]]
     for number, row in enumerate(rows):
         image = tmp_path / f"{number}.png"
-        image.write_bytes(row["images"][0])
+        image.write_bytes(row["images"][0]["bytes"])
         row["images"] = [image.name]
     path = tmp_path / "named.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
