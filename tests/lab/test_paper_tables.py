@@ -101,7 +101,8 @@ def test_sources_are_axes_and_ratios_keep_their_images(trained, tmp_path):
     plan = sized(table5.plan_table, table5.SourceSizes())
     values = plan.run("vqa", 0, tmp_path)
     assert values.keys() == {column.key for column in plan.columns}
-    assert {row["axis"] for row in read_rows(tmp_path / "vqa" / "train.parquet")} == {"vqa"}
+    kinds = {row["source"] for row in read_rows(tmp_path / "vqa" / "train.parquet")}
+    assert kinds == {"lab/vqa/color1", "lab/vqa/pos1"}
     ratios = sized(table15.plan_table, table15.RatioSizes())
     assert ratios.run(table15.TWO, 0, tmp_path).keys() == {column.key for column in ratios.columns}
     ids = [bool(row["images"]) for row in read_rows(tmp_path / "1-2" / "train.parquet")]
