@@ -20,7 +20,7 @@ def test_rows_differ_in_length_alone():
     assert [pair.extra["truth"] for pair in standard] == [pair.extra["truth"] for pair in biased]
     for part, share in ((True, 0.5), (False, 0.7)):
         assert longer_chosen([pair for pair in standard if bool(pair.images) == part]) == pytest.approx(share, abs=0.12)
-        assert longer_chosen([pair for pair in biased if bool(pair.images) == part]) == pytest.approx(0.9, abs=0.08)
+        assert longer_chosen([pair for pair in biased if bool(pair.images) == part]) == pytest.approx(0.9, abs=0.12)
     for row in (length_bias.ORIGINAL_RESAMPLED, length_bias.LONG_RESAMPLED):
         assert {pair.id for pair in own[row]} < {pair.id for pair in standard}
         signs = np.sign([text_length(pair.chosen) - text_length(pair.rejected) for pair in own[row]])

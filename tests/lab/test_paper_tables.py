@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from basereward.data.storage import read_rows
-from basereward.errors import DataError
+from basereward.errors import DataError, StoppedError
 from basereward.lab import catalog, figure1, rows, severity, table2, table5, table6, table15
 from basereward.lab.descriptions import grade
 from basereward.lab.tables import Claim, Column, TablePlan, read_table
@@ -101,7 +101,8 @@ def test_sources_are_axes_and_ratios_keep_their_images(trained, tmp_path):
     plan = sized(table5.plan_table, table5.SourceSizes())
     values = plan.run("vqa", 0, tmp_path)
     assert values.keys() == {column.key for column in plan.columns}
-    assert {row["axis"] for row in read_rows(tmp_path / "vqa" / "train.parquet")} == {"vqa"}
+    kinds = {row["source"] for row in read_rows(tmp_path / "vqa" / "train.parquet")}
+    assert kinds == {"lab/vqa/color1", "lab/vqa/pos1"}
     ratios = sized(table15.plan_table, table15.RatioSizes())
     assert ratios.run(table15.TWO, 0, tmp_path).keys() == {column.key for column in ratios.columns}
     ids = [bool(row["images"]) for row in read_rows(tmp_path / "1-2" / "train.parquet")]
@@ -166,3 +167,11 @@ def test_all_tables_go_on_within_the_time(tmp_path):
     assert page.sections[0].table.rows[0] == ("figure2", "Table 0", "2", "1", "0", "0")
     assert "table7: no pairs" in page.sections[-1].lines
     assert "table1: not made." in page.sections[-1].lines
+
+
+def test_a_signal_ends_all_tables(tmp_path):
+    def stopped(row, seed, folder):
+        raise StoppedError(15, "saved")
+
+    with pytest.raises(StoppedError):
+        catalog.make_all({"table5": tiny_plan("table5", stopped)}, tmp_path, seeds=1)

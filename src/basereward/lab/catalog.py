@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from basereward.errors import BaseRewardError, WorkError
+from basereward.errors import BaseRewardError, StoppedError, WorkError
 from basereward.lab.alarms import plan_alarms
 from basereward.lab.figure1 import plan_figure as plan_figure1
 from basereward.lab.figure2 import plan_figure as plan_figure2
@@ -77,6 +77,9 @@ def make_all(
         plans: by the name of the folder.
         seeds: how many each table gets.
         minutes: the time given; None for as long as it takes.
+
+    Raises:
+        StoppedError: a signal ended a run; where it was is saved.
     """
     ends = None if minutes is None else clock() + 60 * minutes
     failed: dict[str, str] = {}
@@ -86,16 +89,20 @@ def make_all(
             if name in failed:
                 continue
             try:
-                wanted = max(count, _seeds_of(folder / name))
-                make_table(
-                    _until(plan, ends, clock), folder / name, range(wanted), lambda text, of=name: say(f"{of}: {text}")
-                )  # type: ignore[misc]
+                _make(name, _until(plan, ends, clock), folder / name, count, say)
+            # A signal ends all of it.
+            except StoppedError:
+                raise
             except OutOfTimeError:
                 unfinished[name] = None
             except BaseRewardError as error:
                 failed[name] = str(error)
                 say(f"{name}: {error}")
     return Stopped(failed, list(unfinished))
+
+
+def _make(name: str, plan: TablePlan, folder: Path, seeds: int, say: Say) -> None:
+    make_table(plan, folder, range(max(seeds, _seeds_of(folder))), lambda text: say(f"{name}: {text}"))
 
 
 def _until(plan: TablePlan, ends: float | None, clock: Callable[[], float]) -> TablePlan:

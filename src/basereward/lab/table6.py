@@ -39,6 +39,8 @@ COLUMNS = (
     Column("images", "with images"),
     Column("text", "text"),
     *(Column(axis, axis) for axis in ("vqa", "general", "reasoning", "hallucination")),
+    Column("arithmetic", "math"),
+    Column("refusal", "safety"),
     Column("millions", "million weights", is_share=False),
 )
 CLAIMS = (
