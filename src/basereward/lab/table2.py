@@ -122,7 +122,8 @@ def new_head(backbone: Path, row: HeadRow, seed: int) -> RewardModel:
         aim, found = reward_spread(_drawn(backbone, ROWS[BEST], seed), seed), reward_spread(model, seed)
         with torch.no_grad():
             # The last layer is linear without a bias, so that rewards scale with it.
-            _head(model).layers[-1].weight.mul_(aim / found)
+            last: Any = _head(model).layers[-1]
+            last.weight.mul_(aim / found)
     return model
 
 
