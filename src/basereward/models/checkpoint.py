@@ -131,11 +131,12 @@ def save_reward_model(
         _save_whole(model, folder, dtype, shard_bytes, is_writer)
     if is_writer:
         _save_rest(model, folder, dtype)
+        write_card(folder)
     return folder
 
 
 def save_shards(model: RewardModel, path: str | Path, is_writer: bool) -> None:
-    """Write a sharded whole model to go on from: each rank its part, one of them the rest (collective).
+    """Write a sharded whole model to go on from: each rank its part, one of them the rest, no card (collective).
 
     Args:
         is_writer: whether this rank writes the rest.
@@ -209,7 +210,7 @@ def _save_adapter(model: RewardModel, folder: Path, is_writer: bool) -> None:
 
 
 def _save_rest(model: RewardModel, folder: Path, dtype: torch.dtype | None) -> None:
-    """Write what belongs to a model beside its weights."""
+    """Write what belongs to a model beside its weights and its card, which is written of a whole model alone."""
     model.template.processor.save_pretrained(folder)
     if model.generation is not None:
         model.generation.save_pretrained(folder)
@@ -217,7 +218,6 @@ def _save_rest(model: RewardModel, folder: Path, dtype: torch.dtype | None) -> N
     if model.data_record is not None:
         write_record(model.data_record, folder)
     forget_card(folder)
-    write_card(folder)
 
 
 def _stored_dtype(name: str, weight: Tensor, dtype: torch.dtype | None) -> torch.dtype:
