@@ -5,6 +5,7 @@ import hashlib
 from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from basereward.data.cache import user_cache
 from basereward.data.digests import file_digest, image_digest, image_key
@@ -54,3 +55,14 @@ def test_the_cache_folder_is_the_users_choice(monkeypatch, tmp_path):
     monkeypatch.delenv("BASEREWARD_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert user_cache() == tmp_path / "xdg" / "basereward"
+
+
+def test_pictures_that_differ_beside_their_pixels_are_told_apart():
+    indexed = [Image.new("P", (8, 8), 1) for _ in range(2)]
+    for one, colors in zip(indexed, ([0, 0, 0, 255, 0, 0], [0, 0, 0, 0, 0, 255]), strict=True):
+        one.putpalette(colors)
+    assert image_key(indexed[0]) != image_key(indexed[1])
+    plain, seen_through, turned = (Image.new("RGB", (8, 8), (9, 9, 9)) for _ in range(3))
+    seen_through.info["transparency"] = (9, 9, 9)
+    turned.getexif()[0x0112] = 6
+    assert len({image_key(plain), image_key(seen_through), image_key(turned)}) == 3

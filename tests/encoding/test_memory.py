@@ -6,8 +6,10 @@ from threading import Event
 
 import numpy as np
 import pytest
+import torch
 
 from basereward.data.bounded import BoundedCache
+from basereward.encoding.collate import collate
 from basereward.encoding.memory import PromptMemory
 from basereward.errors import RowError
 from basereward.models.inputs import load_template
@@ -110,3 +112,21 @@ def test_texts_are_forgotten_too(remembering, vl_template, make_group):
         group = make_group(f"Question {number}?", [f"answer {number}"])
         assert remembering.encode(group).prefix.tolist() == vl_template.encode(group).prefix.tolist()
         assert remembering.memory.texts.size <= 2000
+
+
+def test_a_file_under_two_names_is_one_image(remembering, make_group, picture, tmp_path):
+    names = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for name in names:
+        picture(56, 84, 1).save(name)
+    groups = [remembering.encode(make_group("What is this?", ["noise", "nothing"], [name])) for name in names]
+    assert len(collate(groups)["image_items"]) == 1
+
+
+def test_a_file_that_is_replaced_is_another_image(remembering, make_group, picture, tmp_path):
+    name, groups = str(tmp_path / "a.png"), []
+    for seed in (1, 2):
+        picture(56, 84, seed).save(name)
+        groups.append(remembering.encode(make_group("What is this?", ["noise", "nothing"], [name])))
+    batch = collate(groups)
+    assert len(batch["image_rows"]) == 2
+    assert torch.equal(batch["pixel_values"], torch.cat([group.images.tensors["pixel_values"] for group in groups]))

@@ -36,11 +36,11 @@ def merge(
     with _appearing(out) as folder:
         if not is_sharded(checkpoint):
             save_reward_model(merge_adapters(load_reward_model(checkpoint)), folder, dtype=precision)
-            carry_card(checkpoint, folder)
         elif problem := missing_part(checkpoint):
             raise CheckpointError(f"{checkpoint} is incomplete: {problem}. Merge another checkpoint of the run.")
         else:
             join_shards(checkpoint, folder, precision)
+        carry_card(checkpoint, folder)
     print(out)
 
 

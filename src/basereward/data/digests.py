@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from basereward.data.images import decode_text
+from basereward.data.orientation import find_orientation
 from basereward.data.schema import Video
 from basereward.errors import RowError
 
@@ -29,8 +30,15 @@ def image_key(image: Any) -> str:
         # An image that was written to a file under its own hash has that beside its path.
         return image.get("sha256") or image_key(image["path"] if data is None else data)
     if isinstance(image, Image.Image):
-        image = f"{image.mode} {image.size}".encode() + image.tobytes()
+        image = _picture_bytes(image)
     return hashlib.sha256(image).hexdigest() if isinstance(image, bytes) else str(image)
+
+
+def _picture_bytes(image: Image.Image) -> bytes:
+    # Colours of a palette, what is seen through and which way is up stand beside the pixels.
+    beside = image.getpalette("RGBA" if image.has_transparency_data else "RGB") if image.mode in ("P", "PA") else None
+    seen = image.info.get("transparency")
+    return f"{image.mode} {image.size} {find_orientation(image)} {beside} {seen}".encode() + image.tobytes()
 
 
 def short_digest(data: bytes) -> int:

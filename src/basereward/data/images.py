@@ -17,17 +17,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
+from basereward.data.colors import to_rgb
 from basereward.data.io import replacing
 from basereward.data.orientation import TRANSPOSE, find_orientation
 from basereward.errors import RowError
 
 # Pillow's other readers are left out on purpose: EPS starts Ghostscript, and icons or fonts are no photographs.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
-# Pictures of 8, 10 or 12 bits are often stored in the lowest bits of 16; read as 16 they would be black.
-_DARKEST = 4095
 _BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk|SUkq|TU0A|AAAA)[A-Za-z0-9+/\s]{60,}={0,2}\s*")
 
 
@@ -105,10 +103,26 @@ def load_image(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image
         with _readable(source, limits):
             image.load()
             upright = image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
-            pixels = _to_rgb(upright)
+            pixels = to_rgb(upright)
             # An orientation left behind would turn the picture again where it is loaded once more.
             pixels.info = {}
             return pixels
+
+
+def hold_image(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> Any:
+    """Return an image that no longer changes with its file: a PIL image as it is, any other as ``{"bytes", "path"}``.
+
+    Raises:
+        RowError: ``image_missing``, ``image_unreadable``, or ``image_limit`` for too many bytes.
+    """
+    if isinstance(source, Image.Image):
+        return source
+    found = _locate(source)
+    _check_bytes(found, _name(source), limits)
+    with _readable(source, limits):
+        data = found if isinstance(found, bytes) else found.read_bytes()
+    path = source.get("path") if isinstance(source, Mapping) else source
+    return {"bytes": data, "path": str(path) if isinstance(found, Path) or isinstance(source, Mapping) else None}
 
 
 def image_size(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> ImageSize:
@@ -364,32 +378,3 @@ def _check_header(image: Image.Image, source: Any, limits: ImageLimits) -> None:
     if animated:
         found = f"{_name(source)} has several frames"
         raise RowError("image_animated", f"{found}; expected one still picture, save the frame you mean.")
-
-
-def _wide_grey(image: Image.Image) -> np.ndarray:
-    """Return the grey values of a picture with more than 8 bits, of [0, 65535].
-
-    Raises:
-        ValueError: they have another range, so that the picture would be nearly black, or cut off.
-    """
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    # What is black all over is black in any range.
-    if low < 0 or high > 65535 or 0 < high <= _DARKEST:
-        raise ValueError(
-            f"grey values from {low} to {high} where white is 65535 ({image.mode}); scale them, or save 8 bits"
-        )
-    return values
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return Image.fromarray((_wide_grey(image) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("pixels are floats without a known range; save the picture with 8 bits")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    # A new image even from RGB: the caller must neither change the source nor keep its file open.
-    return image.copy() if image.mode == "RGB" else image.convert("RGB")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from basereward.data.images import ImageLimits, VideoSize, load_frames, load_image
+from basereward.data.images import ImageLimits, VideoSize, hold_image, load_frames, load_image
 from basereward.data.schema import Messages, PartType, ResponseGroup, count_parts
 from basereward.encoding.conversation import ChatTemplate
 from basereward.encoding.facts import InputFacts, digest
@@ -261,6 +261,8 @@ class Template:
         if not group.images and not group.videos:
             return None
         vision = self._require_vision(group.id)
+        # What is decoded is what the keys are made of: a file may be written anew, and one picture lie in many files.
+        group = _hold_images(group, self.image_limits)
 
         def encode() -> EncodedImages:
             images = [load_image(image, self.image_limits) for image in group.images]
@@ -306,6 +308,17 @@ class Template:
         repeats = np.ones(len(ids), dtype=np.int64)
         repeats[is_pad] = counts
         return np.repeat(ids, repeats)
+
+
+def _hold_images(group: ResponseGroup, limits: ImageLimits) -> ResponseGroup:
+    """Return the group with the bytes of its images and frames."""
+    return replace(
+        group,
+        images=tuple(hold_image(image, limits) for image in group.images),
+        videos=tuple(
+            replace(video, frames=tuple(hold_image(frame, limits) for frame in video.frames)) for video in group.videos
+        ),
+    )
 
 
 def in_order(group: ResponseGroup, images: Sequence[Any], videos: Sequence[Any]) -> list[Any]:

@@ -85,7 +85,6 @@ def save_reward_model(
     if is_writer:
         _save_rest(model, folder, dtype)
         # A card speaks of a model that can be opened; parts of one have theirs when they are joined.
-        forget_card(folder)
         write_card(folder)
     return folder
 
@@ -170,6 +169,7 @@ def _save_rest(model: Saved, folder: Path, dtype: torch.dtype | None) -> None:
     _write_config(model, folder, dtype)
     if model.data_record is not None:
         write_record(model.data_record, folder)
+    forget_card(folder)
 
 
 def _stored_dtype(name: str, weight: Tensor, dtype: torch.dtype | None) -> torch.dtype:
