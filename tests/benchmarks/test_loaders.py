@@ -254,6 +254,7 @@ def test_answers_that_nobody_documents_are_refused(records, message, tmp_path):
         ({"video": "v"}, "image and video"),
         ({"rankings": None}, "no 'rankings'"),
         ({"rankings": ["a", "b"]}, "one each"),
+        ({"responses": ["a", "b", "c"], "rankings": [1, 2, float("nan")]}, "3 responses.*nan"),
     ],
 )
 def test_rankings_of_another_form_are_named(change, message, tmp_path):

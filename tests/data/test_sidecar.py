@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basereward.data.parts import Parts
+from basereward.data.parts import WorkParts
 from basereward.data.place_rows import open_rows
 from basereward.data.survey import _pass, survey
 from basereward.errors import DataError
@@ -81,7 +81,7 @@ def test_workers_do_not_change_the_result(tmp_path):
     many = open_rows(path)
     seen = []
     parallel = measure(many, "header", workers=2, on_progress=seen.append)
-    alone = _pass(open_rows(path), "header", 0, lambda rows: None, Parts(tmp_path / "other"))
+    alone = _pass(open_rows(path), "header", 0, lambda rows: None, WorkParts(tmp_path / "other"))
     assert same(parallel, alone.sidecar)
     assert seen == [256, 300]
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -48,6 +49,13 @@ def test_the_curve_has_its_closed_form():
     assert found.area == pytest.approx((1 / 9 + 2 / 10) / 10)
     assert found.best_area == found.margin_area == found.area
     assert found.random_area == pytest.approx(0.2)
+
+
+def test_rows_whose_label_is_a_tie_are_left_out():
+    rows = [record(row, margin) for row, margin in enumerate([3, 2, -1])]
+    tied = [replace(record(row, margin), tied=True) for row, margin in enumerate([0, 5], 3)]
+    assert abstention_curve([*rows, *tied]) == abstention_curve(rows)
+    assert abstention_curve(tied) is None
 
 
 def test_the_area_is_that_of_every_order_of_equal_rows():

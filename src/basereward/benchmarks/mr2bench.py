@@ -9,6 +9,7 @@ Source: yinuoyang01/multi-response-rm, ``mr2rm/data/dataset.py`` (the layout). T
 """
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def parse(record: Raw, place: str, folder: Path, fallback_id: str) -> RankedReco
     """
     expect_columns(record, COLUMNS, place)
     responses, rankings = list(field(record, "responses", place)), list(field(record, "rankings", place))
-    if len(responses) != len(rankings) or not all(type(rank) in (int, float) for rank in rankings):
+    if len(responses) != len(rankings) or not all(_is_rank(rank) for rank in rankings):
         raise DataError(f"{place} has {len(responses)} responses with the rankings {rankings}; expected one each.")
     ranks = [
         [text for text, own in zip(responses, rankings, strict=True) if own == rank] for rank in sorted(set(rankings))
@@ -97,6 +98,11 @@ def parse(record: Raw, place: str, folder: Path, fallback_id: str) -> RankedReco
     return RankedRecord(
         str(record.get("id", fallback_id)), subset, field(record, "prompt", place), ranks, images, videos
     )
+
+
+def _is_rank(value: Any) -> bool:
+    # NaN equals nothing, itself included: its response would be in no rank.
+    return type(value) in (int, float) and isfinite(value)
 
 
 def _video(file: Path) -> Video:

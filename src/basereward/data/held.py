@@ -24,7 +24,7 @@ _GROUP_BYTES = 128 * 2**20
 _OPEN_FILES = 64
 
 
-class Shard(NamedTuple):
+class HeldShard(NamedTuple):
     """A Parquet file as it was when it was first looked at."""
 
     path: Path
@@ -54,7 +54,7 @@ class ShardImage(LazyImage):
         place: of its bytes in the file.
     """
 
-    def __init__(self, shard: Shard, path: str | None, leaf: str, group: int, at: int, place: ImagePlace) -> None:
+    def __init__(self, shard: HeldShard, path: str | None, leaf: str, group: int, at: int, place: ImagePlace) -> None:
         super().__init__(path)
         self.shard, self.leaf, self.group, self.at, self.place = shard, leaf, group, at, place
 
@@ -80,7 +80,7 @@ class GroupColumns(NamedTuple):
     images: tuple[str, ...]
 
 
-def group_columns(shard: Shard) -> GroupColumns:
+def group_columns(shard: HeldShard) -> GroupColumns:
     """Return the columns of a Parquet file.
 
     Raises:
@@ -134,7 +134,7 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def read_group(shard: Shard, group: int, columns: Sequence[str]) -> pa.Table:
+def read_group(shard: HeldShard, group: int, columns: Sequence[str]) -> pa.Table:
     """Return columns of a row group, from what is held if it is.
 
     Raises:
@@ -155,7 +155,7 @@ def read_group(shard: Shard, group: int, columns: Sequence[str]) -> pa.Table:
     return held.get_or_make((shard, group, tuple(columns)), read)
 
 
-def read_bytes(shard: Shard, place: ImagePlace) -> bytes:
+def read_bytes(shard: HeldShard, place: ImagePlace) -> bytes:
     """Return the bytes at a place of a file.
 
     Raises:
@@ -172,7 +172,7 @@ def read_bytes(shard: Shard, place: ImagePlace) -> bytes:
 
 
 class _Descriptor:
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: HeldShard) -> None:
         self.number = os.open(shard.path, os.O_RDONLY)
 
     def __del__(self) -> None:
@@ -180,7 +180,7 @@ class _Descriptor:
             os.close(self.number)
 
 
-def _file(shard: Shard) -> pq.ParquetFile:
+def _file(shard: HeldShard) -> pq.ParquetFile:
     def open_file() -> pq.ParquetFile:
         expect_state(shard)
         return pq.ParquetFile(shard.path, pre_buffer=False)
@@ -188,7 +188,7 @@ def _file(shard: Shard) -> pq.ParquetFile:
     return _own("files", _OPEN_FILES, lambda *_: 1).get_or_make(shard, open_file)
 
 
-def expect_state(shard: Shard, file: Path | int | None = None) -> None:
+def expect_state(shard: HeldShard, file: Path | int | None = None) -> None:
     """Check that a file, or an open descriptor of it, is as it was.
 
     Raises:

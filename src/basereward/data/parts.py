@@ -67,7 +67,7 @@ def load_arrays(path: Path) -> Stored | None:
         return None
 
 
-class Parts:
+class WorkParts:
     """The parts of unfinished work on a file of the cache, each named by where it begins and ends.
 
     Args:

@@ -37,7 +37,7 @@ _TASK_RECORDS, _BATCH_ROWS = 256, 1000
 _MEDIA = ("images", "videos")
 
 
-class Piece(NamedTuple):
+class TablePiece(NamedTuple):
     """Some rows in the stored layout, as the first pass over a place meets them.
 
     Args:
@@ -196,7 +196,7 @@ class PlaceRows:
             return [task]
         return [(span, span + 1) for span in range(*task)]
 
-    def pieces(self, unit: tuple[int, int]) -> Iterator[Piece]:
+    def pieces(self, unit: tuple[int, int]) -> Iterator[TablePiece]:
         """Yield the rows of a unit with all that they hold."""
         span = self.records.span(unit[0])
         if span.line:
@@ -205,13 +205,13 @@ class PlaceRows:
         elif span.file < 0:
             table = self.records.slice(span.first, span.records)
             if self.is_stored:
-                yield Piece(table, None, np.zeros(len(table), dtype=bool), {})
+                yield TablePiece(table, None, np.zeros(len(table), dtype=bool), {})
             else:
                 yield self._read_piece(batch_records(table), span.first, {})
         else:
             yield from self._group_pieces(unit[0])
 
-    def _group_pieces(self, number: int) -> Iterator[Piece]:
+    def _group_pieces(self, number: int) -> Iterator[TablePiece]:
         span = self.records.span(number)
         start = span.first
         with open_finders(self.place.files[span.file], span.at, self.records.image_leaves(number)) as finders:
@@ -220,16 +220,16 @@ class PlaceRows:
                 if self.is_stored:
                     odd = must_be_read(batch)
                     rows = pa.concat_tables(canonical_tables(self.place, self.reader, batch, odd, start))
-                    yield Piece(rows, None, odd, images)
+                    yield TablePiece(rows, None, odd, images)
                 else:
                     yield self._read_piece(batch_records(batch), start, images)
                 start += len(batch)
 
-    def _read_piece(self, records: Iterator[Raw], start: int, images: Mapping[str, np.ndarray]) -> Piece:
+    def _read_piece(self, records: Iterator[Raw], start: int, images: Mapping[str, np.ndarray]) -> TablePiece:
         made = [list(read_record(self.place, self.reader, one, number)) for number, one in enumerate(records, start)]
         flat = [row for rows in made for row in rows]
         table = pa.concat_tables([stored_features().arrow_schema.empty_table(), *rows_tables(flat)])
-        return Piece(table, np.array([len(rows) for rows in made]), np.ones(len(flat), dtype=bool), images)
+        return TablePiece(table, np.array([len(rows) for rows in made]), np.ones(len(flat), dtype=bool), images)
 
     def _span_tables(self, number: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         span = self.records.span(number)

@@ -10,7 +10,7 @@ from basereward.data.parquet import batch_records, read_rows
 from basereward.errors import DataError
 
 
-class Slice(NamedTuple):
+class FileSlice(NamedTuple):
     """Some rows of a file, as it was when it was cut.
 
     Args:
@@ -28,7 +28,7 @@ class Slice(NamedTuple):
     start: LineStart = LineStart()
 
 
-def cut_file(file: Path, most: int) -> list[Slice]:
+def cut_file(file: Path, most: int) -> list[FileSlice]:
     """Cut a file into slices of ``most`` rows, the last one shorter; a file without rows has none.
 
     Raises:
@@ -44,10 +44,10 @@ def cut_file(file: Path, most: int) -> list[Slice]:
     else:
         rows = count_records(file)
         starts = [LineStart()] * -(-rows // most)
-    return [Slice(file, n * most, min(most, rows - n * most), state, start) for n, start in enumerate(starts)]
+    return [FileSlice(file, n * most, min(most, rows - n * most), state, start) for n, start in enumerate(starts)]
 
 
-def read_slice(piece: Slice) -> Iterator[dict[str, Any]]:
+def read_slice(piece: FileSlice) -> Iterator[dict[str, Any]]:
     """Yield the rows of a slice.
 
     Of Parquet only the row groups with some of them are read, of lines nothing before them; a ``.json`` or compressed
@@ -66,7 +66,7 @@ def read_slice(piece: Slice) -> Iterator[dict[str, Any]]:
         raise DataError(f"{piece.file} gave {found} rows from row {piece.first} on, expected {piece.rows}.")
 
 
-def _records(piece: Slice) -> Iterator[dict[str, Any]]:
+def _records(piece: FileSlice) -> Iterator[dict[str, Any]]:
     if piece.file.suffix == ".parquet":
         for batch in read_rows(piece.file, piece.first, piece.rows):
             yield from batch_records(batch)
@@ -76,7 +76,7 @@ def _records(piece: Slice) -> Iterator[dict[str, Any]]:
         yield from islice(read_records(piece.file), piece.first, None)
 
 
-def _expect_unchanged(piece: Slice) -> None:
+def _expect_unchanged(piece: FileSlice) -> None:
     if not piece.file.is_file() or _state(piece.file) != piece.state:
         raise DataError(f"{piece.file} changed since the work began; restore it, or start anew with another output.")
 

@@ -14,8 +14,8 @@ from basereward.data.files import Raw
 from basereward.data.held import (
     INSIDE,
     NOWHERE,
+    HeldShard,
     ImagePlace,
-    Shard,
     ShardImage,
     expect_state,
     group_columns,
@@ -30,7 +30,7 @@ from basereward.data.places import Place
 _LINES, _ROWS = 16, 256
 
 
-class Span(NamedTuple):
+class ByteSpan(NamedTuple):
     """Records that stand together: a row group, some lines, or some rows of a data set.
 
     Args:
@@ -75,7 +75,7 @@ def can_seek(place: Place) -> bool:
 
 
 def find_spans(place: Place) -> np.ndarray:
-    """Return the spans of a place, each a row of the fields of ``Span``, shape (spans, 5).
+    """Return the spans of a place, each a row of the fields of ``ByteSpan``, shape (spans, 5).
 
     Raises:
         DataError: a file is broken.
@@ -126,7 +126,7 @@ class Records:
         self.place = place
         self.spans = spans
         self.places = dict(places or {})
-        self._shards = [Shard(path, state) for path, state in zip(place.files, states, strict=True)]
+        self._shards = [HeldShard(path, state) for path, state in zip(place.files, states, strict=True)]
 
     def __len__(self) -> int:
         return int(self.spans[:, 4].sum())
@@ -146,9 +146,9 @@ class Records:
         for shard in self._shards:
             expect_state(shard)
 
-    def span(self, number: int) -> Span:
+    def span(self, number: int) -> ByteSpan:
         """Return a span."""
-        return Span(*self.spans[number].tolist())
+        return ByteSpan(*self.spans[number].tolist())
 
     def read_span(self, number: int) -> Iterator[Raw]:
         """Yield the records of a span in order, images with their bytes."""
@@ -198,7 +198,7 @@ class Records:
         is_parquet = file >= 0 and self.place.files[file].suffix == ".parquet"
         return group_columns(self._shards[file]).images if is_parquet else ()
 
-    def _parquet_record(self, place: int, span: Span, row: int) -> Raw:
+    def _parquet_record(self, place: int, span: ByteSpan, row: int) -> Raw:
         shard = self._shards[span.file]
         texts, images = group_columns(shard)
         table = read_group(shard, span.at, texts)

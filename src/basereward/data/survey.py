@@ -16,8 +16,8 @@ import numpy as np
 
 from basereward.data.cache import making, user_cache
 from basereward.data.images import LazyImage
-from basereward.data.parts import Kept, Pace, Parts, Stored, load_arrays, save_arrays
-from basereward.data.place_rows import Piece, PlaceRows, RowFacts
+from basereward.data.parts import Kept, Pace, Stored, WorkParts, load_arrays, save_arrays
+from basereward.data.place_rows import PlaceRows, RowFacts, TablePiece
 from basereward.data.processes import map_shared
 from basereward.data.reader import Recognised
 from basereward.data.rows import row_images, stored_features
@@ -126,7 +126,7 @@ def survey(
         if stored is None:
             stored = _make(rows, check, workers, on_progress, path)
             save_arrays(path, stored)
-            Parts(path).discard()
+            WorkParts(path).discard()
         found = _Found.restore(Stored({k: v for k, v in stored.arrays.items() if k != "place"}, stored.about))
         recognised = Recognised.model_validate(stored.about["recognised"])
         rows.settle(stored.arrays["place"], _row_facts(found, stored.about["is_stored"]))
@@ -146,7 +146,7 @@ def survey_path(rows: PlaceRows, check: Check) -> Path:
 
 def _make(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], path: Path) -> Stored:
     begun = time.monotonic()
-    found = _first(_pass(rows, check, workers, on_progress, Parts(path)), rows.limit)
+    found = _first(_pass(rows, check, workers, on_progress, WorkParts(path)), rows.limit)
     # Else what was found would be kept as that of another content.
     rows.records.expect_unchanged()
     stored, spans = found.store(), rows.records.spans
@@ -159,7 +159,7 @@ def _make(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[in
     return Stored({**stored.arrays, "place": spans}, {**stored.about, **about})
 
 
-def _pass(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], parts: Parts) -> _Found:
+def _pass(rows: PlaceRows, check: Check, workers: int, on_progress: Callable[[int], None], parts: WorkParts) -> _Found:
     """Look at task after task, from where earlier parts end, until there are as many rows as wanted."""
     # What is wrong with all records is said before any is looked at.
     _ = rows.recognised
@@ -209,7 +209,7 @@ def _look(rows: PlaceRows, check: Check, task: tuple[int, int]) -> _Found:
     return _join(found)
 
 
-def _look_at(piece: Piece, check: Check) -> _Found:
+def _look_at(piece: TablePiece, check: Check) -> _Found:
     counts = np.ones(len(piece.rows), dtype=np.int64) if piece.counts is None else piece.counts
     return _Found(
         sidecar=measure_table(piece.rows, check),

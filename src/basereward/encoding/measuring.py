@@ -17,7 +17,7 @@ from basereward.data.cache import making, user_cache
 from basereward.data.images import VideoSize
 from basereward.data.io import read_json, write_json
 from basereward.data.pairs import LoadedPairs
-from basereward.data.parts import Kept, Pace, Parts, Stored, load_arrays, save_arrays
+from basereward.data.parts import Kept, Pace, Stored, WorkParts, load_arrays, save_arrays
 from basereward.data.schema import Comparison, PreferencePair, ResponseGroup, Video
 from basereward.data.sidecar import Media
 from basereward.encoding.groups import GroupLength
@@ -64,9 +64,9 @@ def measure_lengths(
         stored = load_arrays(path)
         if stored is None:
             begun = time.monotonic()
-            lengths = _measure(loaded, template, workers, on_progress, trees, Parts(path))
+            lengths = _measure(loaded, template, workers, on_progress, trees, WorkParts(path))
             stored = keep_lengths(lengths, path, time.monotonic() - begun)
-            Parts(path).discard()
+            WorkParts(path).discard()
     lengths = restore_lengths(stored, path)
     removed = lengths.left_out[:, 1]
     if len(removed):
@@ -120,7 +120,7 @@ def _measure(
     workers: int,
     on_progress: Callable[[int], None],
     trees: Trees,
-    parts: Parts,
+    parts: WorkParts,
 ) -> Lengths:
     measured = [(end, _from_part(stored)) for end, stored in parts.read()]
     done, total = measured[-1][0] if measured else 0, len(loaded.pairs)

@@ -57,12 +57,15 @@ class ConfidentRow(NamedTuple):
 def abstention_curve(records: Sequence[RowRecord]) -> Abstention | None:
     """Return accuracy against coverage, None if no row says how far those within the scorer are apart.
 
+    Rows whose label is a tie are left out.
+
     Source: El-Yaniv and Wiener, JMLR 2010; Geifman and El-Yaniv, NeurIPS 2017 (risk and coverage), 2019 (the area).
     """
     rows = [
         ConfidentRow(confidence, abs(record.margin or 0.0), record.outcome != "correct", record.item)
         for record in records
-        if (confidence := confidence_of(record)) is not None
+        # A label that calls both equal is right at a margin of zero alone, where confidence is least.
+        if not record.tied and (confidence := confidence_of(record)) is not None
     ]
     if not rows:
         return None

@@ -6,6 +6,7 @@ from transformers import PreTrainedConfig
 
 from basereward.models.families import family_of
 from basereward.models.flops import CHUNK, LINEAR
+from basereward.models.segments import SEGMENTS
 
 
 class LayerMemory(NamedTuple):
@@ -90,7 +91,10 @@ def vision_memory(config: PreTrainedConfig) -> LayerMemory | None:
     if family.tower is None:
         return None
     tower: Any = family.tower(config)
-    wide, norms = (4, 4) if tower.is_gated else (3, 2)
-    # Queries, keys and values before and after their rotation, what attention gives, and the inputs of linear layers.
-    inner = 9 * tower.hidden + wide * tower.intermediate
+    # A sigmoid by hand keeps what it gives as well; GELU is one kernel, which keeps its input.
+    activated = 3 if config.vision_config.hidden_act == "quick_gelu" else 2
+    wide, norms = (4, 4) if tower.is_gated else (activated, 2)
+    # Queries, keys and values before their rotation in one tensor, queries and keys after it, what attention gives, and
+    # the inputs of linear layers. A loop over segments copies what they give into one tensor; a batch is one already.
+    inner = (8 if family.vision_attention == SEGMENTS else 9) * tower.hidden + wide * tower.intermediate
     return LayerMemory(tower.layers, tower.hidden, inner, norms * tower.hidden)

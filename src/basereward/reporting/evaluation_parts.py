@@ -73,7 +73,8 @@ def chapters(run: EvaluationRun) -> Iterator[Chapter]:
     for key, own in list(result.protocols.items())[1:]:
         yield Chapter(f"Under {key}", own.model.protocol.line, "", metric_table(own), definitions(own.model))
         yield from _published(own, run, f"Published numbers under {key}")
-    margins = [record.margin for record in run.records if record.margin is not None]
+    # Of a label that calls both equal neither side of zero is right.
+    margins = [record.margin for record in run.records if record.margin is not None and not record.tied]
     if margins:
         yield Chapter("Margins", ROW_NOTE, plots.margin_histogram(margins, below=MARGIN).decode())
     if result.abstention:

@@ -314,6 +314,18 @@ def make_rows(names: Sequence[str]) -> "tuple[Figure, Axes]":
     return figure, axis
 
 
+def draw_seeds(
+    axis: "Axes", at: float, values: Sequence[float], ends: tuple[float, float] | None, is_upright: bool
+) -> None:
+    """Draw the mean of some values at a place of an axis, with its interval, and a small dot for each value."""
+    sides = ([at] * len(values), values) if is_upright else (values, [at] * len(values))
+    axis.plot(*sides, "o", color=ORANGE, alpha=0.7, markersize=3.5, zorder=3)
+    mean = float(np.mean(values))
+    reach = None if ends is None else [[mean - ends[0]], [ends[1] - mean]]
+    spot, errors = ((at, mean), {"yerr": reach}) if is_upright else ((mean, at), {"xerr": reach})
+    axis.errorbar(*spot, **errors, fmt="o", color=BLUE, ecolor=INK, elinewidth=1.1, capsize=3)
+
+
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
     points = [(row["step"], row[key]) for row in metrics if row.get("step") is not None and row.get(key) is not None]
     return [step for step, _ in points], [value for _, value in points]

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from basereward.errors import DataError
-from basereward.reporting.plots import BLUE, INK, ORANGE, ImageFormat, label_axis, make_figure, make_rows, render_figure
+from basereward.reporting.plots import BLUE, ImageFormat, draw_seeds, label_axis, make_figure, make_rows, render_figure
 from basereward.sweep.result import MeasuredPlace, SweptPoint
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # From this ratio of the largest to the smallest value an axis is logarithmic.
 _WIDE = 8
@@ -44,7 +41,7 @@ def _line(key: str, points: Sequence[SweptPoint], metric: str, format: ImageForm
     means = [100 * own.spread.mean for own in ordered if own.spread]
     axis.plot(places, means, color=BLUE, linewidth=1.4)
     for x, own in zip(places, ordered, strict=True):
-        _mark(axis, own, x, is_upright=True)
+        draw_seeds(axis, x, *_marks(own), is_upright=True)
     if min(places) > 0 and max(places) / min(places) >= _WIDE:
         axis.set_xscale("log")
     axis.set_xticks(places, [f"{value:g}" for value in places])
@@ -57,26 +54,18 @@ def _rows(points: Sequence[SweptPoint], metric: str, format: ImageFormat) -> byt
     ordered = list(points)[::-1]
     figure, axis = make_rows([own.point for own in ordered])
     for row, own in enumerate(ordered):
-        _mark(axis, own, row, is_upright=False)
+        draw_seeds(axis, row, *_marks(own), is_upright=False)
     label_axis(axis, f"{metric}, %", _INTERVAL)
     return render_figure(figure, format)
 
 
-def _mark(axis: "Axes", own: SweptPoint, where: float, is_upright: bool) -> None:
-    """Draw the mean of a point with its interval, and a small dot for each seed."""
+def _marks(own: SweptPoint) -> tuple[list[float], tuple[float, float] | None]:
+    """Return the values of the seeds, and the ends of the interval if there is one, all in percent."""
     if own.spread is None:
-        return
-    seeds = [100 * value for value in own.spread.values]
-    mean = 100 * own.spread.mean
-    ends = (own.spread.low, own.spread.high)
-    reach = None if None in ends else [[mean - 100 * (ends[0] or 0)], [100 * (ends[1] or 0) - mean]]
-    sides = ([where] * len(seeds), seeds)
-    axis.plot(*(sides if is_upright else sides[::-1]), "o", color=ORANGE, alpha=0.7, markersize=3.5, zorder=3)
-    look: dict[str, Any] = {"fmt": "o", "color": BLUE, "ecolor": INK, "elinewidth": 1.1, "capsize": 3}
-    if is_upright:
-        axis.errorbar([where], [mean], yerr=reach, **look)
-    else:
-        axis.errorbar([mean], [where], xerr=reach, **look)
+        return [], None
+    low, high = own.spread.low, own.spread.high
+    ends = None if low is None or high is None else (100 * low, 100 * high)
+    return [100 * value for value in own.spread.values], ends
 
 
 def _map(

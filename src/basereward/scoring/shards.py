@@ -16,7 +16,7 @@ from basereward.data.outcomes import Failure
 from basereward.data.places import Place, open_place
 from basereward.data.progress import Progress, no_progress
 from basereward.data.reader import Recognised, open_reader
-from basereward.data.slices import Slice, read_slice
+from basereward.data.slices import FileSlice, read_slice
 from basereward.errors import DataError, ScoringError
 from basereward.scoring.interface import Scorer
 from basereward.scoring.model_spec import ModelSpec
@@ -31,7 +31,7 @@ class ShardTask(NamedTuple):
     """One shard of a job: its number, what is scored, what its file calls the input, and where the file goes."""
 
     number: int
-    piece: Slice
+    piece: FileSlice
     name: str
     path: Path
 

@@ -1,5 +1,6 @@
 """What a training run says in the model card: its recipe without places, what it started from, and what it took."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 from pydantic import JsonValue
 
+from basereward.errors import DataError
 from basereward.models.card.facts import CardFacts, CardRun, read_card_facts
 from basereward.models.card.file import split_card
 from basereward.models.card.page import place_name
 from basereward.training.recipe import Recipe
 
 _CARD = "README.md"
+_log = logging.getLogger(__name__)
 
 
 def card_of_run(recipe: Recipe, pairs: int, steps: int, drops: Mapping[str, Any]) -> CardFacts:
@@ -33,7 +36,7 @@ def card_of_run(recipe: Recipe, pairs: int, steps: int, drops: Mapping[str, Any]
 
 
 def stated_licence(place: str) -> str | None:
-    """Return the licence that a model's own card states, None if the card is not on this machine or states none."""
+    """Return the licence that a model's own card states, None if that is not here, states none or cannot be read."""
     path = Path(place) / _CARD
     if not Path(place).is_dir():
         name, _, revision = place.partition("@")
@@ -41,9 +44,15 @@ def stated_licence(place: str) -> str | None:
         path = Path(found) if isinstance(found, str) else path
     if not path.is_file():
         return None
-    head = split_card(path.read_text(encoding="utf-8", errors="replace"), path).metadata
+    try:
+        head = split_card(path.read_text(encoding="utf-8", errors="replace"), path).metadata
+    except DataError as error:
+        # The card of others, read when a model is trained: it decides nothing, and must not cost the model.
+        _log.warning("The licence of %s is not known: %s", place, error)
+        return None
     licence = head.get("license_name") or head.get("license")
-    return str(licence) if licence else None
+    names = licence if isinstance(licence, list) else [licence]
+    return ", ".join(str(name) for name in names if name) or None
 
 
 def _without_places(value: Any) -> JsonValue:

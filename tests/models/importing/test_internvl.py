@@ -27,6 +27,7 @@ from tests.models.importing.conftest import (
     tiles_of,
 )
 
+WQKV = "language_model.model.layers.0.attention.wqkv.weight"
 SPECIAL = {name: len(PIECES) - 2 + place for place, name in enumerate([*RENAMED, *ADDED])} | {"<s>": 1}
 
 
@@ -91,7 +92,7 @@ def test_the_folder_is_one_of_transformers_and_says_where_it_comes_from(write_ti
     index = json.loads((out / "model.safetensors.index.json").read_text())["weight_map"]
     assert sorted(index) == sorted(name for held in stored for name in held)
     facts = yaml.safe_load((out / "README.md").read_text().split("---")[1])
-    assert facts == {"license": "mit", "base_model": str(source)}
+    assert facts == {"license": "mit", "base_model": source.name}
     assert (out / "LICENSE").read_text() == "Do as you like.\n"
     assert not list(out.glob("*.py"))
     ends = json.loads((out / "generation_config.json").read_text())["eos_token_id"]
@@ -159,6 +160,7 @@ def test_what_transformers_cannot_say_is_refused_by_name(changed, message, write
         (lambda held: held.update({"vision_model.encoder.layers.7.ls1": torch.ones(16)}), r"layers\.7\.ls1.*no place"),
         (lambda held: held.update({"mlp1.3.bias": torch.ones(5)}), r"shape \[5\], expected \[32\]"),
         (lambda held: held.update({"language_model.model.layers.0.self_attn.q_proj.weight": torch.ones(1)}), "is none"),
+        (lambda held: held.update({WQKV: held[WQKV][:-1]}), r"wqkv\.weight has 63 rows; .* groups of 32"),
     ],
 )
 def test_every_weight_is_accounted_for(change, message, write_tiny, tmp_path):

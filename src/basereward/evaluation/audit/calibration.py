@@ -10,6 +10,7 @@ from basereward.statistics import Interval
 
 def calibration(rows: Sequence[ProbedRow]) -> Measurement:
     """Return the expected calibration error of the margins as log-odds of being right, as evaluations measure it."""
+    rows = [row for row in rows if not row.before.tied]
     found = row_reliability([row.before for row in rows])
     if found is None:
         return Measurement(0, None, missing=NO_ROWS)

@@ -33,6 +33,8 @@ def length_gap(rows: Sequence[ProbedRow]) -> Measurement:
 
     Source: Newcombe, Statistics in Medicine 1998, method 10.
     """
+    # Of a label that calls both equal no response is the chosen one.
+    rows = [row for row in rows if not row.before.tied]
     sides = [[row for row in rows if (row.lengths[0] - row.lengths[1]) * sign > 0] for sign in (1, -1)]
     n = len(sides[0]) + len(sides[1])
     if not all(sides):

@@ -86,6 +86,12 @@ class Names(NamedTuple):
             yield "language_model." + _renamed(table, inner, name), tensor
             return
         # Head by head of keys and values: its queries, its key, its value.
+        group = (self.queries + 2) * self.head
+        if len(tensor) % group:
+            raise CheckpointError(
+                f"The weight {name} has {len(tensor)} rows; config.json makes groups of {group}: {self.queries} "
+                f"queries, a key and a value of {self.head}."
+            )
         rows = tensor.unflatten(0, (-1, self.queries + 2, self.head))
         parts = {"q": rows[:, : self.queries], "k": rows[:, -2:-1], "v": rows[:, -1:]}
         for letter, part in parts.items():

@@ -12,6 +12,7 @@ from basereward import __version__
 from basereward.data.shards import check_free
 from basereward.data.work import open_work
 from basereward.errors import CheckpointError
+from basereward.models.card.page import place_name
 from basereward.models.hub import CONFIG, PATTERNS, fetch_folder, read_json_config
 from basereward.models.importing.conversation import FILE, read_conversation
 from basereward.models.importing.internvl_config import convert_config, text_architecture
@@ -83,6 +84,8 @@ def _write_card(source: Path, folder: Path, name: str) -> None:
         for file in sorted(source.glob(pattern)):
             shutil.copyfile(file, folder / file.name)
     stated = {key: value for key, value in _card_facts(source / "README.md").items() if key in _CARD}
+    # Where a folder lies says nothing to others.
+    name = place_name(name)
     facts = {**stated, "base_model": name}
     head = yaml.safe_dump(facts, sort_keys=True, allow_unicode=True)
     rights = stated.get("license_name") or stated.get("license") or "not stated in its model card"
@@ -96,7 +99,7 @@ def _write_card(source: Path, folder: Path, name: str) -> None:
 
 def _card_facts(file: Path) -> Mapping[str, Any]:
     """Return the front matter of a model card, nothing if it has none that can be read."""
-    parts = file.read_text(encoding="utf-8").split("---", 2) if file.exists() else []
+    parts = file.read_text(encoding="utf-8", errors="replace").split("---", 2) if file.exists() else []
     if len(parts) < 3 or parts[0].strip():
         return {}
     try:

@@ -30,7 +30,7 @@ class Price(NamedTuple):
     completion: float
 
 
-class Kept(NamedTuple):
+class KeptAnswers(NamedTuple):
     """The two answers on a pair, and the tokens that they took; None where nobody told."""
 
     answers: tuple[Judged, Judged]
@@ -60,7 +60,7 @@ def ask_missing(judge: Judge, task: AnnotationTask, pairs: PairDataset, work: Wo
         on_progress(done + number, total)
 
 
-def read_answers(work: Work, rows: Sequence[int]) -> Iterator[Kept]:
+def read_answers(work: Work, rows: Sequence[int]) -> Iterator[KeptAnswers]:
     """Yield the answers on the pair of each row, in order, failures included.
 
     Args:
@@ -76,7 +76,7 @@ def read_answers(work: Work, rows: Sequence[int]) -> Iterator[Kept]:
     for first, second in zip(stored, stored, strict=True):
         answers = (_JUDGED.validate_python(first["judged"]), _JUDGED.validate_python(second["judged"]))
         usage = tuple(None if own["usage"] is None else (own["usage"][0], own["usage"][1]) for own in (first, second))
-        yield Kept(answers, usage)
+        yield KeptAnswers(answers, usage)
 
 
 class UseCounter:
@@ -85,7 +85,7 @@ class UseCounter:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: KeptAnswers) -> None:
         """Count the answers on a pair."""
         for judged, usage in zip(kept.answers, kept.usage, strict=True):
             self._counts["requests"] += 1

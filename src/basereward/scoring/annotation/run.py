@@ -21,7 +21,7 @@ from basereward.data.schema import PreferencePair
 from basereward.data.shards import ImageStore, Row, check_free, image_store, publish, write_shards
 from basereward.data.work import Work, open_work
 from basereward.errors import DataError, RowError, ScoringError, WorkError
-from basereward.scoring.annotation.asking import Kept, Price, UseCounter, ask_missing, read_answers
+from basereward.scoring.annotation.asking import KeptAnswers, Price, UseCounter, ask_missing, read_answers
 from basereward.scoring.annotation.task import AnnotationTask, Read
 from basereward.scoring.interface import Judge
 
@@ -185,7 +185,9 @@ def _write(
     )
 
 
-def _unused(task: AnnotationTask, row: int, pair: PreferencePair, kept: Kept, read: Read) -> Iterator[dict[str, Any]]:
+def _unused(
+    task: AnnotationTask, row: int, pair: PreferencePair, kept: KeptAnswers, read: Read
+) -> Iterator[dict[str, Any]]:
     """Yield the answers on a pair that are not used, with why."""
     for place, judged, reason in zip(task.places, kept.answers, read.lost, strict=True):
         if reason:

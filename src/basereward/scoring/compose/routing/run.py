@@ -41,7 +41,7 @@ class RouteSettings(NamedTuple):
     seed: int = 0
 
 
-class _Place(NamedTuple):
+class _RowPlaces(NamedTuple):
     """Where the groups of a pair start and end, and its chosen and rejected response within them."""
 
     start: int
@@ -85,7 +85,7 @@ def route(
     comparisons = [pair.comparison() for pair in pairs]
     groups = [group for comparison in comparisons for group in comparison.groups]
     first = [0, *accumulate(len(comparison.groups) for comparison in comparisons)]
-    places = [_Place(first[n], first[n + 1], own.chosen, own.rejected) for n, own in enumerate(comparisons)]
+    places = [_RowPlaces(first[n], first[n + 1], own.chosen, own.rejected) for n, own in enumerate(comparisons)]
     prompts = [groups[place.start] for place in places]
     # Before the members score for hours: what cannot be read is told at once.
     seen = Seen(state_of=settings.state_of) if settings.state_of else Seen(choose_words(prompts))
@@ -154,7 +154,7 @@ def _score_all(
         yield member.label, found
 
 
-def _rank(scores: Mapping[int, list[Scored]], places: Sequence[_Place]) -> _Ranking:
+def _rank(scores: Mapping[int, list[Scored]], places: Sequence[_RowPlaces]) -> _Ranking:
     """Return how a member ranks pairs."""
     right, margins, concerned, failed = [], [], [], 0
     for place in places:
@@ -168,7 +168,7 @@ def _rank(scores: Mapping[int, list[Scored]], places: Sequence[_Place]) -> _Rank
     return _Ranking(right, margins, concerned, failed)
 
 
-def _margin(scores: Sequence[Scored], place: _Place) -> float | None:
+def _margin(scores: Sequence[Scored], place: _RowPlaces) -> float | None:
     chosen, rejected = scores[place.chosen], scores[place.rejected]
     return chosen.value - rejected.value if isinstance(chosen, Score) and isinstance(rejected, Score) else None
 
