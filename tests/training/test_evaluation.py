@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import TrainerState
 
+from basereward.curation.seen import pair_fingerprints
 from basereward.data.pairs import PairDataset, load_pairs
 from basereward.errors import RecipeError
 from basereward.models.reward_model import RewardModel
@@ -123,8 +124,10 @@ def test_a_run_ends_with_an_evaluation_of_every_set(
     assert "accuracy" in names
     assert all(line[f"eval_held_{name}"] == line[f"eval_{name}"] for name in names)
     assert line["eval_seen_margin"] != line["eval_margin"]
-    assert facts["validation_pairs_in_training"] == 0
-    seen = facts["validation_sets"]["seen"]
+    seen, held = facts["validation_sets"]["seen"], facts["validation_sets"]["held"]
+    trained, validated = (pair_fingerprints(load_pairs(paths).pairs) for paths in (train_pairs, validation))
+    common = np.isin(validated, trained).sum()
+    assert facts["validation_pairs_in_training"] == held["validation_pairs_in_training"] == common
     assert seen["validation_pairs_in_training"] == seen["validation_pairs"] == facts["pairs"]
 
 

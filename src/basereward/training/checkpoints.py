@@ -23,6 +23,12 @@ class AtomicCheckpoints(Trainer):
     def _get_output_dir(self, trial: Any) -> str:
         return self._staging or super()._get_output_dir(trial)
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        # Trainer has just taken the temporary name for that of the best checkpoint, which ``publish`` keeps by its
+        # step; in the state it would be a path that is gone, and with ``keep: 1`` the end of a run looks it up.
+        self.state.best_model_checkpoint = None
+        super()._save_optimizer_and_scheduler(output_dir)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(str(self.args.output_dir))
         self._staging = str(folder / STAGING)

@@ -109,6 +109,7 @@ class RewardTrainer(AtomicCheckpoints):
         # In fp32 the proof on the twin is enough; in bf16 one pair of each rank shows what rounding does.
         self._compare_backends = args.bf16 and model.backend != "plain"
         self._difference: dict[str, float] = {}
+        self._part_rates: dict[str, float] = {}
 
     @property
     def is_sharded(self) -> bool:
@@ -140,6 +141,8 @@ class RewardTrainer(AtomicCheckpoints):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> tuple[list, int]:
         """Return the micro-batches of a step and its pairs over all ranks; the wait for data is measured."""
+        # A log line comes behind the step of the schedule, with the rates of the next step.
+        self._part_rates = part_rates(self.optimizer)
         start = time.perf_counter()
         # In this order zip takes no batch beyond the last: range ends first.
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
@@ -221,7 +224,7 @@ class RewardTrainer(AtomicCheckpoints):
             logs |= self._window_metrics() | self._difference
             # A run of several heads is to be compared with one of a single head.
             logs["loss"] /= max(self.heads, 1)
-            logs |= part_rates(self.optimizer)
+            logs |= self._part_rates
             self._difference = {}
         if "train_loss" in logs:
             logs["train_loss"] = self._mean_loss()

@@ -20,7 +20,7 @@ import yaml
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from basereward.models import checkpoint
+from basereward.models import saving
 from basereward.training import checkpoints, resume, run, trainer
 from basereward.training.callbacks import MetricsFile
 from basereward.training.objectives import BradleyTerry
@@ -111,8 +111,8 @@ def arm(kill: str, folder: Path) -> list[TrainerCallback]:
     elif place == "in-line":
         _die_in_line(int(step))
     elif place == "in-final-save":
-        write = checkpoint._write_config
-        checkpoint._write_config = _deadly(write, lambda model, to, *_: to == folder / ".incomplete" / "model")
+        write = saving._write_config
+        saving._write_config = _deadly(write, lambda model, to, *_: to == folder / ".incomplete" / "model")
     elif place == "nan-on-rank":
         _spoil_loss(rank=int(step))
     else:
