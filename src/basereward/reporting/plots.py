@@ -322,8 +322,9 @@ def draw_seeds(
     axis.plot(*sides, "o", color=ORANGE, alpha=0.7, markersize=3.5, zorder=3)
     mean = float(np.mean(values))
     reach = None if ends is None else [[mean - ends[0]], [ends[1] - mean]]
-    spot, errors = ((at, mean), {"yerr": reach}) if is_upright else ((mean, at), {"xerr": reach})
-    axis.errorbar(*spot, **errors, fmt="o", color=BLUE, ecolor=INK, elinewidth=1.1, capsize=3)
+    across, along = (None, reach) if is_upright else (reach, None)
+    x, y = (at, mean) if is_upright else (mean, at)
+    axis.errorbar(x, y, yerr=along, xerr=across, fmt="o", color=BLUE, ecolor=INK, elinewidth=1.1, capsize=3)
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
