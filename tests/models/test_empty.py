@@ -1,6 +1,7 @@
 """A backbone on the meta device knows where its values lie, and is else what loading gives."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -114,7 +115,10 @@ def test_a_file_that_changes_before_it_is_read_is_an_error(text_backbone, tmp_pa
     folder = shutil.copytree(text_backbone, tmp_path / "backbone")
     model = new_reward_model(folder, is_empty=True)
     file = folder / "model.safetensors"
-    weights = {name: weight + 1 for name, weight in load_file(file).items()}
+    weights, before = {name: weight + 1 for name, weight in load_file(file).items()}, file.stat()
     save_file(weights, file, {"format": "pt"})
+    # As a copy that keeps times does: size and time of change are those of before.
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
     with pytest.raises(CheckpointError, match=r"model\.safetensors has changed"):
         read_parts(model, unread_weights(model), CPU)

@@ -124,3 +124,27 @@ def test_bf16_is_compared_on_one_pair(recipe_by: Callable, tmp_path: Path, monke
     train(recipe_by("prompt", hardware={"precision": "bf16"}, optimizer={"max_steps": 1}), tmp_path / "run")
     assert seen == [1]
     assert "backend_difference" in json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("sharding", ["none", "fsdp2"])
+def test_two_ranks_compute_what_one_does_on_rows_of_three_levels(
+    sharding: str, recipe_by: Callable, launch: Callable, tmp_path: Path, read_metrics: Callable, read_state: Callable
+) -> None:
+    optimizer = {"max_steps": 3, "schedule": "constant"}
+    one = recipe_by("image", optimizer=optimizer)
+    two = recipe_by("image", optimizer=optimizer, hardware={"sharding": sharding})
+    train(one, tmp_path / "one")
+    outcome = launch(two, tmp_path / "two", 2)
+    assert outcome.codes == [0, 0], outcome.printed(0, "err")
+    lines = [
+        [own for own in read_metrics(tmp_path / name) if "train_loss" not in own and "loss" in own]
+        for name in ("one", "two")
+    ]
+    assert len(lines[0]) == len(lines[1]) > 0
+    for expected, found in zip(*lines, strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5, abs=2e-6)
+    state, reference = (read_state(tmp_path / name / "model") for name in ("two", "one"))
+    assert state.keys() == reference.keys()
+    for name, weight in reference.items():
+        torch.testing.assert_close(state[name], weight, rtol=0, atol=1e-5, msg=name)

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from basereward.data.content import FileState, file_state
 from basereward.data.io import write_json
 from basereward.errors import CheckpointError
 
@@ -38,25 +39,12 @@ class TensorFacts(NamedTuple):
         return prod(self.shape)
 
 
-class FileStamp(NamedTuple):
-    """Size and time of change of a file, in nanoseconds."""
-
-    size: int
-    changed: int
-
-    @classmethod
-    def of(cls, file: Path) -> "FileStamp":
-        """Return those of a file now."""
-        facts = file.stat()
-        return cls(facts.st_size, facts.st_mtime_ns)
-
-
 class StoredTensor(NamedTuple):
     """Where a tensor lies: its file, its name there, and how the file was when it was found."""
 
     file: Path
     name: str
-    stamp: FileStamp
+    stamp: FileState
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,7 +62,7 @@ class StoredTensor(NamedTuple):
         Raises:
             CheckpointError: the file has changed since the tensor was found, which may be hours ago.
         """
-        if FileStamp.of(self.file) != self.stamp:
+        if file_state(self.file) != self.stamp:
             raise CheckpointError(f"{self.file} has changed since this run looked at it; start it again.")
         # Opened anew for each tensor: mapped pages that were read count as resident until their file is closed.
         with safe_open(self.file, "pt") as opened:
@@ -104,7 +92,7 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Return where every tensor of a folder lies, in the order of files."""
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
-        stamp = FileStamp.of(file)
+        stamp = file_state(file)
         with safe_open(file, "pt") as opened:
             found.update({name: StoredTensor(file, name, stamp) for name in opened.keys()})  # noqa: SIM118
     return found
