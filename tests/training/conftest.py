@@ -20,7 +20,7 @@ from basereward.training.recipe import Recipe, dump_recipe, parse_recipe
 
 LAUNCHER = Path(__file__).parent / "drivers" / "launcher.py"
 # What depends on the clock, and nothing else that is logged.
-TIMING = ("_per_second", "_runtime", "data_wait_share")
+TIMING = ("_per_second", "_runtime", "data_wait_share", "mfu")
 
 
 class World(NamedTuple):

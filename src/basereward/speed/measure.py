@@ -10,6 +10,7 @@ import torch
 from basereward.encoding.collate import PairBatch
 from basereward.encoding.groups import EncodedGroup, GroupLength
 from basereward.errors import RecipeError
+from basereward.models.device_rates import data_sheet_rate
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.models.reward_model import RewardModel
 from basereward.speed.memory import peak_bytes
@@ -22,8 +23,6 @@ BACKENDS = ("plain", UNPADDED, "split", "varlen", "expand", "auto")
 PAIRS_AT_ONCE = 2
 PEAK_SIZE = 1024
 PEAK_SECONDS = 0.5
-# Dense bf16 operations a second, from the makers' data sheets.
-DATA_SHEET = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
 class RoundSeconds(NamedTuple):
@@ -129,14 +128,6 @@ def matmul_rate(dtype: torch.dtype, device: str) -> float:
         spent = time_round(lambda: left @ right, device)
         best = max(best, 2 * size**3 / max(spent.cpu, 1e-9))
     return best
-
-
-def data_sheet_rate(device: str, dtype: torch.dtype) -> float | None:
-    """Return the dense bf16 rate of a GPU in ``DATA_SHEET``, or None for other devices and precisions."""
-    if not device.startswith("cuda") or dtype != torch.bfloat16:
-        return None
-    name = torch.cuda.get_device_name()
-    return next((rate for part, rate in DATA_SHEET.items() if part in name), None)
 
 
 def _check_backends(mode: Mode, backends: list[str]) -> None:

@@ -7,10 +7,11 @@ from typing import cast
 import torch
 
 from basereward.data.schema import PartType, PreferencePair
-from basereward.encoding.collate import PairBatch, PairIndex, SwapIndex, collate, compare, swap_tensors
+from basereward.encoding.collate import GroupBatch, PairBatch, PairIndex, SwapIndex, collate, compare, swap_tensors
 from basereward.encoding.memory import PromptMemory
 from basereward.encoding.targets import TargetGroup, collate_targets, encode_targets
 from basereward.encoding.template import Template
+from basereward.models.flops import BackboneSize
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.heads import HEAD_WEIGHTS
 from basereward.training.listwise import Listwise
@@ -18,6 +19,7 @@ from basereward.training.objectives import BradleyTerry
 from basereward.training.rankings import Sides, ranking_tensors
 from basereward.training.recipe import AnyObjective
 from basereward.training.shortcuts import SwappedPair
+from basereward.training.utilisation import FORWARD_FLOPS, row_flops
 
 # Of one row, whose images are held until it is packed all the same.
 _TEXT_BYTES, _IMAGE_BYTES = 1 << 26, 1 << 34
@@ -30,6 +32,7 @@ class PreferenceCollator:
         objective: says which trees of a pair are computed, and whether what they say last is learned.
         kinds: what every row must have, so that all ranks run the vision tower equally often.
         bootstrap: gives each head its own weight of every pair.
+        size: of the backbone, if the work of each row is to be counted.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class PreferenceCollator:
         objective: AnyObjective,
         kinds: Sequence[PartType] = ("image",),
         bootstrap: Bootstrap | None = None,
+        size: BackboneSize | None = None,
     ) -> None:
         self.template = template
         self.objective = objective
         self.kinds = tuple(kinds)
         self.bootstrap = bootstrap
+        self.size = size
 
     def __call__(self, pairs: Sequence[PreferencePair]) -> PairBatch:
         """Return one row; an image that several pairs show is opened once."""
@@ -78,4 +83,10 @@ class PreferenceCollator:
             sides = [Sides(own.chosen, own.rejected) for own in index]
             ranked = ranking_tensors(pairs, sides, row["leaves"].tolist())
         drawn = {HEAD_WEIGHTS: torch.tensor([self.bootstrap.weigh(pair) for pair in pairs])} if self.bootstrap else {}
-        return cast(PairBatch, {**batch, **learned, **swapped, **ranked, **drawn})
+        return cast(PairBatch, {**batch, **learned, **swapped, **ranked, **drawn, **self._work(row, encoded)})
+
+    def _work(self, row: GroupBatch, encoded: Sequence[TargetGroup]) -> dict[str, torch.Tensor]:
+        if self.size is None:
+            return {}
+        flops = row_flops(self.size, row["nodes"], [tree.group for tree in encoded])
+        return {FORWARD_FLOPS: torch.tensor(flops, dtype=torch.float64)}

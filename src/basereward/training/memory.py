@@ -98,3 +98,11 @@ def _beside(recipe: Recipe, size: BackboneSize, trained: int, shards: int) -> fl
     # The part of the largest weight that is being read; adapters and heads are drawn whole.
     drawn = trained if recipe.model.lora or trains_head_alone(recipe, size) else 0
     return 4 * (size.vocabulary * size.hidden / shards + drawn)
+
+
+def forward_passes(recipe: Recipe, size: BackboneSize) -> int:
+    """Return what a step costs in forward passes of the backbone."""
+    if trains_head_alone(recipe, size):
+        return 1
+    # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
+    return 2 if recipe.model.lora else 3

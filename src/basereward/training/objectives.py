@@ -21,7 +21,17 @@ from basereward.training.rankings import RANKING_KEYS
 from basereward.training.shortcuts import ImageSwap, ShortcutWeights, check_proxy_scores, with_swap
 
 SWAP_KEYS = ("swaps", "swap_weights")
-PAIR_KEYS = ("pairs", "margins", "weights", "word_weights", "answer_lengths", "head_weights", *SWAP_KEYS, *RANKING_KEYS)
+PAIR_KEYS = (
+    "pairs",
+    "margins",
+    "weights",
+    "word_weights",
+    "answer_lengths",
+    "head_weights",
+    "forward_flops",
+    *SWAP_KEYS,
+    *RANKING_KEYS,
+)
 # Of these, what Bradley-Terry needs.
 _COMPARED = ("pairs", "margins", "weights", "answer_lengths")
 

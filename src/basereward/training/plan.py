@@ -30,7 +30,7 @@ from basereward.training.gains import (
 )
 from basereward.training.hours import ExpectedHours, expect_hours
 from basereward.training.launch import replica_ranks
-from basereward.training.memory import Memory, Microbatch, estimate_memory, trains_head_alone
+from basereward.training.memory import Memory, Microbatch, estimate_memory, forward_passes
 from basereward.training.objectives import BradleyTerry
 from basereward.training.prepare import StartCost, assume_start
 from basereward.training.recipe import Recipe
@@ -193,7 +193,7 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
         forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
     separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)
-    train_flops = _passes(recipe, size) * forward * steps * optimizer.pairs_per_step
+    train_flops = forward_passes(recipe, size) * forward * steps * optimizer.pairs_per_step
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",
@@ -289,14 +289,6 @@ def _head_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSiz
     width = head.width or size.hidden
     inner = [size.hidden] + [width] * (head.layers - 1)
     return words + head.heads * (sum(before * after + after for before, after in pairwise(inner)) + inner[-1])
-
-
-def _passes(recipe: Recipe, size: BackboneSize) -> int:
-    """Return what a step costs in forward passes of the backbone."""
-    if trains_head_alone(recipe, size):
-        return 1
-    # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
-    return 2 if recipe.model.lora else 3
 
 
 def _assumed_lengths(recipe: Recipe) -> Lengths:

@@ -49,6 +49,7 @@ from basereward.training.recipe import Recipe
 from basereward.training.resume import CHECKPOINTS, STAGING, checkpoint_step, replace_folder
 from basereward.training.sampler import BinPlan, PairSampler, check_cap, plan_bins
 from basereward.training.trainer import RewardTrainer
+from basereward.training.utilisation import utilisation_of
 
 
 class TrainResult(NamedTuple):
@@ -96,8 +97,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", {})
     trained_by = read_trained_by(recipe, folder) if rank() == 0 else None
     model.data_record = prepare_record(recipe, model, data.train.fingerprint, known.packed, trained_by)
-    costs = measure_backbone(model.config).cost_model()
-    sampler = run_sampler(recipe, data.train.lengths, costs, world_size())
+    size = measure_backbone(model.config)
+    sampler = run_sampler(recipe, data.train.lengths, size.cost_model(), world_size())
     bins = plan_bins(sampler, recipe.optimizer.tokens_per_microbatch, epochs, data.reserved)
     sampler.place(rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
@@ -114,6 +115,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         bootstrap=recipe.bootstrap(model.heads),
         rates=recipe.optimizer.learning_rates,
         best=recipe.run.best,
+        utilisation=utilisation_of(recipe, size, args.device, torch.bfloat16 if args.bf16 else torch.float32),
     )
     with trainer.stop.listening():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -34,6 +34,7 @@ from basereward.training.rates import part_rates, split_by_rate
 from basereward.training.recipe import AnyObjective
 from basereward.training.sampler import PairSampler
 from basereward.training.stop import StopOnSignal, start_loader
+from basereward.training.utilisation import FORWARD_FLOPS, Utilisation
 
 
 class RewardTrainer(AtomicCheckpoints):
@@ -53,6 +54,7 @@ class RewardTrainer(AtomicCheckpoints):
         bootstrap: what a pair counts for each head, as ``PreferenceCollator`` takes it.
         rates: learning rates of parts of the model.
         best: by what evaluations are compared, if the best checkpoint is kept.
+        utilisation: what ``mfu`` is counted by, if the rate of the device is known.
     """
 
     model: Any
@@ -75,6 +77,7 @@ class RewardTrainer(AtomicCheckpoints):
         bootstrap: Bootstrap | None = None,
         rates: PartRates | None = None,
         best: BestCheckpoint | None = None,
+        utilisation: Utilisation | None = None,
     ) -> None:
         check_one_device(args, "train")
         self.sampler = sampler
@@ -83,7 +86,10 @@ class RewardTrainer(AtomicCheckpoints):
         self.stop = StopOnSignal()
         self.rates = rates or PartRates()
         self.best = best
-        collator = PreferenceCollator(model.template, objective, kinds, bootstrap)
+        self.utilisation = utilisation
+        collator = PreferenceCollator(
+            model.template, objective, kinds, bootstrap, utilisation.size if utilisation else None
+        )
         super().__init__(
             model,  # type: ignore[arg-type]
             args,
@@ -103,7 +109,7 @@ class RewardTrainer(AtomicCheckpoints):
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
         # On the device, so that no micro-batch waits for a copy; they are read when a line is logged.
         self._sums = torch.zeros(len(METRIC_NAMES), dtype=torch.float64, device=args.device)
-        self._counts = torch.zeros(4, dtype=torch.float64, device=args.device)
+        self._counts = torch.zeros(5, dtype=torch.float64, device=args.device)
         self._waited = 0.0
         self._since = time.perf_counter()
         # In fp32 the proof on the twin is enough; in bf16 one pair of each rank shows what rounding does.
@@ -169,6 +175,8 @@ class RewardTrainer(AtomicCheckpoints):
         if "rankings" in inputs:
             self._counts[2] += inputs["pair_rankings"].max() + 1
             self._counts[3] += inputs["unranked"].sum()
+        if FORWARD_FLOPS in inputs:
+            self._counts[4] += inputs[FORWARD_FLOPS]
         # DDP and FSDP2 divide by the ranks when they reduce gradients, and the pairs of all ranks are divided by here.
         return loss.total / num_items_in_batch * self.accelerator.num_processes
 
@@ -246,6 +254,8 @@ class RewardTrainer(AtomicCheckpoints):
             "images_per_second": float(counts[1]) / seconds,
             "data_wait_share": self._waited / seconds,
         }
+        if self.utilisation:
+            metrics["mfu"] = self.utilisation.share(float(counts[4]), seconds, self.args.world_size)
         if counts[2]:
             metrics |= {"pairs_per_ranking": float(sums[0] / counts[2]), "unranked": float(counts[3] / sums[0])}
         if self.args.device.type == "cuda":
