@@ -5,6 +5,7 @@ python scripts/reference.py [--write]
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,7 +119,8 @@ def _plan(backbone: str, settings: dict[str, Any], ranks: int) -> float:
 
 def _described(name: str, thing: Any) -> list[str]:
     try:
-        signature = str(inspect.signature(thing))
+        # A default that is a function is shown with its address, which is another one each time.
+        signature = re.sub(r"<function (?:[\w.]+\.)?<?(\w+)>? at 0x[0-9a-f]+>", r"\1", str(inspect.signature(thing)))
     except ValueError:
         signature = ""
     return ["", "```text", f"{name}{signature}", "", inspect.getdoc(thing) or "", "```"]

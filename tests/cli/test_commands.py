@@ -26,7 +26,7 @@ def test_train_says_what_came_out(command, tiny, tmp_path):
     assert ended.code == 0
     assert "model    run/model" in ended.out
     assert "steps    2" in ended.out
-    assert "basereward score run/model IN.jsonl OUT.jsonl" in ended.out
+    assert f"next     basereward eval run/model --data {tiny.recipe.parent}" in ended.out
     assert is_tidy(ended.err)
     assert {"recipe.yaml", "metrics.jsonl", "train.json", "model"} <= {
         path.name for path in (tmp_path / "run").iterdir()

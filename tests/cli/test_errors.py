@@ -80,7 +80,7 @@ def test_an_error_is_one_line(command, names, line, words):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("train", "Missing argument 'RECIPE'"),
+        ("train", "name a recipe, or give --model and --data"),
         ("score baseline:longer", "Missing argument"),
         ("eval baseline:longer", "--data"),
         ("eval baseline:longer --data x --limit 0", "--limit"),

@@ -41,7 +41,7 @@ def test_tables_show_intervals_baselines_and_definitions(command):
         "mean over domains",
     ):
         assert text in ended.out
-    assert ended.out.splitlines()[-1] == "out/rm_bench/result.json"
+    assert ended.out.splitlines()[-2:] == ["out/rm_bench/result.json", "next     basereward report out/rm_bench"]
 
 
 def test_several_benchmarks_and_a_file_of_pairs_in_one_call(command, tmp_path):

@@ -82,7 +82,7 @@ def test_a_text_backbone_in_closed_form(tiny):
     assert tiny.text == 3 * (linear + norms)
     assert tiny.total == tiny.text + 11 * 8 + 8
     assert (tiny.layers, tiny.hidden, tiny.attention) == (3, 8, 3 * 2 * 4)
-    assert tiny.lora_per_rank == 3 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
+    assert tiny.lora_parameters(1) == 3 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
     assert (tiny.vision, tiny.vision_total) == (0, 0)
     # 4 prompt tokens; responses of 2 and 3: 8 + 2 * 5 + 3 * 5.5 attended keys, two products of 24 multiply-adds each.
     length = GroupLength(4, (2, 3), 0)
@@ -110,7 +110,7 @@ def test_linear_attention_in_closed_form():
     assert size.recurrent == 3 * 4 * (3 * 3 * 5 + 64 * (5 * 3 + 3 * 5) // 2)
     linear_sides = (8 + 2 * keys + values) + (8 + values) + 2 * (8 + 4) + (values + 8)
     full_sides = (8 + 16) + 2 * (8 + 4) + (8 + 8)
-    assert size.lora_per_rank == 3 * linear_sides + full_sides + 4 * 3 * (8 + 16)
+    assert size.lora_parameters(1) == 3 * linear_sides + full_sides + 4 * 3 * (8 + 16)
     assert size.forward_flops(GroupLength(4, (2,), 0)) == 2 * (size.text + size.recurrent) * 6 + 4 * 8 * (8 + 2 * 5)
 
 
@@ -123,7 +123,7 @@ def test_a_token_works_with_the_experts_that_it_is_sent_to():
     router, norms, expert = 6 * 8, 2 * 8, 3 * 8 * 16
     assert size.text == attention + router + norms + 2 * expert
     assert size.total - size.vision_total == attention + router + norms + 6 * expert + 11 * 8 + 8
-    assert size.lora_per_rank == 2 * (8 + 8) + 2 * (8 + 4)
+    assert size.lora_parameters(1) == 2 * (8 + 8) + 2 * (8 + 4)
 
 
 def test_the_cost_model_is_proportional_to_flops(tiny):

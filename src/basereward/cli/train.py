@@ -40,6 +40,8 @@ def train(
 
     # Without a recipe the first change stands in its place.
     is_change = recipe is not None and "=" in recipe and not Path(recipe).exists()
+    if recipe is None and model is None and not overrides:
+        raise typer.BadParameter("name a recipe, or give --model and --data", param_hint="RECIPE")
     changes = [
         *([recipe] if recipe is not None and is_change else []),
         *(overrides or []),

@@ -27,20 +27,20 @@ TEST_SEED = 1_000_003
 TEXT = WorldConfig(text_share=1)
 
 
-class Choice(NamedTuple):
+class HeadChoice(NamedTuple):
     """A head and its regulariser."""
 
     head: HeadSettings
     coefficient: float = 0.0
 
 
-CHOICES: Mapping[str, Choice] = {
-    "1:none": Choice(HeadSettings(layers=1, activation="none")),
-    "2:tanh": Choice(HeadSettings(layers=2, activation="tanh")),
-    "2:silu": Choice(HeadSettings()),
-    "3:silu": Choice(HeadSettings(layers=3)),
-    "5:silu": Choice(HeadSettings(layers=5)),
-    "2:silu, lambda 0.1": Choice(HeadSettings(), 0.1),
+CHOICES: Mapping[str, HeadChoice] = {
+    "1:none": HeadChoice(HeadSettings(layers=1, activation="none")),
+    "2:tanh": HeadChoice(HeadSettings(layers=2, activation="tanh")),
+    "2:silu": HeadChoice(HeadSettings()),
+    "3:silu": HeadChoice(HeadSettings(layers=3)),
+    "5:silu": HeadChoice(HeadSettings(layers=5)),
+    "2:silu, lambda 0.1": HeadChoice(HeadSettings(), 0.1),
 }
 NOTES = (
     "A Qwen2 with random weights, the smallest of the lab, on questions without an image, of which the world has 44: "

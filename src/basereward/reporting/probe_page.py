@@ -1,12 +1,12 @@
 """The page of a probe: what heads on frozen features rank right, by set, shape and regulariser."""
 
-from basereward.evaluation.frozen.run import ProbeResult
+from basereward.evaluation.frozen.run import HeadProbe
 from basereward.reporting.documents import Chapter, Document
 from basereward.reporting.plots import seed_dots
 from basereward.reporting.tables import MISSING, Table, percent
 
 
-def probe_table(result: ProbeResult) -> Table:
+def probe_table(result: HeadProbe) -> Table:
     """Return one row for each kind of head, best first on the first held-out set: mean and interval over seeds."""
     header = ("trained on, head", "pairs", *(own.name for own in result.held_out))
     ordered = sorted(result.heads, key=lambda own: -own.measured[0].mean)
@@ -14,7 +14,7 @@ def probe_table(result: ProbeResult) -> Table:
     return Table(header, rows)
 
 
-def build_probe_report(result: ProbeResult) -> Document:
+def build_probe_report(result: HeadProbe) -> Document:
     """Return the report of a probe.
 
     Raises:

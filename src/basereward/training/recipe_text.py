@@ -35,7 +35,9 @@ def recipe_keys(kind: type[Section], prefix: str = "") -> Iterator[RecipeKey]:
     for name, field in kind.model_fields.items():
         path = f"{prefix}{name}"
         sections = _sections(field.annotation)
-        yield RecipeKey(path, _kind(field.annotation), _default(field), field.description or "", bool(sections))
+        # A description of several lines would break out of the comment that it stands in.
+        text = " ".join((field.description or "").split())
+        yield RecipeKey(path, _kind(field.annotation), _default(field), text, bool(sections))
         for section in sections:
             # A union is told apart by the value of one of its keys.
             tag = section.model_fields["kind"].default if len(sections) > 1 and "kind" in section.model_fields else None

@@ -79,7 +79,7 @@ class ProbedHead(Section):
         return f"{self.train}, {self.head.layers}:{self.head.activation}{regularised}"
 
 
-class ProbeResult(Section):
+class HeadProbe(Section):
     """All heads of a probe."""
 
     model: str
@@ -97,7 +97,7 @@ def run_probe(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     device: str = "cpu",
-) -> ProbeResult:
+) -> HeadProbe:
     """Take features that are not kept in ``folder/features`` yet, fit all heads, and write ``probe.json``.
 
     Raises:
@@ -115,7 +115,7 @@ def run_probe(
             for shape in plan.shapes
             for coefficient in plan.coefficients
         ]
-        result = ProbeResult(
+        result = HeadProbe(
             model=scorer.name,
             seeds=list(plan.seeds),
             fit=plan.fit,
@@ -127,14 +127,14 @@ def run_probe(
     return result
 
 
-def read_probe(folder: Path) -> ProbeResult:
+def read_probe(folder: Path) -> HeadProbe:
     """Return the result of a probe.
 
     Raises:
         DataError: it is not there, or of another version.
     """
     try:
-        return ProbeResult.model_validate(read_json(folder / PROBE_RESULT))
+        return HeadProbe.model_validate(read_json(folder / PROBE_RESULT))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} holds no probe ({error}); make one with basereward probe.") from error
 
