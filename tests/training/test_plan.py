@@ -146,7 +146,7 @@ def test_the_plan_counts_the_tower_the_residual_stream_and_the_casts() -> None:
 
     whole, frozen = memory("model.checkpointing=false"), memory("model.checkpointing=false", "model.freeze_vision=true")
     # 4,096 patches through 32 layers of 1,280, beside 1,600 tokens through 28 layers of 3,584.
-    assert whole.activations / frozen.activations == pytest.approx(1.82, abs=0.02)
+    assert whole.activations / frozen.activations == pytest.approx(1.79, abs=0.02)
     assert memory("model.checkpointing=false", "data.assumed.image_tokens=0").activations == pytest.approx(
         frozen.activations, rel=1e-9
     )
