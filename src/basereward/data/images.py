@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,9 +68,9 @@ class LazyImage(Mapping[str, Any]):
     def __init__(self, path: str | None) -> None:
         self.path = path
 
+    @abstractmethod
     def read(self) -> bytes | None:
-        """Return the encoded bytes."""
-        raise NotImplementedError
+        """Return the encoded bytes; whoever knows the place says how."""
 
     def __getitem__(self, key: str) -> Any:
         if key == "bytes":
