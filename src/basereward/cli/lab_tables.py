@@ -260,6 +260,22 @@ def severity(
     _make_table(plan_severity(SeveritySizes(steps)), out, seeds, as_json)
 
 
+@tables.command()
+def objectives(
+    out: Path = typer.Option(Path("runs/lab/objectives"), help="Result folder; what is done there is not done again."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    steps: int = typer.Option(1200, min=1, help="Optimiser steps of every reward model."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Train every objective on the same rankings, and on wrong labels: which fall behind Bradley-Terry?
+
+    Example: `basereward lab objectives --seeds 1`
+    """
+    from basereward.lab.objectives import ObjectiveSizes, plan_objectives
+
+    _make_table(plan_objectives(ObjectiveSizes(steps)), out, seeds, as_json)
+
+
 @tables.command("all")
 def make_every(
     out: Path = typer.Option(Path("runs/lab"), help="Folder of the tables' folders; what is done is not done again."),

@@ -11,6 +11,7 @@ from basereward.lab.figure1 import plan_figure as plan_figure1
 from basereward.lab.figure2 import plan_figure as plan_figure2
 from basereward.lab.grouping import GroupingSizes, plan_grouping
 from basereward.lab.length_bias import plan_length_bias
+from basereward.lab.objectives import plan_objectives
 from basereward.lab.severity import plan_severity
 from basereward.lab.shortcut import plan_shortcut
 from basereward.lab.table1 import plan_table as plan_table1
@@ -40,6 +41,7 @@ TABLES: Registry[Callable[[], TablePlan]] = Registry(
         "table6": plan_table6,
         "length-bias": plan_length_bias,
         "table2": plan_table2,
+        "objectives": plan_objectives,
         "shortcut": plan_shortcut,
         "table11": plan_table11,
         "table1": plan_table1,

@@ -79,18 +79,21 @@ def row_recipe(
     pairs: int,
     model: Mapping[str, Any] | None = None,
     objective: Mapping[str, Any] | None = None,
+    group: str = "pair",
 ) -> Recipe:
     """Return the demo's recipe with other settings of the model and the objective.
 
     Args:
         pairs: how many the data holds.
         model: what takes the place of the backbone, or stands beside it.
-        objective: settings of Bradley-Terry.
+        objective: settings of Bradley-Terry, or of another kind.
+        group: what ``data.group`` draws together.
     """
     recipe = demo_recipe(name, backbone, data, None, steps, seed, pairs).model_dump(mode="json")
     if model:
         kept = {} if "init_from" in model else {"backbone": str(backbone)}
         recipe["model"] = {**kept, **model}
+    recipe["data"]["group"] = group
     recipe["objective"] = {"kind": "bradley_terry", **(objective or {})}
     return parse_recipe(recipe)
 
