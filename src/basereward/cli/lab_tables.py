@@ -264,7 +264,7 @@ def severity(
 def objectives(
     out: Path = typer.Option(Path("runs/lab/objectives"), help="Result folder; what is done there is not done again."),
     seeds: int = typer.Option(3, min=1, help="Number of seeds."),
-    steps: int = typer.Option(1200, min=1, help="Optimiser steps of every reward model."),
+    steps: int = typer.Option(600, min=1, help="Optimiser steps of every reward model."),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Train every objective on the same rankings, and on wrong labels: which fall behind Bradley-Terry?

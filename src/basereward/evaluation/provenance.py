@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from basereward import __version__
@@ -18,3 +19,8 @@ def versions_of(about: About) -> dict[str, str]:
     identity: Mapping[str, Any] = about.identity or {}
     used = {name: str(identity[name]) for name in LIBRARIES if name in identity}
     return {"basereward": __version__, "python": platform.python_version(), **used}
+
+
+def versions_here() -> dict[str, str]:
+    """Return the versions of this process, for a result that it trains and scores itself."""
+    return {"basereward": __version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}

@@ -142,7 +142,7 @@ def tables_page(tables: Mapping[str, LabTable], stopped: Stopped) -> Document:
         MissingExtraError: matplotlib is not installed.
     """
     chapters = [
-        chapter._replace(title=f"{table.name}, the paper's {table.source}: {chapter.title.lower()}")
+        chapter._replace(title=f"{table.name} ({table.source}): {chapter.title.lower()}")
         for table in tables.values()
         for chapter in table_page(table).sections
     ]
@@ -170,4 +170,4 @@ def outcomes_table(tables: Mapping[str, LabTable]) -> Table:
         )
         for name, table in tables.items()
     ]
-    return Table(("table", "the paper's", "seeds", *outcomes), rows)
+    return Table(("table", "about", "seeds", *outcomes), rows)

@@ -68,7 +68,7 @@ NOTES = (
 class ObjectiveSizes(NamedTuple):
     """How large the runs are: optimiser steps of 48 pairs, pictures to train on, held-out pictures."""
 
-    steps: int = 1_200
+    steps: int = 600
     pictures: int = 3_200
     test_pictures: int = 400
 

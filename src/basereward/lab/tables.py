@@ -3,6 +3,7 @@
 What is done is not done again: a cell is a file, and a killed table goes on with the first cell that is missing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +14,7 @@ from basereward.data.identity import Identity
 from basereward.data.io import read_json, write_json
 from basereward.data.work import open_work
 from basereward.errors import DataError
+from basereward.evaluation.provenance import versions_here
 from basereward.evaluation.spread import seed_interval
 from basereward.reporting.documents import Chapter, Document
 from basereward.reporting.plots import seed_dots
@@ -46,6 +48,8 @@ class Cell(Section):
     row: str
     seed: int
     values: dict[str, float]
+    versions: dict[str, str] = {}
+    """What made it: basereward, Python and the libraries; nothing in cells that do not say."""
 
 
 class Finding(Section):
@@ -148,7 +152,8 @@ def _cell(plan: TablePlan, folder: Path, row: str, seed: int, say: Callable[[str
     if not path.is_file():
         say(f"seed {seed}: {row}")
         values = plan.run(row, seed, folder / f"seed-{seed}")
-        write_json(path, Cell(row=row, seed=seed, values=dict(values)).model_dump(mode="json"))
+        made = Cell(row=row, seed=seed, values=dict(values), versions=versions_here())
+        write_json(path, made.model_dump(mode="json"))
     return Cell.model_validate(read_json(path))
 
 
@@ -189,6 +194,12 @@ def findings_table(table: LabTable) -> Table:
     return Table(("the paper's finding", "difference, of shares in points", "at this scale"), rows)
 
 
+def _versions(table: LabTable) -> list[str]:
+    """Return a line for each set of versions that made rows of the table, with their number."""
+    made = Counter(", ".join(f"{name} {value}" for name, value in cell.versions.items()) for cell in table.cells)
+    return [f"{count} rows of a seed with {used or 'versions that they do not tell'}." for used, count in made.items()]
+
+
 def _points(share: float) -> str:
     return f"{100 * share:+.1f}"
 
@@ -217,7 +228,7 @@ def table_page(table: LabTable) -> Document:
     }
     seeds = f"{len(table.seeds)} seeds" if len(table.seeds) > 1 else "one seed"
     return Document(
-        kind=f"the paper's {table.source}, in miniature",
+        kind=f"{table.source}, in miniature",
         name=table.name,
         sections=[
             Chapter(
@@ -232,5 +243,6 @@ def table_page(table: LabTable) -> Document:
                 table=findings_table(table),
             ),
             Chapter("What differs from the paper", lines=table.notes),
+            Chapter("How it was made", lines=[f"Seeds {', '.join(map(str, table.seeds))}.", *_versions(table)]),
         ],
     )
