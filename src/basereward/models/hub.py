@@ -119,7 +119,7 @@ def open_folder(place: str | Path | ModelFolder, patterns: Sequence[str] = PATTE
     if (path / SHARDS).is_dir():
         raise CheckpointError(
             f"{place} is a checkpoint of a sharded run, whose weights are in parts; make a model of it first: "
-            f"basereward merge {place} OUT."
+            f"basereward merge {place}."
         )
     return ModelFolder(path, str(place), _read_config(path, str(place)))
 
@@ -234,6 +234,6 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{name} is a {kind!r} that only the Python code in its repository can read, and no code of repositories "
             "is run here. Use the checkpoint in transformers' own layout; those of InternVL end in -hf "
-            f"(OpenGVLab/InternVL3-8B-hf), and others of InternVL are converted by basereward import {name} OUT."
+            f"(OpenGVLab/InternVL3-8B-hf), and others of InternVL are converted by basereward import {name}."
         )
     return content
