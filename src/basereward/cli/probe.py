@@ -17,6 +17,7 @@ from basereward.cli.output import (
     say,
 )
 
+PAIRS_HELP = "Most pairs of each set that heads learn from, drawn at random; all by default."
 OUT_HELP = "Result folder; features in it are not computed again. runs/probe-MODEL by default."
 
 
@@ -27,9 +28,7 @@ def probe(
     head: list[str] = typer.Option(["2:silu"], "--head", help="Shapes of heads, LAYERS:ACTIVATION."),
     zero_coefficient: list[float] = typer.Option([0.0], min=0.0, help="Coefficients of the regulariser."),
     seeds: int = typer.Option(3, min=1, help="Heads of each kind."),
-    limit: int | None = typer.Option(
-        None, min=1, help="Most pairs of each set that heads learn from, drawn at random."
-    ),
+    pairs: int | None = typer.Option(None, min=1, help=PAIRS_HELP),
     epochs: int = typer.Option(20, min=1, help="Passes of a head over its pairs."),
     out: Path | None = typer.Option(None, help=OUT_HELP),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
@@ -53,7 +52,7 @@ def probe(
 
     require_matplotlib()
     shapes = [_shape(text) for text in head]
-    fit = FitSettings(limit=limit, epochs=epochs)
+    fit = FitSettings(limit=pairs, epochs=epochs)
     plan = ProbePlan(data, held_out, shapes, zero_coefficient, range(seeds), fit)
     encoder = open_encoder(model, dtype, device, backend)
     place = out or default_out("probe", model)

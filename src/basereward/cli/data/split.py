@@ -28,7 +28,7 @@ def split_pairs(
     like_images: Literal["hash", "copies", "pixels"] = typer.Option(
         "hash", help="Images are one if their perceptual hashes are near; if they are copies too; by pixels alone."
     ),
-    prompts: Literal["text", "shown"] = typer.Option(
+    like_prompts: Literal["text", "shown"] = typer.Option(
         "text", help="Prompts are one if their texts are, or only beside the same image."
     ),
     group: list[str] | None = typer.Option(
@@ -53,7 +53,7 @@ def split_pairs(
     from basereward.curation.split.settings import SplitSettings
 
     asked: dict[str, Any] = {"test": test, "validation": validation, "sample": sample, "seed": seed}
-    asked |= {"sample_over": sample_over, "like_images": like_images, "prompts": prompts, "tolerance": tolerance}
+    asked |= {"sample_over": sample_over, "like_images": like_images, "prompts": like_prompts, "tolerance": tolerance}
     if group:
         asked["groups"] = [] if group == ["none"] else group
     settings = parse_configuration(SplitSettings, asked)
