@@ -119,6 +119,8 @@ def evaluate_policy(
         raise typer.BadParameter(f"--program is vlmevalkit or lmms-eval; found {program!r}.")
     if results is not None and run:
         raise typer.BadParameter("--results reads a folder and --run makes one; give one of them.")
+    if results is None:
+        _check_policy(policy)
     chosen: Any = program
     model = policy_model(policy, chosen, model_class)
     address = parse_judge(judge) if judge else None
@@ -142,6 +144,16 @@ def evaluate_policy(
     _print(found)
     if not run and results is None:
         print_next(*this_call(context), "--run")
+
+
+def _check_policy(policy: str) -> None:
+    """Refuse what neither is a folder nor can be a hub id, before command lines with it are shown."""
+    from basereward.errors import MissingFileError
+
+    if not Path(policy).is_dir() and (policy.count("/") != 1 or policy.startswith((".", "/", "~"))):
+        raise MissingFileError(
+            f"No folder {policy!r}, and it is no hub id; expected the folder of a policy, or owner/name."
+        )
 
 
 def _is_usable(task: Any, judge: Any) -> bool:

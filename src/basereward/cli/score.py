@@ -160,8 +160,10 @@ def _score_folder(
 
 
 def _print_next(model: str, source: str, options: "ReadOptions", read_as: "list[Recognised]") -> None:
-    """Print how pairs that have scores now are counted; prompts with responses alone have no right ones."""
-    if read_as and read_as[0].format != "responses":
+    """Print how pairs that have scores now are counted; prompts with responses alone have no right ones, files no rows."""
+    if not read_as:
+        return
+    if read_as[0].format != "responses":
         print_next("eval", model, "--data", source, *reading_words(options))
     elif "://" not in model:
         print_next("serve", model)

@@ -44,6 +44,8 @@ def check_contamination(
         if name not in KINDS:
             raise typer.BadParameter(f"--drop is {name!r}; expected one of {', '.join(KINDS)}.")
     place = out or Path(f"{default_out('contamination', Path(path).with_suffix(''))}.jsonl")
+    if place.suffix != ".jsonl":
+        raise typer.BadParameter(f"--out is a file that ends in .jsonl; found {place}.")
     with progress("contamination") as bar:
         kinds = drop or CONTAMINATING
         done = check(path, bench, place, data_root, kinds, workers, bar.move, answer)  # type: ignore[arg-type]

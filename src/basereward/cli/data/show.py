@@ -32,6 +32,9 @@ def show_pairs(
     from basereward.reporting.html import render, write_page
     from basereward.reporting.plots import require_matplotlib
 
+    page = out or Path(f"{default_out('show', _name(files[0]))}.html")
+    if page.suffix != ".html":
+        raise typer.BadParameter(f"--out is a file that ends in .html; found {page}.")
     require_matplotlib()
     inputs = [find_place(file) for file in files]
     rows = concatenate([read_input(one) for one in inputs])
@@ -42,7 +45,6 @@ def show_pairs(
     tokens = _count_tokens(files, tokenizer, statistics) if tokenizer else None
     name = " + ".join(_name(file) for file in files)
     items = list_pairs(rows, columns, draw_pairs(columns, samples, seed))
-    page = out or Path(f"{default_out('show', _name(files[0]))}.html")
     write_page(page, render(build_data_report(name, statistics, columns, items, tokens)))
     if as_json:
         print_json({"page": str(page), "files": files, **statistics})
