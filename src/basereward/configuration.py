@@ -91,7 +91,8 @@ def read_content(file: Path) -> dict[str, Any]:
         raise RecipeError(f"{file} is no text in UTF-8: {error}.") from error
     content = _read_yaml(text, str(file))
     if not isinstance(content, dict):
-        raise RecipeError(f"{file} holds {type(content).__name__}, expected a mapping of sections.")
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise RecipeError(f"{file} holds {found}, expected a mapping of sections: a recipe or a spec in YAML.")
     return content
 
 
@@ -165,7 +166,15 @@ def _read_yaml(text: str, place: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{place} is no valid YAML: {error}") from error
+        raise RecipeError(f"{place} is no valid YAML: {_yaml_problem(error)}.") from error
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Return in one line what is wrong, and where; a library says it over several, with an excerpt."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _explain(kind: type[Section], item: dict[str, Any]) -> str:

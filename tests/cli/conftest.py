@@ -89,6 +89,6 @@ def tiny(vl_backbone, tmp_path_factory) -> Tiny:
     folder = tmp_path_factory.mktemp("tiny")
     pairs, recipe, run = folder / "pairs.jsonl", folder / "recipe.yaml", folder / "run"
     recipe.write_text(RECIPE.format(backbone=vl_backbone, folder=folder))
-    assert call("lab", "world", pairs, "--pairs", 24) == 0
+    assert call("lab", "world", "--out", pairs, "--pairs", 24) == 0
     assert call("train", recipe, "--out", run) == 0
     return Tiny(folder, pairs, recipe, run, run / "model")

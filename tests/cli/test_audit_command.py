@@ -31,9 +31,9 @@ def test_a_failed_probe_ends_a_strict_call_with_one(command, tiny):
     assert ended.code == 0
     assert "2 probes: 1 fail, 1 not applicable; failed: verbosity." in ended.out
     assert Path("runs/audit-baseline-longer/index.html").is_file()
-    assert command(*arguments, "--strict").code == 1
+    assert command(*arguments, "--must-pass").code == 1
     assert "--overwrite" in command(*arguments).err
-    assert command(*arguments, "--strict", "--overwrite").code == 1
+    assert command(*arguments, "--must-pass", "--overwrite").code == 1
 
 
 def test_a_benchmark_is_audited_too(command):

@@ -31,7 +31,7 @@ def damaged(tmp_path_factory):
         ("data", "mix", "mix.yaml", "--out", "out"),
         ("data", "convert", "{file}", "--out", "out"),
         ("eval", "baseline:longer", "--data", "{folder}", "--out", "out"),
-        ("score", "baseline:longer", "{file}", "out.jsonl"),
+        ("score", "baseline:longer", "{file}", "--out", "out.jsonl"),
     ],
 )
 def test_it_is_named(damaged, command, tmp_path, command_line):

@@ -64,7 +64,7 @@ def test_the_guide_runs(folder, capsys):
 
 
 def test_json_is_the_file_and_its_names(folder, capsys):
-    assert call("calibrate", "baseline:longer", "pairs.jsonl", "out.json", "--json") == 0
+    assert call("calibrate", "baseline:longer", "pairs.jsonl", "--out", "out.json", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed.pop("files") == ["out.json", "out.html"]
     assert printed == json.loads(Path("out.json").read_text())
@@ -72,7 +72,7 @@ def test_json_is_the_file_and_its_names(folder, capsys):
 
 def test_nothing_to_remove_is_status_1_and_no_file(folder, capsys):
     write_pairs("chance.jsonl", lambda one, other: 0.5 + 0.1 * np.sign(one - other) * (abs(one - other) < 2))
-    assert call("calibrate", "baseline:random", "chance.jsonl", "out.json") == 1
+    assert call("calibrate", "baseline:random", "chance.jsonl", "--out", "out.json") == 1
     assert "error: " in capsys.readouterr().err
     assert not Path("out.json").exists()
 
@@ -80,9 +80,9 @@ def test_nothing_to_remove_is_status_1_and_no_file(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["out.txt"], "ends in .json"),
-        (["out.json", "--maps", "zscor"], "--maps takes zscore"),
-        (["out.json", "--alpha", "0"], "alpha"),
+        (["--out", "out.txt"], "ends in .json"),
+        (["--out", "out.json", "--maps", "zscor"], "--maps takes zscore"),
+        (["--out", "out.json", "--alpha", "0"], "alpha"),
     ],
 )
 def test_a_wrong_call_is_status_2(folder, capsys, arguments, said):
@@ -91,5 +91,5 @@ def test_a_wrong_call_is_status_2(folder, capsys, arguments, said):
 
 
 def test_two_scales_are_refused_before_anything_is_scored(folder, capsys):
-    assert call("calibrate", "baseline:longer", "none.jsonl", "out.json", "--maps", "zscore,isotonic") == 1
+    assert call("calibrate", "baseline:longer", "none.jsonl", "--out", "out.json", "--maps", "zscore,isotonic") == 1
     assert "zscore and isotonic are scales; ask for one of them" in capsys.readouterr().err

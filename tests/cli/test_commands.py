@@ -56,7 +56,7 @@ def test_a_plan_with_its_data_here_is_measured(command, tiny, tmp_path):
 @pytest.mark.parametrize("model", ["trained", "baseline:shorter"])
 def test_score_writes_the_rows_with_scores(command, tiny, tmp_path, model):
     spec = str(tiny.model) if model == "trained" else model
-    ended = command("score", spec, tiny.pairs, "out.jsonl", "--json")
+    ended = command("score", spec, tiny.pairs, "--out", "out.jsonl", "--json")
     told = ended.json
     assert told.pop("read_as")["format"] == "trl"
     assert told == {"model": spec, "out": "out.jsonl", "rows": 24, "failed": 0}
@@ -64,7 +64,8 @@ def test_score_writes_the_rows_with_scores(command, tiny, tmp_path, model):
     scored = rows(tmp_path / "out.jsonl")
     assert [row["id"] for row in scored] == [row["id"] for row in rows(tiny.pairs)]
     assert len({row["chosen_score"] for row in scored}) > 1
-    assert command("score", spec, tiny.pairs, "out.parquet").out == "24 rows, 0 with an error -> out.parquet\n"
+    told = command("score", spec, tiny.pairs, "--out", "out.parquet").out.splitlines()
+    assert told == ["24 rows, 0 with an error -> out.parquet", f"next     basereward eval {spec} --data {tiny.pairs}"]
 
 
 def test_eval_prints_tables_and_where_the_result_is(command, tiny, tmp_path):
@@ -151,8 +152,8 @@ def test_the_demo_in_miniature(command, monkeypatch, tmp_path, as_json):
 
 
 def test_lab_and_report(command, tiny, tmp_path):
-    ended = command("lab", "backbone", "bb", "--size", "test", "--family", "qwen3")
-    assert (ended.code, ended.out, ended.err) == (0, "bb\n", "")
+    ended = command("lab", "backbone", "--out", "bb", "--size", "test", "--family", "qwen3")
+    assert (ended.code, ended.out.splitlines()[0], ended.err) == (0, "backbone bb", "")
     assert (tmp_path / "bb" / "model.safetensors").exists()
     ended = command("report", tiny.run)
     assert ended.out == f"{tiny.run / 'report.html'}\n"
@@ -161,9 +162,11 @@ def test_lab_and_report(command, tiny, tmp_path):
 def test_merge_makes_a_lora_checkpoint_whole(command, tiny, tmp_path):
     changes = ["model.lora.rank=2", "model.freeze_vision=true", "optimizer.learning_rate=0.1"]
     assert command("train", tiny.recipe, *changes, "--out", "lora").code == 0
-    assert command("merge", "lora/model", "whole").out == "whole\n"
+    assert command("merge", "lora/model", "--out", "whole").out.startswith(
+        "model    whole\nnext     basereward eval whole "
+    )
     for name in ("lora/model", "whole"):
-        assert command("score", name, tiny.pairs, f"{name.replace('/', '-')}.jsonl").code == 0
+        assert command("score", name, tiny.pairs, "--out", f"{name.replace('/', '-')}.jsonl").code == 0
     adapted, whole = (rows(tmp_path / name) for name in ("lora-model.jsonl", "whole.jsonl"))
     for one, other in zip(adapted, whole, strict=True):
         assert one["chosen_score"] == pytest.approx(other["chosen_score"], rel=1e-3, abs=1e-5)

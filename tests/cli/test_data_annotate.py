@@ -34,11 +34,11 @@ COLUMNS = ("--map", "chosen=better,rejected=worse")
 
 def test_both_kinds_are_written_one_after_the_other(command, server, pairs):
     judge = ("--judge", f"judge:{server.url}#m", "--price", 2, 10)
-    ended = command("data", "annotate", pairs, "thought", "--kind", "thoughts", *judge, *COLUMNS)
+    ended = command("data", "annotate", pairs, "--out", "thought", "--kind", "thoughts", *judge, *COLUMNS)
     assert ended.code == 0
     assert re.search(r"pairs +3 of 3 have thoughts by judge:.*#m, prompt think", ended.out)
     assert re.search(r"tokens +300 of prompts, 42 of answers, cost 0\.00102", ended.out)
-    both = command("data", "annotate", "thought", "both", "--kind", "critiques", *judge, "--json").json
+    both = command("data", "annotate", "thought", "--out", "both", "--kind", "critiques", *judge, "--json").json
     assert [use["wrote"] for use in both["judges"]] == ["thoughts", "critiques"]
     assert both["judges"][1]["prompt"] == "critic score"
     from basereward.data.annotations import critiques_of, thoughts_of
@@ -62,7 +62,18 @@ def test_both_kinds_are_written_one_after_the_other(command, server, pairs):
 
 def test_a_judge_is_distilled_with_the_prompt_of_a_file(command, server, pairs, tmp_path):
     (tmp_path / "mine.txt").write_text("format=think\n{request}: {response_1} or {response_2}?")
-    call = ("data", "distill", pairs, "soft", "--judge", f"judge:{server.url}#m", "--prompt", "mine.txt", *COLUMNS)
+    call = (
+        "data",
+        "distill",
+        pairs,
+        "--out",
+        "soft",
+        "--judge",
+        f"judge:{server.url}#m",
+        "--judge-prompt",
+        "mine.txt",
+        *COLUMNS,
+    )
     ended = command(*call)
     assert ended.code == 0
     assert "100.0% of the preferences are the label's, which took no part" in ended.out
@@ -78,9 +89,12 @@ def test_a_judge_is_distilled_with_the_prompt_of_a_file(command, server, pairs, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--kind", "thoughts", "--judge", "judge:nowhere", "--prompt", "digit"), "asks for no thoughts"),
-        (("--kind", "thoughts", "--judge", "judge:nowhere", "--prompt", "r1_reward"), "then r1_reward=r1_reward.py"),
-        (("--kind", "critiques", "--judge", "judge:nowhere", "--prompt", "scores"), "Did you mean 'score'"),
+        (("--kind", "thoughts", "--judge", "judge:nowhere", "--judge-prompt", "digit"), "asks for no thoughts"),
+        (
+            ("--kind", "thoughts", "--judge", "judge:nowhere", "--judge-prompt", "r1_reward"),
+            "then r1_reward=r1_reward.py",
+        ),
+        (("--kind", "critiques", "--judge", "judge:nowhere", "--judge-prompt", "scores"), "Did you mean 'score'"),
         (("--kind", "critiques", "--judge", "baseline:longer"), "expected judge:http://HOST"),
         (("--kind", "critiques", "--judge", "nowhere.yaml"), "no file 'nowhere.yaml'"),
         (("--judge", "judge:nowhere"), "Missing option '--kind'"),
@@ -88,7 +102,7 @@ def test_a_judge_is_distilled_with_the_prompt_of_a_file(command, server, pairs, 
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_asked(arguments, message, command, pairs):
-    ended = command("data", "annotate", pairs, "out", *arguments, *COLUMNS)
+    ended = command("data", "annotate", pairs, "--out", "out", *arguments, *COLUMNS)
     assert ended.code != 0
     assert message in " ".join(ended.err.replace("│", " ").split())
     assert "Traceback" not in ended.err

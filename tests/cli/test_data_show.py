@@ -8,7 +8,7 @@ from basereward.data.manifest import Manifest, write_manifest
 def test_a_page_is_written_and_named_after_the_set(command, tiny, tmp_path):
     ended = command("data", "show", tiny.pairs)
     assert ended.code == 0, ended.err
-    page = tmp_path / f"{tiny.folder.name}-pairs.html"
+    page = tmp_path / "runs" / f"show-{tiny.folder.name}-pairs.html"
     assert ended.out.splitlines()[0] == "pairs     24 of 24 rows, 24 with images or videos"
     assert f"page      {page.name}" in ended.out
     assert "Sampled pairs" in page.read_text()
@@ -63,4 +63,4 @@ def test_a_missing_file_and_a_set_of_prompts_are_refused(command, tmp_path):
     refused = command("data", "show", "prompts")
     assert refused.code == 1
     assert "holds prompts, expected pairs" in refused.err
-    assert not list(tmp_path.glob("*.html"))
+    assert not list(tmp_path.rglob("*.html"))

@@ -31,7 +31,6 @@ def test_a_split_is_planned_written_and_trained_on(command, tmp_path):
 def test_what_cannot_be_split_is_an_error(command, tmp_path):
     pairs = write_pairs(tmp_path / "pairs.jsonl")
     for arguments, message in (
-        (["--test", 0.2], "--out is missing"),
         (["--out", "out"], "nothing is held out"),
         (["--test", 1.5, "--out", "out"], "a share below 1 or a whole number"),
         (["--test", 40, "--out", "out"], "leave nothing to train on"),

@@ -24,31 +24,34 @@ CASES = {
     "missing backbone": ("train {recipe} model.backbone=./none --out new", ["./none"]),
     "existing run": ("train {recipe} --out {run}", ["already holds a run", "--resume", "--out"]),
     "existing demo": ("demo --out {run}", ["already holds a run", "--out"]),
-    "missing model": ("score ./none {pairs} out.jsonl", ["./none"]),
-    "bare backbone": ("score {backbone} {pairs} out.jsonl", ["Qwen2_5_VLForConditionalGeneration", "basereward train"]),
-    "unknown baseline": ("score baseline:lnger {pairs} out.jsonl", ["lnger", "'longer'"]),
-    "address": ("score http://127.0.0.1:9 {pairs} out.jsonl", ["cannot be asked", "basereward serve"]),
-    "missing file": ("score baseline:longer none.jsonl out.jsonl", ["none.jsonl"]),
-    "wrong format": ("score baseline:longer {pairs} out.csv", ["'out.csv'", ".jsonl or .parquet"]),
-    "wrong dtype": ("score {model} {pairs} out.jsonl --dtype fp8", ["fp8", "bfloat16"]),
-    "wrong device": ("score {model} {pairs} out.jsonl --device gpu", ["gpu", "--device cpu"]),
-    "wrong backend": ("score {model} {pairs} out.jsonl --backend fast", ["fast", "split"]),
-    "no folder to write into": ("score baseline:longer {pairs} {pairs}/out.jsonl", ["pairs.jsonl"]),
+    "missing model": ("score ./none {pairs} --out out.jsonl", ["./none"]),
+    "bare backbone": (
+        "score {backbone} {pairs} --out out.jsonl",
+        ["Qwen2_5_VLForConditionalGeneration", "basereward train"],
+    ),
+    "unknown baseline": ("score baseline:lnger {pairs} --out out.jsonl", ["lnger", "'longer'"]),
+    "address": ("score http://127.0.0.1:9 {pairs} --out out.jsonl", ["cannot be asked", "basereward serve"]),
+    "missing file": ("score baseline:longer none.jsonl --out out.jsonl", ["none.jsonl"]),
+    "wrong format": ("score baseline:longer {pairs} --out out.csv", ["'out.csv'", ".jsonl or .parquet"]),
+    "wrong dtype": ("score {model} {pairs} --out out.jsonl --dtype fp8", ["fp8", "bfloat16"]),
+    "wrong device": ("score {model} {pairs} --out out.jsonl --device gpu", ["gpu", "--device cpu"]),
+    "wrong backend": ("score {model} {pairs} --out out.jsonl --backend fast", ["fast", "split"]),
+    "no folder to write into": ("score baseline:longer {pairs} --out {pairs}/out.jsonl", ["pairs.jsonl"]),
     "eval missing model": ("eval ./none --data {pairs}", ["./none"]),
     "eval bare backbone": ("eval {backbone} --data {pairs}", ["not a reward model"]),
     "eval missing data": ("eval baseline:longer --data none.jsonl", ["none.jsonl does not exist"]),
     "eval bad rows": ("eval baseline:longer --data bad.jsonl", ["None of 1 rows", "empty_response 1"]),
     "eval misspelt column": ("eval baseline:longer --data misspelt.jsonl", ["'imges'", "'images'"]),
-    "merge whole": ("merge {model} new", ["no adapters"]),
-    "merge into": ("merge {model} {run}", ["not empty"]),
+    "merge whole": ("merge {model} --out new", ["no adapters"]),
+    "merge into": ("merge {model} --out {run}", ["holds something else", "--out"]),
     "report": ("report none", ["none"]),
     "speed dtype": ("speed score --dtype fp8", ["fp8", "bfloat16"]),
     "speed device": ("speed train --device gpu", ["gpu", "cannot be used here"]),
     "speed backend": ("speed score --backends fast", ["fast", "plain"]),
     "speed preset": ("speed score --preset huge", ["huge", "tiny"]),
-    "lab family": ("lab backbone new --family qwen9", ["qwen9", "qwen3"]),
-    "lab size": ("lab backbone new --size huge", ["huge", "demo"]),
-    "lab suffix": ("lab world new.txt --pairs 1", [".txt", ".jsonl"]),
+    "lab family": ("lab backbone --out new --family qwen9", ["qwen9", "qwen3"]),
+    "lab size": ("lab backbone --out new --size huge", ["huge", "demo"]),
+    "lab suffix": ("lab world --out new.txt --pairs 1", [".txt", ".jsonl"]),
 }
 
 
@@ -98,15 +101,15 @@ def test_a_wrong_call_is_explained_with_code_two(command, line, words):
 def test_a_file_of_which_nothing_could_be_scored_ends_with_status_one_and_the_commonest_reason(command, tmp_path):
     rows = [{**PAIR, "chosen": ""}, {**PAIR, "prompt": [], "images": ["a.png"]}, {**PAIR, "chosen": ""}]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ended = command("score", "baseline:longer", "in.jsonl", "out.jsonl", "--json")
+    ended = command("score", "baseline:longer", "in.jsonl", "--out", "out.jsonl", "--json")
     assert (ended.code, ended.out) == (1, "")
     assert "error: None of 3 rows could be scored; most often: empty_response: " in ended.err
     assert "(2 of empty_response)" in ended.err
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, PAIR]))
-    assert command("score", "baseline:longer", "in.jsonl", "out.jsonl").code == 0
+    assert command("score", "baseline:longer", "in.jsonl", "--out", "out.jsonl").code == 0
     (tmp_path / "in.jsonl").write_text("")
-    assert command("score", "baseline:longer", "in.jsonl", "out.jsonl").code == 0
+    assert command("score", "baseline:longer", "in.jsonl", "--out", "out.jsonl").code == 0
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -121,16 +124,16 @@ def test_a_signal_ends_a_command_with_its_status_and_frees_the_output(command, t
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "score_rows", stop)
-        ended = command("score", "baseline:longer", "in.jsonl", "out.jsonl")
+        ended = command("score", "baseline:longer", "in.jsonl", "--out", "out.jsonl")
     assert ended.code == status
     assert "Traceback" not in ended.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl.partial"]
-    assert command("score", "baseline:longer", "in.jsonl", "out.jsonl").code == 0
+    assert command("score", "baseline:longer", "in.jsonl", "--out", "out.jsonl").code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
 def test_a_stopped_run_ends_with_the_status_of_its_signal_and_says_how_to_go_on(command, monkeypatch):
-    def stopped():
+    def stopped(**options):
         raise StoppedError(signal.SIGTERM, "SIGTERM ended the run. Go on: basereward train x")
 
     monkeypatch.setattr(cli, "app", stopped)
@@ -141,9 +144,9 @@ def test_a_stopped_run_ends_with_the_status_of_its_signal_and_says_how_to_go_on(
 
 def test_nothing_is_left_behind_by_a_call_that_fails(command, tiny, tmp_path):
     for line in (
-        "score ./none {pairs} out.jsonl",
+        "score ./none {pairs} --out out.jsonl",
         "eval ./none --data {pairs}",
-        "score baseline:longer none.jsonl out.jsonl",
+        "score baseline:longer none.jsonl --out out.jsonl",
     ):
         command(*line.format(**tiny._asdict()).split())
     assert list(tmp_path.iterdir()) == []
@@ -155,7 +158,7 @@ def test_two_mistakes_are_two_lines(command, tiny):
 
 
 def test_a_bug_of_ours_keeps_its_traceback(command, monkeypatch):
-    def broken():
+    def broken(**options):
         raise ZeroDivisionError
 
     monkeypatch.setattr(cli, "app", broken)
@@ -165,6 +168,6 @@ def test_a_bug_of_ours_keeps_its_traceback(command, monkeypatch):
 
 def test_what_must_be_set_before_torch_is_set(command, monkeypatch):
     seen = {}
-    monkeypatch.setattr(cli, "app", lambda: seen.update(os.environ))
+    monkeypatch.setattr(cli, "app", lambda **options: seen.update(os.environ))
     command()
     assert (seen["OMP_WAIT_POLICY"], seen["TOKENIZERS_PARALLELISM"]) == ("PASSIVE", "false")

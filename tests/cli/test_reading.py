@@ -36,7 +36,7 @@ def test_evaluation(command, labelled, tmp_path):
 
 
 def test_scoring(command, labelled, tmp_path):
-    told = command("score", "baseline:longer", labelled, "out.jsonl", *OPTIONS, "--json").json
+    told = command("score", "baseline:longer", labelled, "--out", "out.jsonl", *OPTIONS, "--json").json
     assert (told["rows"], told["failed"], told["read_as"]["format"]) == (20, 0, "trl")
     scored = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     for number, row in enumerate(scored):
@@ -70,7 +70,7 @@ def test_conversion(command, labelled, tmp_path):
     ],
 )
 def test_options_that_do_not_go_together_are_refused(command, labelled, wrong):
-    for words in (f"data convert {labelled}", f"score baseline:longer {labelled} out.jsonl"):
+    for words in (f"data convert {labelled}", f"score baseline:longer {labelled} --out out.jsonl"):
         ended = command(*words.split(), *wrong.split())
         assert (ended.code, ended.out) == (2, "")
         assert "--map" in ended.err or "--choice" in ended.err

@@ -50,7 +50,7 @@ def test_a_baseline_goes_through_whole_files(command):
     [result] = ended.json["results"].values()
     assert (result["n"], result["failed"], result["dropped"]) == (419, 0, {})
     assert len(result["groups"]) > 1
-    ended = command("score", "baseline:longer", DATA / "nlvr" / "test.jsonl", "out.jsonl", "--json")
+    ended = command("score", "baseline:longer", DATA / "nlvr" / "test.jsonl", "--out", "out.jsonl", "--json")
     assert (ended.json["rows"], ended.json["failed"]) == (990, 0)
 
 
@@ -59,7 +59,7 @@ def test_rows_with_images_are_scored(command, run, tmp_path):
     for row in rows:
         row["images"] = [str(DATA / "nlvr" / name) for name in row["images"]]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert command("score", run / "model", "in.jsonl", "out.jsonl", "--json").json["failed"] == 0
+    assert command("score", run / "model", "in.jsonl", "--out", "out.jsonl", "--json").json["failed"] == 0
     scored = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert all(row["chosen_score"] != row["rejected_score"] for row in scored)
     assert [{key: row[key] for key in rows[0]} for row in scored] == rows

@@ -29,7 +29,7 @@ COSTS = ("--cost", "long=1", "--cost", "short=2")
 
 def test_a_router_is_written_with_its_page(folder, tmp_path, capsys):
     out = tmp_path / "router"
-    asked = ("route", folder / "members.yaml", folder / "pairs.jsonl", out, "--budget", "1.6", *COSTS)
+    asked = ("route", folder / "members.yaml", folder / "pairs.jsonl", "--out", out, "--budget", "1.6", *COSTS)
     assert call(*asked, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["pairs"], told["router"]["value"], told["regret"]["value"]) == (120, 1.0, 0.0)
@@ -47,7 +47,7 @@ def test_a_router_is_written_with_its_page(folder, tmp_path, capsys):
 def test_a_folder_that_another_process_writes_is_refused(folder, tmp_path, capsys):
     out = tmp_path / "router"
     with open_work(out, out):
-        asked = ("route", folder / "members.yaml", folder / "pairs.jsonl", out, "--budget", "1.6", *COSTS)
+        asked = ("route", folder / "members.yaml", folder / "pairs.jsonl", "--out", out, "--budget", "1.6", *COSTS)
         assert call(*asked) == 1
     assert str(out) in capsys.readouterr().err
     assert not (out / "router.json").exists()
@@ -63,14 +63,16 @@ def test_a_folder_that_another_process_writes_is_refused(folder, tmp_path, capsy
     ],
 )
 def test_what_cannot_be_routed_is_refused_and_leaves_nothing(folder, tmp_path, capsys, options, words):
-    assert call("route", folder / "members.yaml", folder / "pairs.jsonl", tmp_path / "r", *options) == 1
+    assert call("route", folder / "members.yaml", folder / "pairs.jsonl", "--out", tmp_path / "r", *options) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 
 def test_a_single_model_and_a_wrong_cost_are_refused(folder, tmp_path, capsys):
     (tmp_path / "one.yaml").write_text("model: baseline:longer\n")
-    assert call("route", tmp_path / "one.yaml", folder / "pairs.jsonl", tmp_path / "r") == 1
+    assert call("route", tmp_path / "one.yaml", folder / "pairs.jsonl", "--out", tmp_path / "r") == 1
     assert "no members to choose between" in capsys.readouterr().err
-    assert call("route", folder / "members.yaml", folder / "pairs.jsonl", tmp_path / "r", "--cost", "long") == 2
+    assert (
+        call("route", folder / "members.yaml", folder / "pairs.jsonl", "--out", tmp_path / "r", "--cost", "long") == 2
+    )
     assert "--cost is NAME=NUMBER" in capsys.readouterr().err

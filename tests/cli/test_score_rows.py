@@ -9,9 +9,9 @@ def test_the_best_response_and_paths_from_the_output(command, tmp_path, picture)
     picture(56, 56, 1).save(tmp_path / "in" / "a.png")
     asked = {"images": ["a.png"], "prompt": "Which color?", "responses": ["red", "dark blue", "no"]}
     (tmp_path / "in" / "rows.jsonl").write_text(json.dumps(asked) + "\n")
-    assert command("score", "baseline:longer", "in/rows.jsonl", "out/scored.jsonl").code == 0
+    assert command("score", "baseline:longer", "in/rows.jsonl", "--out", "out/scored.jsonl").code == 0
     row = json.loads((tmp_path / "out" / "scored.jsonl").read_text())
     assert row["best"] == 1
     assert row["images"] == ["../in/a.png"]
-    assert command("score", "baseline:longer", "in/rows.jsonl", "in/scored.jsonl").code == 0
+    assert command("score", "baseline:longer", "in/rows.jsonl", "--out", "in/scored.jsonl").code == 0
     assert json.loads((tmp_path / "in" / "scored.jsonl").read_text())["images"] == ["a.png"]

@@ -77,9 +77,9 @@ def test_prompts_and_a_start_from_the_command_line(tmp_path):
         ended = CliRunner().invoke(app, [*map(str, arguments)])
         assert ended.exit_code == 0, ended.output
 
-    command("lab", "prompts", tmp_path / "prompts.parquet", "--prompts", 6)
+    command("lab", "prompts", "--out", tmp_path / "prompts.parquet", "--prompts", 6)
     assert len(load_prompts([str(tmp_path / "prompts.parquet")]).rows) == 6
-    command("lab", "start", tmp_path / "start", "--steps", 1, "--careless-steps", 1)
+    command("lab", "start", "--out", tmp_path / "start", "--steps", 1, "--careless-steps", 1)
     assert json.loads((tmp_path / "start" / "policy" / "config.json").read_text())["model_type"] == "qwen2_5_vl"
 
 

@@ -39,7 +39,7 @@ def test_adapters_on_top_name_the_first_model_as_their_base(folder, rewards_of, 
     expected = rewards_of(model.eval(), image_groups)
     loaded = load_reward_model(save_reward_model(model, tmp_path / "second"), dtype=torch.float32).eval()
     assert torch.equal(rewards_of(loaded, image_groups), expected)
-    with pytest.raises(CheckpointError, match=r"holds adapters; .*basereward merge .*second OUT"):
+    with pytest.raises(CheckpointError, match=r"holds adapters; .*basereward merge .*second"):
         continue_reward_model(tmp_path / "second")
 
 

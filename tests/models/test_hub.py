@@ -96,7 +96,9 @@ def test_a_hub_that_does_not_answer_is_a_missing_file(monkeypatch):
         raise ConnectionError("no network\nand more")
 
     monkeypatch.setattr(hub, "snapshot_download", fail)
-    with pytest.raises(MissingFileError, match=r"'owner/name', and the hub did not give it: no network$"):
+    with pytest.raises(
+        MissingFileError, match=r"'owner/name', and the hub did not give it: no network. Check the name and the network"
+    ):
         open_folder("owner/name")
 
 

@@ -302,15 +302,15 @@ def test_the_command_writes_a_folder_where_out_has_no_suffix(tmp_path, many, cap
             main()
         return ended.value.code
 
-    assert call(many, tmp_path / "out", "--shard-rows", "100", "--json") == 0
+    assert call(many, "--out", tmp_path / "out", "--shard-rows", "100", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["rows"], told["failed"], told["shards"]) == (150, 0, 2)
-    assert call(tmp_path, tmp_path / "out.jsonl") == 1
+    assert call(tmp_path, "--out", tmp_path / "out.jsonl") == 1
     assert "its scores are a folder, too" in capsys.readouterr().err
-    assert call(many, tmp_path / "out.jsonl", "--engine", "ray") == 2
-    assert call(many, tmp_path / "more", "--engine", "spark") == 2
+    assert call(many, "--out", tmp_path / "out.jsonl", "--engine", "ray") == 2
+    assert call(many, "--out", tmp_path / "more", "--engine", "spark") == 2
     bad = write(tmp_path / "bad.jsonl", [{**pair(1), "chosen": ""}])
-    assert call(bad, tmp_path / "failed") == 1
+    assert call(bad, "--out", tmp_path / "failed") == 1
     assert "None of 1 rows could be scored: 1 of empty_response" in capsys.readouterr().err
 
 

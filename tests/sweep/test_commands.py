@@ -46,11 +46,11 @@ def wait_for(found: Callable[[], bool], process: subprocess.Popen) -> None:
 def test_the_paper_grid_in_one_command_killed_and_resumed(world, make_grid, tmp_path):
     sweep, out = write_sweep(tmp_path, world, changes=STEPS), tmp_path / "out"
     second = out / CELLS / "base,seed=0"
-    with subprocess.Popen(command(sweep, out), start_new_session=True) as process:
+    with subprocess.Popen(command(sweep, "--out", out), start_new_session=True) as process:
         wait_for(lambda: (second / "run" / "checkpoints" / "checkpoint-4").is_dir(), process)
         process.send_signal(signal.SIGKILL)
     # The kernel ends its cell with it, so that the next call finds no lock held.
-    ended = subprocess.run(command(sweep, out, "--json"), capture_output=True, text=True, check=False)
+    ended = subprocess.run(command(sweep, "--out", out, "--json"), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "cell 1 of 3: base,seed=0" in ended.stderr
     log = (second / "log.txt").read_text()
@@ -69,7 +69,7 @@ def test_the_paper_grid_in_one_command_killed_and_resumed(world, make_grid, tmp_
 def test_sigterm_saves_and_says_so(world, tmp_path):
     sweep, out = write_sweep(tmp_path, world, changes=STEPS), tmp_path / "out"
     first = out / CELLS / "optimizer.learning_rate=1e-05,seed=0"
-    with subprocess.Popen(command(sweep, out)) as process:
+    with subprocess.Popen(command(sweep, "--out", out)) as process:
         wait_for(lambda: (first / "run" / "checkpoints" / "checkpoint-2").is_dir(), process)
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 143
@@ -85,12 +85,12 @@ def test_a_run_over_two_machines_of_slurm(world, tmp_path, monkeypatch):
     sweep = write_sweep(tmp_path, world, grid=grid, launch={"nodes": 2}, changes={"run.seed": 3}, seeds=[4])
     out = tmp_path / "out"
     monkeypatch.chdir(tmp_path)
-    assert call("sweep", sweep, out, "--launcher", "slurm", "--dry-run") == 0
+    assert call("sweep", sweep, "--out", out, "--launcher", "slurm", "--plan") == 0
     assert not out.exists()
-    assert call("sweep", sweep, out, "--launcher", "slurm") == 0
+    assert call("sweep", sweep, "--out", out, "--launcher", "slurm") == 0
     facts = json.loads((out / CELLS / "optimizer.learning_rate=1e-05,seed=4" / "run" / "train.json").read_text())
     assert facts["ranks"] == 2
     # The job behind the array has made the table.
     assert (out / "sweep.json").is_file()
     assert (out / "report.html").is_file()
-    assert call("sweep", sweep, out, "--launcher", "slurm", "--json") == 0
+    assert call("sweep", sweep, "--out", out, "--launcher", "slurm", "--json") == 0

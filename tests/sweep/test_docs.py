@@ -38,7 +38,7 @@ def test_commands_run(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         path.parent.mkdir(parents=True, exist_ok=True)
         write_rows(draw_rows(8, 0, WorldConfig(text_share=0.9)), path)
     for line in commands:
-        if "--dry-run" in line:
+        if "--plan" in line:
             assert call(*shlex.split(line)[1:]) == 0
     printed = capsys.readouterr().out
     assert "24 cells, 24 to run; measured on runs/world/test.parquet" in printed

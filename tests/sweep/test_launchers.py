@@ -136,19 +136,19 @@ def test_jobs_of_ray_run_every_cell(make_grid: Callable, fake: Path, tmp_path: P
 
 def test_a_cluster_that_is_not_here_is_named(make_grid: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(WorkError, match="There is no sbatch on this machine; --dry-run shows the script"):
+    with pytest.raises(WorkError, match="There is no sbatch on this machine; --plan shows the script"):
         submit("slurm", "#!/bin/bash\n", tmp_path)
 
 
 def test_a_table_is_made_of_what_there_is(make_grid: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     grid = make_grid()
-    assert call("sweep", tmp_path / SWEEP, tmp_path, "--collect") == 1
+    assert call("sweep", tmp_path / SWEEP, "--out", tmp_path, "--collect") == 1
     with open_sweep(grid, tmp_path):
         pass
-    assert call("sweep", tmp_path / SWEEP, tmp_path, "--collect") == 1
+    assert call("sweep", tmp_path / SWEEP, "--out", tmp_path, "--collect") == 1
     assert "holds no cells of a sweep" in capsys.readouterr().err
     (tmp_path / CELLS / grid.cells[0].name / "run").mkdir(parents=True)
-    assert call("sweep", tmp_path / SWEEP, tmp_path, "--collect", "--json") == 1
+    assert call("sweep", tmp_path / SWEEP, "--out", tmp_path, "--collect", "--json") == 1
     found = json.loads(capsys.readouterr().out)
     assert [cell["error"] for cell in found["cells"]] == ["begun", *["not begun"] * 3]
     assert (found["places"], found["highest"]) == ([], None)

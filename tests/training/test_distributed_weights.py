@@ -106,9 +106,9 @@ def test_a_checkpoint_of_a_sharded_run_is_in_parts_and_merges_to_the_model(
         sizes = [file.stat().st_size for file in sorted((checkpoint / part).glob("*.distcp"))]
         assert len(sizes) == 2
         assert max(sizes) < 0.6 * sum(sizes)
-    with pytest.raises(CheckpointError, match=r"parts.*basereward merge .*checkpoint-2 OUT"):
+    with pytest.raises(CheckpointError, match=r"parts.*basereward merge .*checkpoint-2"):
         RewardModel.from_pretrained(checkpoint)
-    assert call("merge", str(checkpoint), str(merged)) == 0
+    assert call("merge", str(checkpoint), "--out", str(merged)) == 0
     assert capsys.readouterr() == (f"{merged}\n", "")
     names = [{file.name for file in folder.iterdir()} for folder in (merged, model)]
     # The card of the model also says what the whole run was.
@@ -116,6 +116,6 @@ def test_a_checkpoint_of_a_sharded_run_is_in_parts_and_merges_to_the_model(
     for name in names[0] - {"README.md"}:
         assert (merged / name).read_bytes() == (model / name).read_bytes(), name
     (checkpoint / "shards" / "__1_0.distcp").unlink()
-    assert call("merge", str(checkpoint), str(tmp_path / "other")) == 1
+    assert call("merge", str(checkpoint), "--out", str(tmp_path / "other")) == 1
     assert "__1_0.distcp is missing" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["merged", "run"]

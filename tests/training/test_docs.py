@@ -46,7 +46,7 @@ def test_a_proxy_that_sees_no_image_says_the_same_of_any(make_recipe, tmp_path, 
     pairs = list(draw_pairs(6, 0, WorldConfig()))
     write_rows(map(pair_row, pairs), Path("pairs.parquet"))
     for name, blind in (("seen", []), ("blind", ["--blind"])):
-        assert call("score", "baseline:longer", "pairs.parquet", f"{name}.parquet", *blind) == 0
+        assert call("score", "baseline:longer", "pairs.parquet", "--out", f"{name}.parquet", *blind) == 0
     # A rule on the texts alone cannot tell.
     seen, unseen = (
         [proxy_margin(pair) for pair in load_pairs([f"{name}.parquet"]).pairs] for name in ("seen", "blind")

@@ -9,20 +9,29 @@ from basereward.cli.evaluate import (
     EVAL_MODEL_HELP,
     JUDGE_OPTION_HELP,
     JUDGE_PROMPT_HELP,
-    ROOT_HELP,
-    folder_name,
     open_subject,
 )
 from basereward.cli.output import (
     BACKEND_HELP,
     DEVICE_HELP,
     DTYPE_HELP,
+    HUB_ROOT_OPTION,
     JSON_OPTION,
     console,
+    default_out,
     print_json,
+    print_next,
     progress,
 )
-from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPTION, MAP_OPTION, read_options
+from basereward.cli.reading import (
+    A_OPTION,
+    B_OPTION,
+    CHOICE_OPTION,
+    FORMAT_OPTION,
+    MAP_OPTION,
+    read_options,
+    reading_words,
+)
 
 DATA_HELP = "File of pairs in any format, folder or hub id, with :SPLIT behind it."
 BENCH_HELP = "Benchmark by name, or file.py:NAME, instead of --data."
@@ -38,12 +47,12 @@ def audit(
     a: str | None = A_OPTION,
     b: str | None = B_OPTION,
     bench: str | None = typer.Option(None, "--bench", help=BENCH_HELP),
-    data_root: Path | None = typer.Option(None, help=ROOT_HELP),
+    data_root: Path | None = HUB_ROOT_OPTION,
     out: Path | None = typer.Option(None, help="Result folder; runs/audit-MODEL by default."),
     probes: str = typer.Option("", help=PROBES_HELP),
     limit: int | None = typer.Option(None, min=1, help="Use only the first pairs of the file, items of the benchmark."),
     seed: int = typer.Option(0, help="Seed of whatever a probe draws."),
-    strict: bool = typer.Option(False, "--strict", help="End with status 1 if a probe failed."),
+    must_pass: bool = typer.Option(False, "--must-pass", help="End with status 1 if a probe failed."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the audit that the result folder holds."),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
@@ -71,8 +80,9 @@ def audit(
     names = tuple(name.strip() for name in probes.split(",") if name.strip())
     # What is misspelt is told before a model is loaded.
     choose_probes(names)
-    place = out or Path("runs") / f"audit-{folder_name(model)}"
-    opened = _open_items(data, bench, data_root, limit, read_options(format, map, choice, a, b))
+    place = out or default_out("audit", model)
+    reading = read_options(format, map, choice, a, b)
+    opened = _open_items(data, bench, data_root, limit, reading)
     judge = {"--judge-prompt": judge_prompt, "--judge-tokens": judge_tokens, "--judge-option": judge_option}
     # A certificate of scores from a cache would say nothing.
     asked = open_subject(model, judge, None, dtype, device, backend, cache=False)
@@ -85,7 +95,8 @@ def audit(
     else:
         _print(found)
         print(f"{page}\n{place / 'result.json'}")
-    if not found.answered or (strict and found.failed):
+        _print_next(model, data, bench, reading)
+    if not found.answered or (must_pass and found.failed):
         raise typer.Exit(1)
 
 
@@ -98,6 +109,16 @@ def _open_items(data: str | None, bench: str | None, data_root: Path | None, lim
     from basereward.evaluation.opened import read_benchmark
 
     return read_benchmark(open_benchmark(str(bench)), data_root, limit=limit)
+
+
+def _print_next(model: str, data: str | None, bench: str | None, reading: Any) -> None:
+    """Print how a liking that probes found is removed; without pairs, or for a judge, how it ranks all the same."""
+    from basereward.scoring.spec import is_judge
+
+    if data is not None and not is_judge(model):
+        print_next("calibrate", model, data, *reading_words(reading))
+    else:
+        print_next("eval", model, *(["--bench", bench] if bench else ["--data", data, *reading_words(reading)]))
 
 
 def _print(found: Any) -> None:

@@ -12,7 +12,9 @@ from basereward.cli.output import (
     JSON_OPTION,
     MODEL_HELP,
     console,
+    default_out,
     print_json,
+    print_next,
     progress,
     say,
 )
@@ -24,13 +26,17 @@ MAPS_HELP = (
     "or isotonic scale are chosen."
 )
 ALPHA_HELP = "Most new pairs that are called wrongly; margins too small for that are not called."
+OUT_HELP = (
+    "File, .json; a MODEL that uses it (.yaml) and its page stand beside it. runs/calibrate-MODEL/calibration.json by "
+    "default."
+)
 MAPS = ("zscore", "temperature", "isotonic", "bias")
 
 
 def calibrate(
     model: str = typer.Argument(metavar="MODEL", help=MODEL_HELP),
     pairs: str = typer.Argument(metavar="PAIRS", help=PAIRS_HELP),
-    out: Path = typer.Argument(metavar="OUT.json", help="File to write; the page stands beside it."),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     maps: str | None = typer.Option(None, metavar="NAME,...", help=MAPS_HELP),
     alpha: float = typer.Option(0.1, min=0.001, max=0.5, help=ALPHA_HELP),
     format: str | None = FORMAT_OPTION,
@@ -39,7 +45,7 @@ def calibrate(
     a: str | None = A_OPTION,
     b: str | None = B_OPTION,
     limit: int | None = typer.Option(None, min=1, help="Use only the first pairs."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT.json."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file."),
     cache: bool = typer.Option(True, help="Use scores that an earlier call computed, and keep new ones."),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
@@ -48,27 +54,36 @@ def calibrate(
 ) -> None:
     """Remove what rewards follow beside quality, and put them on a scale; refuse where there is nothing to remove.
 
-    Example: `basereward calibrate runs/demo/model pairs.jsonl calibration.json`
+    Example: `basereward calibrate runs/demo/model pairs.jsonl --out calibration.json`
 
-    Example: `basereward calibrate runs/demo/model pairs.jsonl zscore.json --maps zscore`
+    Example: `basereward calibrate runs/demo/model pairs.jsonl --out zscore.json --maps zscore`
     """
+    from basereward.errors import WorkError
     from basereward.scoring.cache import cached
     from basereward.scoring.calibration.run import calibrate as run
+    from basereward.scoring.compose.files import write_spec
+    from basereward.scoring.model_spec import ModelSpec
     from basereward.scoring.spec import open_scorer
 
     asked: Any = _asked(maps)
-    if out.suffix != ".json":
-        raise typer.BadParameter(f"OUT.json is a file that ends in .json; found {out}.")
+    file = out or default_out("calibrate", model) / "calibration.json"
+    if file.suffix != ".json":
+        raise typer.BadParameter(f"--out is a file that ends in .json; found {file}.")
+    spec = file.with_suffix(".yaml")
+    if spec.exists() and not overwrite:
+        raise WorkError(f"{spec} is there already; choose another --out, or give --overwrite.")
     reading = read_options(format, map, choice, a, b)
     scorer = open_scorer(model, dtype, device, backend)
     with progress("calibrate") as bar:
-        found = run(cached(scorer) if cache else scorer, pairs, out, asked, alpha, reading, limit, overwrite, bar.move)
-    files = [str(out), *_write_page(found, out)]
+        found = run(cached(scorer) if cache else scorer, pairs, file, asked, alpha, reading, limit, overwrite, bar.move)
+    write_spec(spec, ModelSpec(model=model, calibrated=str(file), **({"dtype": dtype} if dtype else {})))
+    files = [str(file), str(spec), *_write_page(found, file)]
     if as_json:
         print_json({"files": files, **found.model_dump(mode="json")})
         return
     _print(found)
     print("\n".join(files))
+    print_next("serve", spec)
 
 
 def _asked(maps: str | None) -> tuple[str, ...]:

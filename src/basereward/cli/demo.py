@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json, say
+from basereward.cli.output import JSON_OPTION, print_json, print_next, say
 
 
 def demo(
@@ -27,4 +27,5 @@ def demo(
     print(f"image-blind accuracy  {result['image_blind_accuracy']:.3f}")
     print(f"seconds               {result['seconds']:.0f}")
     print(f"page                  {out / 'report.html'}")
+    print_next("score", out / "model", out / "data" / "test.parquet")
     print(f"next                  basereward eval {out / 'model'} --data {out / 'data' / 'test.parquet'}")

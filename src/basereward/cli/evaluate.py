@@ -10,10 +10,13 @@ from basereward.cli.output import (
     BACKEND_HELP,
     DEVICE_HELP,
     DTYPE_HELP,
+    HUB_ROOT_OPTION,
     JSON_OPTION,
     MODEL_HELP,
     console,
+    default_out,
     print_json,
+    print_next,
     progress,
     say,
 )
@@ -21,7 +24,6 @@ from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPT
 
 DATA_HELP = "File of pairs in any format, folder or hub id, each with :SPLIT behind it; may be repeated."
 BENCH_HELP = "Benchmark by name, or file.py:NAME; may be repeated."
-ROOT_HELP = "Folder of local copies of benchmarks; from the hub by default."
 PROTOCOL_HELP = "Protocol that leads; its official one by default. Those that read the same files stand beside it."
 EVAL_MODEL_HELP = f"{MODEL_HELP} A judge is judge:http://HOST:PORT/v1#MODEL or judge:FOLDER."
 JUDGE_PROMPT_HELP = (
@@ -54,7 +56,7 @@ def evaluate(
     a: str | None = A_OPTION,
     b: str | None = B_OPTION,
     bench: list[str] = typer.Option([], "--bench", help=BENCH_HELP),
-    data_root: Path | None = typer.Option(None, help=ROOT_HELP),
+    data_root: Path | None = HUB_ROOT_OPTION,
     protocol: str | None = typer.Option(None, help=PROTOCOL_HELP),
     ties: str | None = typer.Option(None, help="strict, half or greater_or_equal; the protocol's by default."),
     from_scores: Path | None = typer.Option(None, help=SCORES_HELP),
@@ -85,7 +87,7 @@ def evaluate(
 
     _check(model, data, bench, from_scores, partial)
     _check_bench_options({"--data-root": data_root, "--protocol": protocol, "--ties": ties}, bench)
-    root = out or Path("runs") / f"eval-{folder_name(model or str(Path(from_scores or '').with_suffix('')))}"
+    root = out or default_out("eval", model or Path(from_scores or "").with_suffix(""))
     reading = read_options(format, map, choice, a, b)
     places = _data_places(root, data, limit, strict, reading) | _bench_places(
         root, bench, data_root, protocol, ties, limit
@@ -131,13 +133,6 @@ def _check_bench_options(given: dict[str, Any], bench: list[str]) -> None:
     unused = [name for name, value in given.items() if value is not None]
     if unused and not bench:
         raise typer.BadParameter(f"{', '.join(unused)} goes with --bench; --data has one protocol, and ties are wrong.")
-
-
-def folder_name(text: str) -> str:
-    """Return a spec as the name of a folder."""
-    for sign in "/:#":
-        text = text.strip("/").replace(sign, "-")
-    return text
 
 
 def _bench_places(
@@ -241,4 +236,4 @@ def _print_tables(places: Mapping[str, Target], results: Mapping[str, Any]) -> N
             print("\n".join(footnotes(result)))
     for place in places.values():
         print(f"{place.folder / 'result.json'}")
-    print(f"next     basereward report {' '.join(str(place.folder) for place in places.values())}")
+    print_next("report", *(place.folder for place in places.values()))

@@ -12,7 +12,9 @@ from basereward.cli.output import (
     JSON_OPTION,
     MODEL_HELP,
     console,
+    default_out,
     print_json,
+    print_next,
     progress,
 )
 from basereward.cli.reading import FORMAT_OPTION, MAP_OPTION, read_options
@@ -51,7 +53,7 @@ def forecast(
     if matcher not in ("robust", "strict"):
         raise typer.BadParameter(f"--matcher is robust or strict; found {matcher!r}.")
     rows = count_records(rollouts)
-    place = out or Path("runs") / f"forecast-{Path(model.replace(':', '-')).name}"
+    place = out or default_out("forecast", model)
     scorer = open_scorer(model, dtype, device, backend)
     settings = {"dtype": dtype, "backend": backend}
     kind: Any = matcher
@@ -74,6 +76,7 @@ def forecast(
         return
     _print(found)
     print("\n".join([*files, str(place / "forecast.json")]))
+    print_next("rl", "train", "paper-hybrid", f"reward.model={model}")
 
 
 def _write_page(place: Path) -> list[str]:

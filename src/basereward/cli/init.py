@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json
+from basereward.cli.output import JSON_OPTION, print_json, print_next
 
 
 def init(
@@ -48,5 +48,4 @@ def init(
         print_json({"recipe": str(file)})
         return
     print(f"recipe   {file}")
-    print(f"plan     basereward train {file} --plan")
-    print(f"train    basereward train {file}")
+    print_next("train", file, "--plan")

@@ -1,10 +1,12 @@
 """The ``basereward`` command: its list of commands and how errors leave it."""
 
+import errno
 import logging
 import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -79,6 +81,38 @@ def _options(
     pass
 
 
+# Of BadParameter, UsageError and ClickException the last: typer exports the first alone.
+_CallError: Any = typer.BadParameter.__mro__[2]
+
+
+def _explain_call(error: Any) -> int:
+    """Say what is wrong with a call, in the style of all errors, and return the status."""
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return int(error.exit_code)
+    # Where no parameter is named, all that is before the message is that it is wrong.
+    is_ours = isinstance(error, typer.BadParameter) and error.param is None and error.param_hint is None
+    text = " ".join((error.message if is_ours else error.format_message()).split())
+    names = []
+    while context.parent is not None:
+        names.append(context.info_name)
+        context = context.parent
+    help_call = " ".join(["basereward", *reversed(names), "--help"])
+    print(f"error: {text.removesuffix('.')}. See {help_call}.", file=sys.stderr)
+    return int(error.exit_code)
+
+
+def _explain_place(error: OSError) -> str:
+    """Return what the file system refuses, and what to do."""
+    if error.filename is None:
+        return str(error)
+    advice = "Choose another place, or change what stands there or who may use it."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{error.filename} needs a folder where a file stands ({error.strerror}). {advice}"
+    return f"{error.filename} cannot be used: {error.strerror}. {advice}"
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     # Raised where the program is, so that locks and temporary files go as they do after Ctrl-C.
     raise SystemExit(128 + number)
@@ -87,7 +121,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line.
 
-    An error of ours or of the file system ends with its message and status 1, Ctrl-C with 130, SIGTERM with 143.
+    An error of ours or of the file system ends with its message and status 1, a call that cannot be understood with 2,
+    Ctrl-C with 130, SIGTERM with 143.
     """
     # Before torch is imported: spinning threads make two processes on the same cores many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -98,10 +133,16 @@ def main() -> None:
     logging.getLogger("basereward").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
     default = signal.signal(signal.SIGTERM, _stop)
     try:
-        app()
+        if status := app(standalone_mode=False):
+            raise SystemExit(status)
+    except typer.Abort:
+        raise SystemExit(128 + signal.SIGINT) from None
+    except _CallError as error:
+        raise SystemExit(_explain_call(error)) from None
     except (BaseRewardError, OSError) as error:
         status = getattr(error, "status", 1)
-        for line in str(error).splitlines():
+        text = str(error) if isinstance(error, BaseRewardError) else _explain_place(error)
+        for line in text.splitlines():
             print(f"{'error' if status == 1 else 'stopped'}: {line}", file=sys.stderr)
         raise SystemExit(status) from None
     finally:

@@ -8,20 +8,23 @@ from pathlib import Path
 
 import typer
 
-from basereward.cli.output import DTYPE_HELP
+from basereward.cli.following import print_use
+from basereward.cli.output import DTYPE_HELP, JSON_OPTION, default_out, print_json
 
 
 def merge(
     checkpoint: Path = typer.Argument(metavar="CHECKPOINT", help="With a LoRA adapter, or of a sharded run."),
-    out: Path = typer.Argument(metavar="OUT", help="Folder for the whole model."),
+    out: Path | None = typer.Option(None, help="Folder for the whole model; runs/merge-CHECKPOINT by default."),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
+    as_json: bool = JSON_OPTION,
 ) -> None:
     """Make a whole model of a checkpoint: merge its LoRA adapter, or join the parts that the ranks of a run wrote.
 
-    Example: `basereward merge runs/lora/model runs/lora/merged`
+    Example: `basereward merge runs/lora/model --out runs/lora/merged`
 
-    Example: `basereward merge runs/large/checkpoints/checkpoint-500 runs/large/at-500 --dtype bfloat16`
+    Example: `basereward merge runs/large/checkpoints/checkpoint-500 --out runs/large/at-500 --dtype bfloat16`
     """
+    from basereward.data.shards import check_free
     from basereward.errors import CheckpointError
     from basereward.models.adapters import merge_adapters
     from basereward.models.card.file import carry_card
@@ -31,9 +34,9 @@ def merge(
     from basereward.training.resume import missing_part
 
     precision = parse_dtype(dtype)
-    if out.exists() and any(out.iterdir()):
-        raise CheckpointError(f"{out} is not empty; choose another folder.")
-    with _appearing(out) as folder:
+    target = out or default_out("merge", checkpoint)
+    check_free(target)
+    with _appearing(target) as folder:
         if not is_sharded(checkpoint):
             save_reward_model(merge_adapters(load_reward_model(checkpoint)), folder, dtype=precision)
         elif problem := missing_part(checkpoint):
@@ -41,7 +44,11 @@ def merge(
         else:
             join_shards(checkpoint, folder, precision)
         carry_card(checkpoint, folder)
-    print(out)
+    if as_json:
+        print_json({"model": str(target)})
+        return
+    print(f"model    {target}")
+    print_use(target, checkpoint)
 
 
 @contextmanager

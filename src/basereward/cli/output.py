@@ -1,9 +1,11 @@
 """What commands print: tables for people, or one JSON object on stdout and nothing else there."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -12,12 +14,34 @@ BACKEND_HELP = "auto, plain, split, varlen or expand; rewards are the same."
 DTYPE_HELP = "float32 or bfloat16; as stored by default."
 DEVICE_HELP = "cpu, cuda, cuda:1, ...; CUDA by default if there is one."
 MODEL_HELP = "Checkpoint folder, hub id, http://HOST:PORT, YAML file, or baseline:longer|shorter|first|random."
+ROOT_HELP = "Folder that holds what is given by name, each in a folder of its name"
+# Copies of what the hub has, and what was made of it here.
+HUB_ROOT_OPTION: Any = typer.Option(None, "--data-root", help=f"{ROOT_HELP}; the hub by default.")
+ROOT_OPTION: Any = typer.Option(Path("data"), "--data-root", help=f"{ROOT_HELP}.")
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object on stdout; progress goes to stderr.")
 
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_next(*words: object) -> None:
+    """Print the command that comes next, as a shell takes it."""
+    print(f"next     {shlex.join(['basereward', *map(str, words)])}", flush=True)
+
+
+def name_of(spec: object) -> str:
+    """Return what names a model or a set as one part of a path."""
+    text = str(spec)
+    for sign in "/:#":
+        text = text.strip("/").replace(sign, "-")
+    return text
+
+
+def default_out(command: str, spec: object) -> Path:
+    """Return where a command writes what it makes of a model or a set, if ``--out`` is not given."""
+    return Path("runs") / f"{command}-{name_of(spec)}"
 
 
 def console() -> Any:

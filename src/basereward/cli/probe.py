@@ -5,7 +5,20 @@ from typing import Any
 
 import typer
 
-from basereward.cli.output import BACKEND_HELP, DEVICE_HELP, DTYPE_HELP, JSON_OPTION, console, print_json, say
+from basereward.cli.output import (
+    BACKEND_HELP,
+    DEVICE_HELP,
+    DTYPE_HELP,
+    JSON_OPTION,
+    console,
+    default_out,
+    print_json,
+    print_next,
+    say,
+)
+
+PAIRS_HELP = "Most pairs of each set that heads learn from, drawn at random; all by default."
+OUT_HELP = "Result folder; features in it are not computed again. runs/probe-MODEL by default."
 
 
 def probe(
@@ -15,11 +28,9 @@ def probe(
     head: list[str] = typer.Option(["2:silu"], "--head", help="Shapes of heads, LAYERS:ACTIVATION."),
     zero_coefficient: list[float] = typer.Option([0.0], min=0.0, help="Coefficients of the regulariser."),
     seeds: int = typer.Option(3, min=1, help="Heads of each kind."),
-    limit: int | None = typer.Option(
-        None, min=1, help="Most pairs of each set that heads learn from, drawn at random."
-    ),
+    pairs: int | None = typer.Option(None, min=1, help=PAIRS_HELP),
     epochs: int = typer.Option(20, min=1, help="Passes of a head over its pairs."),
-    out: Path = typer.Option(Path("runs/probe"), help="Result folder; features in it are not computed again."),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
     backend: str = typer.Option("auto", help=BACKEND_HELP),
@@ -41,16 +52,21 @@ def probe(
 
     require_matplotlib()
     shapes = [_shape(text) for text in head]
-    fit = FitSettings(limit=limit, epochs=epochs)
+    fit = FitSettings(limit=pairs, epochs=epochs)
     plan = ProbePlan(data, held_out, shapes, zero_coefficient, range(seeds), fit)
     encoder = open_encoder(model, dtype, device, backend)
-    result = run_probe(encoder, plan, out, say, str(encoder.model.device))
-    files = write_document(build_probe_report(result), out / "probe", ("html", "markdown"))
+    place = out or default_out("probe", model)
+    result = run_probe(encoder, plan, place, say, str(encoder.model.device))
+    files = write_document(build_probe_report(result), place / "probe", ("html", "markdown"))
     if as_json:
         print_json({**result.model_dump(mode="json"), "files": [str(path) for path in files]})
         return
     console().print(to_rich(probe_table(result), title=f"{result.model}, frozen"))
     print("\n".join(map(str, files)))
+    best = max(result.heads, key=lambda own: own.measured[0].mean)
+    shape = [f"model.head.layers={best.head.layers}", f"model.head.activation={best.head.activation}"]
+    shape += [f"objective.zero_coefficient={best.zero_coefficient:g}"] if best.zero_coefficient else []
+    print_next("train", *shape, "--model", model, "--data", best.train)
 
 
 def _shape(text: str) -> Any:

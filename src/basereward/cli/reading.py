@@ -41,3 +41,14 @@ def read_options(format: str | None, map: list[str], choice: str | None, a: str 
     if named is not None and len(named) != 2:
         raise typer.BadParameter(f"--choice is COLUMN or COLUMN=A,B with two values; found {choice!r}.")
     return ReadOptions(format=format, map=columns, choice=LabelledColumns(label=label, a=a, b=b, values=named))
+
+
+def reading_words(options: "ReadOptions") -> list[str]:
+    """Return the words of a command line that say what options say."""
+    words = ["--format", options.format] if options.format else []
+    if options.map:
+        words += ["--map", ",".join(f"{name}={column}" for name, column in options.map.items())]
+    if (choice := options.choice) is not None:
+        label = f"{choice.label}={','.join(choice.values)}" if choice.values else choice.label
+        words += ["--choice", label, "--a", choice.a, "--b", choice.b]
+    return words

@@ -7,7 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from basereward.cli.output import JSON_OPTION, console, print_json, say
+from basereward.cli.following import this_call
+from basereward.cli.output import JSON_OPTION, console, default_out, print_json, print_next, say
 
 
 class TrainsByDefault(TyperGroup):
@@ -83,11 +84,12 @@ def train(
             f"held out {100 * facts.end.matched:.1f} % ({low:.1f} to {high:.1f}) of {facts.end.prompts} {what}; "
             f"at the start {100 * facts.start.matched:.1f} %"
         )
-    print(f"report   basereward report {folder}")
+    print_next("report", folder)
 
 
 @rl.command("eval")
 def evaluate_policy(
+    context: typer.Context,
     policy: str = typer.Argument(metavar="POLICY", help="Folder or hub id of the policy."),
     program: str = typer.Option("vlmevalkit", help="vlmevalkit or lmms-eval, which has no MMBench v1.1."),
     bench: list[str] = typer.Option([], "--bench", help=BENCH_HELP),
@@ -117,11 +119,13 @@ def evaluate_policy(
         raise typer.BadParameter(f"--program is vlmevalkit or lmms-eval; found {program!r}.")
     if results is not None and run:
         raise typer.BadParameter("--results reads a folder and --run makes one; give one of them.")
+    if results is None:
+        _check_policy(policy)
     chosen: Any = program
     model = policy_model(policy, chosen, model_class)
     address = parse_judge(judge) if judge else None
     asked = list(dict.fromkeys(bench)) or list(BENCHMARKS)
-    place = results or out or Path("runs") / f"policy-{model.name}"
+    place = results or out or default_out("policy", policy)
     commands = []
     if results is None:
         # What is asked for by name and cannot be measured is refused; otherwise it is missing.
@@ -138,6 +142,18 @@ def evaluate_policy(
         print_json({"commands": [command.line for command in commands], **found.model_dump(mode="json")})
         return
     _print(found)
+    if not run and results is None:
+        print_next(*this_call(context), "--run")
+
+
+def _check_policy(policy: str) -> None:
+    """Refuse what neither is a folder nor can be a hub id, before command lines with it are shown."""
+    from basereward.errors import MissingFileError
+
+    if not Path(policy).is_dir() and (policy.count("/") != 1 or policy.startswith((".", "/", "~"))):
+        raise MissingFileError(
+            f"No folder {policy!r}, and it is no hub id; expected the folder of a policy, or owner/name."
+        )
 
 
 def _is_usable(task: Any, judge: Any) -> bool:

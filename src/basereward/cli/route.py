@@ -11,7 +11,9 @@ from basereward.cli.output import (
     DTYPE_HELP,
     JSON_OPTION,
     console,
+    default_out,
     print_json,
+    print_next,
     progress,
     say,
 )
@@ -19,7 +21,7 @@ from basereward.cli.reading import FORMAT_OPTION, MAP_OPTION, read_options
 
 SPEC_HELP = "YAML file with members, those of an ensemble or a router."
 PAIRS_HELP = "File of pairs in any format, folder or hub id; no member should be trained on them."
-OUT_HELP = "Folder for router.json, router.yaml, which uses it, and a page."
+OUT_HELP = "Folder for router.json, router.yaml, which uses it, and a page; runs/route-SPEC by default."
 BUDGET_HELP = "Most mean cost of a prompt, in units of asking the cheapest member of every prompt."
 COST_HELP = "Cost of a prompt, NAME=NUMBER for each member; the bytes of its weights by default."
 STATE_HELP = "See prompts by the state of this member, instead of by words and images; that costs one pass of it."
@@ -29,7 +31,7 @@ FORCE_HELP = "Write the router even if it is not shown to be better than one mem
 def route(
     spec: str = typer.Argument(metavar="SPEC", help=SPEC_HELP),
     pairs: str = typer.Argument(metavar="PAIRS", help=PAIRS_HELP),
-    out: Path = typer.Argument(metavar="OUT", help=OUT_HELP),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     budget: float = typer.Option(1.3, min=1.0, help=BUDGET_HELP),
     cost: list[str] = typer.Option([], "--cost", metavar="NAME=NUMBER", help=COST_HELP),
     state: str | None = typer.Option(None, metavar="NAME", help=STATE_HELP),
@@ -38,7 +40,7 @@ def route(
     map: list[str] = MAP_OPTION,
     seed: int = typer.Option(0, help="Of the folds."),
     force: bool = typer.Option(False, "--force", help=FORCE_HELP),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the router that OUT holds."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the router that the folder holds."),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
     backend: str = typer.Option("auto", help=BACKEND_HELP),
@@ -48,19 +50,20 @@ def route(
 
     Scores are cached, so that an interrupted call goes on.
 
-    Example: `basereward route members.yaml pairs.jsonl runs/router --budget 1.3 --cost small=1 --cost large=3`
+    Example: `basereward route members.yaml pairs.jsonl --out runs/router --budget 1.3 --cost small=1 --cost large=3`
     """
     from basereward.data.pairs import load_pairs
     from basereward.data.work import open_work
     from basereward.scoring.compose.members import Members
-    from basereward.scoring.compose.routing.folder import check_folder, read_experts, write_folder
+    from basereward.scoring.compose.routing.folder import SPEC, check_folder, read_experts, write_folder
     from basereward.scoring.compose.routing.run import RouteSettings
     from basereward.scoring.compose.routing.run import route as train
     from basereward.scoring.model_spec import ModelSpec
     from basereward.scoring.spec import open_spec
 
     settings = RouteSettings(budget, _costs(cost), state, force, seed)
-    check_folder(out, overwrite)
+    place = out or default_out("route", Path(spec).with_suffix(""))
+    check_folder(place, overwrite)
     given = {"dtype": dtype, "device": device, "backend": None if backend == "auto" else backend}
     experts = read_experts(ModelSpec(model=spec, **{key: value for key, value in given.items() if value}))  # type: ignore[arg-type]
     loaded = load_pairs([pairs], limit=limit, options=read_options(format, map, None, None, None))
@@ -68,14 +71,15 @@ def route(
     with progress("scoring", len(loaded.pairs) * len(experts.members)) as bar:
         router = train(members, loaded.pairs, settings, bar.move)
     # Files of two calls that end together would not be of one router; what the other wrote meanwhile stays.
-    with open_work(out, out):
-        check_folder(out, overwrite)
-        files = [*write_folder(out, router, experts), *_write_page(out, router)]
+    with open_work(place, place):
+        check_folder(place, overwrite)
+        files = [*write_folder(place, router, experts), *_write_page(place, router)]
     if as_json:
-        print_json({"out": str(out), "files": [str(file) for file in files], **router.record.model_dump(mode="json")})
+        print_json({"out": str(place), "files": [str(file) for file in files], **router.record.model_dump(mode="json")})
         return
     _print(router)
     print("\n".join(str(file) for file in files))
+    print_next("serve", place / SPEC)
 
 
 def _costs(given: list[str]) -> dict[str, float] | None:

@@ -7,8 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from basereward.cli.output import BACKEND_HELP, DEVICE_HELP, DTYPE_HELP, JSON_OPTION, MODEL_HELP, print_json, progress
-from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPTION, MAP_OPTION, read_options
+from basereward.cli.output import (
+    BACKEND_HELP,
+    DEVICE_HELP,
+    DTYPE_HELP,
+    JSON_OPTION,
+    MODEL_HELP,
+    default_out,
+    name_of,
+    print_json,
+    print_next,
+    progress,
+)
+from basereward.cli.reading import (
+    A_OPTION,
+    B_OPTION,
+    CHOICE_OPTION,
+    FORMAT_OPTION,
+    MAP_OPTION,
+    read_options,
+    reading_words,
+)
 from basereward.errors import DataError, ScoringError
 
 if TYPE_CHECKING:
@@ -17,15 +36,17 @@ if TYPE_CHECKING:
     from basereward.scoring.model_spec import ModelSpec
 
 
+IN_HELP = "File of pairs in any format, or of prompts with responses; folder or hub id."
+OUT_HELP = (
+    "The same rows with scores, .jsonl or .parquet; or a folder (no suffix) of scores in shards, which a folder or hub "
+    "id needs. runs/score-MODEL/IN by default."
+)
+
+
 def score(
     model: str = typer.Argument(metavar="MODEL", help=MODEL_HELP),
-    source: str = typer.Argument(
-        metavar="IN", help="File of pairs in any format, or of prompts with responses; for a folder OUT also shards."
-    ),
-    target: Path = typer.Argument(
-        metavar="OUT",
-        help="The same rows with scores, .jsonl or .parquet; or a folder (no suffix) of scores in shards.",
-    ),
+    source: str = typer.Argument(metavar="IN", help=IN_HELP),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     format: str | None = FORMAT_OPTION,
     map: list[str] = MAP_OPTION,
     choice: str | None = CHOICE_OPTION,
@@ -49,9 +70,9 @@ def score(
 
     A row that cannot be scored keeps its place, with the reason under `error`; the status is 1 if that is every row.
 
-    Example: `basereward score runs/demo/model pairs.jsonl scored.jsonl`
+    Example: `basereward score runs/demo/model pairs.jsonl --out scored.jsonl`
 
-    In bulk: `basereward score runs/demo/model shards/ scores --engine ray --workers 8`
+    In bulk: `basereward score runs/demo/model shards/ --out scores --engine ray --workers 8`
     """
     from basereward.scoring.model_spec import ModelSpec
 
@@ -60,37 +81,50 @@ def score(
     # What a file would ignore is refused for it.
     bulk = {"engine": engine, "shard_rows": shard_rows, "threads": threads, "workers": workers, "gpus": gpus}
     bulk["ray_address"] = ray_address
+    given = [name for name, value in bulk.items() if value not in (None, "local", 10_000)]
+    target = out or _default_target(model, source, is_bulk=bool(given))
     if not target.suffix or target.is_dir():
         _score_folder(member, source, target, bulk, options, blind, as_json)
         return
-    given = [name for name, value in bulk.items() if value not in (None, "local", 10_000)]
     if given:
-        raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with a folder as OUT; found {target}.")
-    _score_file(member, Path(source), target, options, blind, as_json)
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with a folder as --out; found {target}.")
+    if Path(source).is_dir():
+        raise DataError(f"{source} is a folder: its scores are a folder, too. Give --out without a suffix.")
+    _score_file(member, source, target, options, blind, as_json)
+
+
+def _default_target(model: str, source: str, is_bulk: bool) -> Path:
+    """Return a file for a file, in its own format if that can be written, and a folder for everything else."""
+    from basereward.data.io import record_form
+
+    folder, place = default_out("score", model), Path(source)
+    if is_bulk or place.is_dir() or not record_form(place):
+        return folder / name_of(source)
+    suffix = place.suffix if place.suffix in (".jsonl", ".parquet") else ".jsonl"
+    return folder / f"{name_of(place.with_suffix(''))}{suffix}"
 
 
 def _score_file(
-    member: "ModelSpec", source: Path, target: Path, options: "ReadOptions", blind: bool, as_json: bool
+    member: "ModelSpec", source: str, target: Path, options: "ReadOptions", blind: bool, as_json: bool
 ) -> None:
     from basereward.data.io import count_records
     from basereward.scoring.blind import open_blind
     from basereward.scoring.files import score_file
     from basereward.scoring.spec import open_spec
 
-    if source.is_dir():
-        raise DataError(f"{source} is a folder: its scores are a folder, too. Give OUT without a suffix.")
-    rows = count_records(source)
+    rows = count_records(Path(source))
     scorer = open_blind(member) if blind else open_spec(member)
     read_as: list[Recognised] = []
     with progress("score", rows) as bar:
         settings = {"dtype": member.dtype, "backend": member.backend}
-        scored = score_file(scorer, source, target, bar.move, settings, options, _telling(read_as))
+        scored = score_file(scorer, Path(source), target, bar.move, settings, options, _telling(read_as))
     if scored.failed == scored.rows > 0:
         raise ScoringError(f"None of {scored.rows} rows could be scored; most often: {_commonest_error(target)}")
     if as_json:
         print_json({"model": member.model, "out": str(target), **scored._asdict(), "read_as": _first(read_as)})
         return
     print(f"{scored.rows} rows, {scored.failed} with an error -> {target}")
+    _print_next(member.model, source, options, read_as)
 
 
 def _score_folder(
@@ -122,6 +156,17 @@ def _score_folder(
         print_json({"model": member.model, "out": str(target), **counts, **more})
         return
     print(f"{found.rows} rows in {len(found.shards)} shards, {found.failed} with an error -> {target}")
+    _print_next(member.model, source, options, read_as)
+
+
+def _print_next(model: str, source: str, options: "ReadOptions", read_as: "list[Recognised]") -> None:
+    """Print how pairs that have scores now are counted; prompts with responses alone have no right ones, files no rows."""
+    if not read_as:
+        return
+    if read_as[0].format != "responses":
+        print_next("eval", model, "--data", source, *reading_words(options))
+    elif "://" not in model:
+        print_next("serve", model)
 
 
 def _telling(read_as: "list[Recognised]") -> "Callable[[Recognised], None]":

@@ -2,6 +2,7 @@
 
 import typer
 
+from basereward.cli.following import print_served
 from basereward.cli.output import BACKEND_HELP, DEVICE_HELP, DTYPE_HELP, MODEL_HELP, say
 
 SERVE_MODEL_HELP = f"{MODEL_HELP} A judge is judge:http://HOST:PORT/v1#MODEL or judge:FOLDER."
@@ -50,7 +51,13 @@ def serve(
         else open_scorer(model, dtype, device, backend)
     )
     service = Service(found, name or _short_name(model), settings)
-    run(service, taken, api_key, lambda url: say(f"{service.served.card.id} is served on {url}"))
+    run(service, taken, api_key, lambda url: _tell(service.served.card.id, url, model))
+
+
+def _tell(name: str, url: str, model: str) -> None:
+    """Say where the model is, and how it is asked there: about the pairs of its run if they are known."""
+    say(f"{name} is served on {url}")
+    print_served(url, model)
 
 
 def _short_name(model: str) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, console, print_json, say
+from basereward.cli.following import print_use, this_call
+from basereward.cli.output import JSON_OPTION, console, print_json, print_next, say
 
+OUT_HELP = "Folder of the sweep; what is done there is not done again. runs/NAME by default."
 TRAIN_WITH_HELP = "What starts the training of a cell instead of this process: torchrun ... -m basereward; for --cell."
 
 
@@ -20,14 +22,15 @@ class Launcher(StrEnum):
 
 
 def sweep(
+    context: typer.Context,
     sweep: Path = typer.Argument(
         metavar="SWEEP", help="YAML file: a base recipe, a grid, seeds, what is measured; or an installed one by name."
     ),
-    out: Path = typer.Argument(metavar="OUT", help="Folder of the sweep; what is done there is not done again."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     launcher: Launcher = typer.Option(Launcher.local, help="Where cells run."),
-    jobs: int = typer.Option(1, min=1, help="Cells at once on this machine."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Resolve all cells and print them, or the cluster's script."),
+    workers: int = typer.Option(1, min=1, help="Cells at once on this machine, each in a process."),
+    plan: bool = typer.Option(False, "--plan", help="Print all cells, or the cluster's script; run and write nothing."),
     collect: bool = typer.Option(False, "--collect", help="Make the table from what the cells hold; run nothing."),
     cell: str | None = typer.Option(None, metavar="NAME", help="Run this cell alone, as a job of a cluster does."),
     train_with: str | None = typer.Option(None, metavar="COMMAND", help=TRAIN_WITH_HELP),
@@ -37,30 +40,37 @@ def sweep(
 
     The same command goes on with a sweep that was killed, tries failed cells again, and runs what a larger grid adds.
 
-    Example: `basereward sweep recipes/sweeps/learning-rates-tiny.yaml runs/learning-rates`
+    Example: `basereward sweep recipes/sweeps/learning-rates-tiny.yaml --out runs/learning-rates`
 
-    Example: `basereward sweep recipes/sweeps/learning-rates.yaml runs/grid --launcher slurm --dry-run`
+    Example: `basereward sweep recipes/sweeps/learning-rates.yaml --launcher slurm --plan`
     """
     from basereward.sweep.cells import resolve
     from basereward.sweep.recipe import load_sweep
 
-    _check(launcher, jobs, dry_run, collect, cell, train_with)
+    _check(launcher, workers, plan, collect, cell, train_with)
     grid = resolve(load_sweep(sweep, overrides))
+    folder = out or Path("runs") / grid.sweep.name
     if cell is not None:
-        _run_cell(grid, cell, out, train_with)
-    elif dry_run:
-        _show(grid, out, launcher.value, as_json)
+        _run_cell(grid, cell, folder, train_with)
+    elif plan:
+        _show(grid, folder, launcher.value, as_json)
+        if launcher == Launcher.local and not as_json:
+            print_next(*this_call(context, "plan"))
     elif launcher != Launcher.local and not collect:
-        _submit(grid, out, launcher.value, as_json)
+        _submit(grid, folder, launcher.value, as_json)
+        if not as_json:
+            print_next(*this_call(context, "launcher"), "--collect")
     else:
-        _finish(_collect(grid, out) if collect else _run(grid, out, jobs), out, as_json)
+        _finish(_collect(grid, folder) if collect else _run(grid, folder, workers), folder, as_json)
 
 
-def _check(launcher: str, jobs: int, dry_run: bool, collect: bool, cell: str | None, train_with: str | None) -> None:
-    if sum([dry_run, collect, cell is not None]) > 1:
-        raise typer.BadParameter("--dry-run, --collect and --cell exclude each other.")
-    if launcher != Launcher.local and (jobs != 1 or collect or cell is not None):
-        raise typer.BadParameter("--jobs, --collect and --cell are of the local launcher; a cluster has launch.jobs.")
+def _check(launcher: str, workers: int, plan: bool, collect: bool, cell: str | None, train_with: str | None) -> None:
+    if sum([plan, collect, cell is not None]) > 1:
+        raise typer.BadParameter("--plan, --collect and --cell exclude each other.")
+    if launcher != Launcher.local and (workers != 1 or collect or cell is not None):
+        raise typer.BadParameter(
+            "--workers, --collect and --cell are of the local launcher; a cluster has launch.jobs."
+        )
     if train_with is not None and cell is None:
         raise typer.BadParameter("--train-with goes with --cell; launch.processes says how many processes a run has.")
 
@@ -75,7 +85,7 @@ def _run_cell(grid: Any, name: str, out: Path, train_with: str | None) -> None:
         raise typer.Exit(1)
 
 
-def _run(grid: Any, out: Path, jobs: int) -> Any:
+def _run(grid: Any, out: Path, workers: int) -> Any:
     from basereward.errors import RecipeError
     from basereward.reporting.plots import require_matplotlib
     from basereward.sweep.launch import local_training, run_processes
@@ -87,7 +97,7 @@ def _run(grid: Any, out: Path, jobs: int) -> Any:
             "launch.nodes asks for several machines, and the local launcher has one; use --launcher slurm."
         )
     train_with = local_training(grid.sweep.launch)
-    return run_sweep(grid, out, lambda own, cells, folder: run_processes(own, cells, folder, jobs, train_with, say))
+    return run_sweep(grid, out, lambda own, cells, folder: run_processes(own, cells, folder, workers, train_with, say))
 
 
 def _collect(grid: Any, out: Path) -> Any:
@@ -151,5 +161,18 @@ def _finish(result: Any, out: Path, as_json: bool) -> None:
         for own in [*failed, *unfinished]:
             print(f"{own.state}: {own.name}: {own.error}")
         print("\n".join([highest_line(result), *files]))
+        _print_best(result, out)
     if failed or unfinished:
         raise typer.Exit(1)
+
+
+def _print_best(result: Any, out: Path) -> None:
+    """Print how the model of the highest mean is measured, if a cell of it is done and keeps its model."""
+    from basereward.sweep.work import CELLS, RUN
+    from basereward.training.folder import MODEL
+
+    done = [own.name for own in result.cells if result.highest and own.point == result.highest.point]
+    for model in [out / CELLS / name / RUN / MODEL for name in done]:
+        if model.is_dir():
+            print_use(model, model)
+            return

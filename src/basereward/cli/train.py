@@ -6,7 +6,8 @@ from typing import Any
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json, say
+from basereward.cli.following import print_evaluation, this_call
+from basereward.cli.output import JSON_OPTION, print_json, print_next, say
 
 RECIPE_HELP = "YAML file, an installed recipe by name, or a run folder whose recipe is run again; see basereward init."
 TRAINED_HELP = "Backbone, or a reward model to train on from: folder or hub id; in place of that of RECIPE."
@@ -14,6 +15,7 @@ DATA_HELP = "File of pairs, folder or hub id, each with :SPLIT behind it; may be
 
 
 def train(
+    context: typer.Context,
     recipe: str | None = typer.Argument(None, metavar="[RECIPE]", help=RECIPE_HELP),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
     model: str | None = typer.Option(None, "--model", help=TRAINED_HELP),
@@ -52,6 +54,8 @@ def train(
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if plan:
         _show_plan(loaded, ranks or world, as_json)
+        if not as_json:
+            print_next(*this_call(context, "plan", "ranks"))
         return
     from basereward.training.run import train as run
 
@@ -67,8 +71,7 @@ def train(
     print(f"model    {result.model_folder}")
     print(f"steps    {result.facts['steps']}  (loss {result.facts['train_loss']:.4f})")
     print(f"pairs    {result.facts['pairs']}  (dropped: {dropped})")
-    held_out = " ".join(f"--data {place}" for place in loaded.data.validation or loaded.data.train)
-    print(f"next     basereward eval {result.model_folder} {held_out}")
+    print_evaluation(result.model_folder, loaded)
 
 
 def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:

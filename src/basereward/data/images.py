@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from basereward.data.colors import to_rgb
 from basereward.data.io import replacing
@@ -331,7 +331,9 @@ def _readable(source: Any, limits: ImageLimits) -> Iterator[None]:
         expected = f"at most {limits.max_pixels} pixels are allowed"
         raise RowError("image_limit", f"{_name(source)} is a decompression bomb: {error} {expected}.") from error
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        # Pillow names bytes in memory by their address.
+        is_unknown = isinstance(error, UnidentifiedImageError)
+        what = "no image format" if is_unknown else f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise RowError(
             "image_unreadable", f"{_name(source)} cannot be decoded ({what}); expected one of {', '.join(FORMATS)}."
         ) from error

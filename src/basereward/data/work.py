@@ -83,6 +83,9 @@ class Work:
         found = self.identity()
         has_begun = found is not None and any(path.name != IDENTITY for path in self.folder.iterdir())
         if found and has_begun and (unlike := differences(found.facts(), identity.facts(), may_change)):
+            if found.task != identity.task:
+                # Everything else differs too, and says nothing.
+                unlike = [f"task {found.task!r}, not {identity.task!r}"]
             raise WorkError(
                 f"{self.folder} holds work with {'; '.join(unlike)}. Give the same, choose another output, or delete "
                 "it to start anew."

@@ -61,7 +61,7 @@ def read_evaluation(folder: Path) -> EvaluationRun:
         DataError: it holds no evaluation, a file is not what its name says, or records are missing.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"There is no run folder {folder}.")
+        raise MissingFileError(f"There is no folder {folder}; expected one that train, rl, eval or forecast wrote.")
     if not holds_evaluation(folder):
         raise DataError(
             f"{folder} holds no {RESULT} of an evaluation; `basereward eval MODEL --bench NAME` writes one."
@@ -84,7 +84,7 @@ def evaluation_folders(folder: Path) -> list[Path]:
         DataError: an older version wrote one of them.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"There is no run folder {folder}.")
+        raise MissingFileError(f"There is no folder {folder}; expected one that train, rl, eval or forecast wrote.")
     if holds_evaluation(folder):
         return [folder]
     return sorted(inner for inner in folder.iterdir() if inner.is_dir() and holds_evaluation(inner))

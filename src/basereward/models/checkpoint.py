@@ -104,7 +104,7 @@ def continue_reward_model(
     if adapter_files.is_adapter(folder.path):
         raise CheckpointError(
             f"{folder.name} holds adapters; merge them into a whole model to train on from it: "
-            f"basereward merge {folder.name} OUT."
+            f"basereward merge {folder.name}."
         )
     return RewardModel.from_parts(stored_parts(folder, dtype, template, is_empty), backend)
 

@@ -41,7 +41,7 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
     """
     folder = open_folder(place)
     if is_adapter(folder.path):
-        raise CheckpointError(f"{place} holds adapters; merge them first: basereward merge {place} MERGED.")
+        raise CheckpointError(f"{place} holds adapters; merge them first: basereward merge {place}.")
     if not has_head(folder):
         raise CheckpointError(f"{place} has no reward head; there is nothing to export.")
     model = RewardModel.from_parts(stored_parts(folder, dtype))

@@ -77,7 +77,9 @@ def fetch_folder(path: str | Path, patterns: Sequence[str]) -> Path:
         return Path(path)
     name, _, revision = str(path).partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise MissingFileError(f"No folder {str(path)!r}, and it is not a hub id (owner/name).")
+        raise MissingFileError(
+            f"No folder {str(path)!r}, and it is not a hub id; expected the folder of a model, or owner/name."
+        )
     return _download(name, revision, patterns)
 
 
@@ -92,7 +94,9 @@ def read_json_config(folder: Path, name: str) -> dict[str, Any]:
     """
     file = folder / CONFIG
     if not file.exists():
-        raise CheckpointError(f"{name} has no {CONFIG}; expected a Hugging Face model folder.")
+        # The model of a run lies inside it.
+        meant = f" Did you mean {Path(name) / 'model'}?" if (folder / "model" / CONFIG).exists() else ""
+        raise CheckpointError(f"{name} has no {CONFIG}; expected a Hugging Face model folder.{meant}")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -119,7 +123,7 @@ def open_folder(place: str | Path | ModelFolder, patterns: Sequence[str] = PATTE
     if (path / SHARDS).is_dir():
         raise CheckpointError(
             f"{place} is a checkpoint of a sharded run, whose weights are in parts; make a model of it first: "
-            f"basereward merge {place} OUT."
+            f"basereward merge {place}."
         )
     return ModelFolder(path, str(place), _read_config(path, str(place)))
 
@@ -222,7 +226,10 @@ def _download(name: str, revision: str, patterns: Sequence[str]) -> Path:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(patterns)))
     except Exception as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingFileError(f"No folder {name!r}, and the hub did not give it: {cause}") from error
+        raise MissingFileError(
+            f"No folder {name!r}, and the hub did not give it: {cause.removesuffix('.')}. Check the name and the network, "
+            "or give the folder of a copy."
+        ) from error
 
 
 def _read_config(folder: Path, name: str) -> dict[str, Any]:
@@ -234,6 +241,6 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{name} is a {kind!r} that only the Python code in its repository can read, and no code of repositories "
             "is run here. Use the checkpoint in transformers' own layout; those of InternVL end in -hf "
-            f"(OpenGVLab/InternVL3-8B-hf), and others of InternVL are converted by basereward import {name} OUT."
+            f"(OpenGVLab/InternVL3-8B-hf), and others of InternVL are converted by basereward import {name}."
         )
     return content

@@ -60,7 +60,7 @@ def read_run(folder: Path) -> RunFolder:
         DataError: the folder holds nothing to report, or a file is not what its name says.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"There is no run folder {folder}.")
+        raise MissingFileError(f"There is no folder {folder}; expected one that train, rl, eval or forecast wrote.")
     recipe, result, metrics = (folder / name for name in ("recipe.yaml", RESULT, METRICS))
     is_evaluation = holds_evaluation(folder)
     facts = {} if is_evaluation else read_facts(result)

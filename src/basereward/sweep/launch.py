@@ -35,7 +35,7 @@ class _Started(NamedTuple):
 def worker_command(cell: str, folder: Path, train_with: str | None) -> list[str]:
     """Return the command that runs one cell of a sweep whose folder is written."""
     extra = ["--train-with", train_with] if train_with else []
-    return [*PROGRAM, "sweep", str(folder / SWEEP), str(folder), "--cell", cell, *extra]
+    return [*PROGRAM, "sweep", str(folder / SWEEP), "--out", str(folder), "--cell", cell, *extra]
 
 
 def local_training(launch: Launch) -> str | None:
@@ -66,7 +66,7 @@ def share_devices(found: Sequence[str], jobs: int, processes: int) -> list[str |
     if jobs * processes > len(found):
         raise RecipeError(
             f"{jobs} runs at once of {processes} processes need {jobs * processes} GPUs, and there are {len(found)}; "
-            "give less --jobs, or less launch.processes."
+            "give less --workers, or less launch.processes."
         )
     return [",".join(found[job * processes : (job + 1) * processes]) for job in range(jobs)]
 

@@ -181,7 +181,7 @@ def test_drawings_of_one_template_are_tied_by_hash_and_told_apart_as_copies(tmp_
 def test_one_prompt_of_all_rows_is_refused_unless_only_what_is_shown_counts(tmp_path):
     write_rows([shown_row(n, "Describe it.", n, encoded(n, "PNG")) for n in range(20)], tmp_path / "asked.parquet")
     rows = read_rows(tmp_path / "asked.parquet")
-    with pytest.raises(DataError, match=r"0 come closest.*'prompt' alone ties 20 \(with --prompts shown"):
+    with pytest.raises(DataError, match=r"0 come closest.*'prompt' alone ties 20 \(with --like-prompts shown"):
         plan_split(rows, SplitSettings(test=0.2))
     plan = plan_split(rows, SplitSettings(test=0.2, prompts="shown"))
     assert [len(own) for own in plan.parts.values()] == [4, 16]

@@ -21,7 +21,7 @@ def model(vl_backbone, tmp_path, monkeypatch):
     from basereward.models.reward_model import RewardModel
 
     monkeypatch.chdir(tmp_path)
-    assert call("lab", "world", "pairs.jsonl", "--pairs", 5) == 0
+    assert call("lab", "world", "--out", "pairs.jsonl", "--pairs", 5) == 0
     model = RewardModel.from_pretrained(vl_backbone, new_head=True, device="cpu")
     save_reward_model(model, tmp_path / "runs" / "demo" / "model")
 

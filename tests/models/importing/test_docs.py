@@ -18,5 +18,5 @@ def test_the_command_of_the_page_writes_a_backbone(write_tiny, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     ended = CliRunner().invoke(app, words)
     assert ended.exit_code == 0, ended.output
-    assert ended.output.strip() == words[-1]
+    assert ended.output.startswith(f"backbone {words[-1]}\nnext     basereward init ")
     assert open_folder(words[-1]).config.model_type == "internvl"

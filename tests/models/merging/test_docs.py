@@ -72,10 +72,10 @@ def test_grafts(place, text, vision, base, capsys):
     said = capsys.readouterr().out
     assert "graft: vision + 0.7 (text - base)" in said
     assert "reward_head" in said
-    assert call("graft", "runs/text/model", str(vision), "runs/json", "--json") == 0
+    assert call("graft", "runs/text/model", str(vision), "--out", "runs/json", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["out"] == "runs/json"
     assert report == {"out": "runs/json", **json.loads((place / "runs" / "json" / "merge.json").read_text())}
     # A soup of one is a mistake of the call.
-    assert call("soup", "runs/text/model", "runs/alone") == 2
-    assert call("graft", "runs/text/model", str(vision), "runs/json") == 1
+    assert call("soup", "runs/text/model", "--out", "runs/alone") == 2
+    assert call("graft", "runs/text/model", str(vision), "--out", "runs/json") == 1

@@ -201,7 +201,17 @@ def test_a_killed_command_asks_only_what_was_in_flight_again(chat_server, tmp_pa
 
     server = serve(chat_server, answer)
     source, out = write_pairs(tmp_path / "pairs.jsonl", 60), tmp_path / "out"
-    arguments = ["data", "annotate", source, str(out), "--kind", "thoughts", "--judge", f"judge:{server.url}#m"]
+    arguments = [
+        "data",
+        "annotate",
+        source,
+        "--out",
+        str(out),
+        "--kind",
+        "thoughts",
+        "--judge",
+        f"judge:{server.url}#m",
+    ]
     command = [sys.executable, "-m", "basereward", *arguments, "--judge-option", "concurrency=4"]
     for kills in (20, 60):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

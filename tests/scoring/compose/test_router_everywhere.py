@@ -40,7 +40,7 @@ def test_a_file_with_a_column_task_is_evaluated_and_scored(spec, tmp_path):
     assert [record["outcome"] for record in records] == ["correct", "correct"]
     asked = tmp_path / "asked.jsonl"
     asked.write_text("".join(json.dumps({"prompt": "Q?", "responses": TEXTS, "task": task}) + "\n" for task in TASKS))
-    assert call("score", spec, asked, tmp_path / "scores.jsonl") == 0
+    assert call("score", spec, asked, "--out", tmp_path / "scores.jsonl") == 0
     scored = [json.loads(line)["scores"] for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert scored == [[1, 3], [-1, -3]]
 

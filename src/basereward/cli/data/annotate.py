@@ -17,12 +17,12 @@ PROMPT_HELP = (
 
 def annotate_pairs(
     pairs: str = PAIRS,
-    out: Path = OUT,
+    out: Path | None = OUT,
     judge: str = JUDGE,
     kind: Literal["critiques", "thoughts"] = typer.Option(
         ..., "--kind", help="Critiques of both responses, or thoughts before a verdict in both orders."
     ),
-    prompt: str | None = typer.Option(None, "--prompt", "--judge-prompt", help=PROMPT_HELP),
+    judge_prompt: str | None = typer.Option(None, "--judge-prompt", help=PROMPT_HELP),
     judge_tokens: int | None = TOKENS,
     judge_option: str | None = OPTION,
     price: tuple[float, float] | None = PRICE,
@@ -41,9 +41,9 @@ def annotate_pairs(
 
     The judge never learns the label. Every answer is kept when it comes, so that the same call goes on after a kill.
 
-    Example: `basereward data annotate pairs.jsonl thoughts --kind thoughts --judge judge:http://127.0.0.1:8000/v1#m`
+    Example: `basereward data annotate pairs.jsonl --kind thoughts --judge judge:http://127.0.0.1:8000/v1#m`
 
-    Example: `basereward data annotate pairs.jsonl critiques --kind critiques --judge judge.yaml --price 2.5 10`
+    Example: `basereward data annotate pairs.jsonl --kind critiques --judge judge.yaml --price 2.5 10`
     """
     from basereward.data.judging.prompts import make_prompt
     from basereward.data.judging.ratings import make_critic_prompt
@@ -55,7 +55,7 @@ def annotate_pairs(
 
     read = read_options(format, map, choice, a, b)
     options = parse_options(judge_option)
-    given = asked_prompt(judge, prompt, judge_tokens, options)
+    given = asked_prompt(judge, judge_prompt, judge_tokens, options)
     task: AnnotationTask
     if kind == "critiques":
         critic = make_critic_prompt(given.name, given.max_tokens)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from basereward.cli.output import DEVICE_HELP, DTYPE_HELP, print_json, progress
+from basereward.cli.output import DEVICE_HELP, DTYPE_HELP, print_json, print_next, progress
 
 if TYPE_CHECKING:
     from basereward.data.arrangement import ReadOptions
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from basereward.scoring.annotation.task import AnnotationTask
     from basereward.scoring.interface import Judge
 
+OUT_HELP = "Folder of shards with a manifest; interrupted work goes on. data/PAIRS-WHAT by default."
 PAIRS: Any = typer.Argument(metavar="PAIRS", help="File or folder of pairs in any format, or hub id.")
-OUT: Any = typer.Argument(metavar="OUT", help="Folder of shards with a manifest; interrupted work goes on.")
 JUDGE: Any = typer.Option(
     ..., "--judge", help="judge:http://HOST:PORT/v1#MODEL, judge:FOLDER, or a YAML file of either."
 )
@@ -25,6 +25,7 @@ PRICE: Any = typer.Option(
 )
 LIMIT: Any = typer.Option(None, min=1, help="Only the first rows.")
 IMAGES: Any = typer.Option("bytes", help="Bytes inside the shards, or paths relative to the folder.")
+OUT: Any = typer.Option(None, "--out", help=OUT_HELP)
 DTYPE: Any = typer.Option(None, help=DTYPE_HELP)
 DEVICE: Any = typer.Option(None, help=DEVICE_HELP)
 
@@ -33,7 +34,7 @@ def write(
     judge: "Judge",
     task: "AnnotationTask",
     pairs: str,
-    out: Path,
+    out: Path | None,
     read: "ReadOptions",
     limit: int | None,
     images: Any,
@@ -42,6 +43,7 @@ def write(
 ) -> None:
     """Run a task with progress, and print what came of it."""
     from basereward.data.arrangement import ReadOptions
+    from basereward.data.io import record_stem
     from basereward.scoring.annotation.asking import Price
     from basereward.scoring.annotation.run import AnnotationOptions, annotate, explain
 
@@ -50,11 +52,13 @@ def write(
     options = AnnotationOptions(
         read=None if read == ReadOptions() else read, limit=limit, images=images, price=price and Price(*price)
     )
+    place = out or Path("data") / f"{record_stem(Path(pairs))}-{task.wrote}"
     with progress(task.wrote) as bar:
-        manifest: Manifest = annotate(judge, task, pairs, out, options, bar.move)
+        manifest: Manifest = annotate(judge, task, pairs, place, options, bar.move)
     if as_json:
-        print_json({"folder": str(out), "manifest": manifest.sha256, **manifest.model_dump(mode="json")})
+        print_json({"folder": str(place), "manifest": manifest.sha256, **manifest.model_dump(mode="json")})
         return
     for line in explain(manifest):
         print(line)
-    print(f"folder    {out}  (manifest {manifest.sha256[:12]})")
+    print(f"folder    {place}  (manifest {manifest.sha256[:12]})")
+    print_next("data", "show", place)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, console, print_json, progress
+from basereward.cli.output import HUB_ROOT_OPTION, JSON_OPTION, console, default_out, print_json, progress
 
 if TYPE_CHECKING:
     from basereward.data.overlap import OverlapSummary
@@ -18,10 +18,10 @@ def check_contamination(
         ..., "--bench", help="Benchmark by name, file.py:NAME, or any file of pairs or prompts; may be repeated."
     ),
     answer: str = typer.Option("answer", metavar="COLUMN", help="Column of the right answer, in files of prompts."),
-    data_root: Path | None = typer.Option(None, help="Folder of local copies of benchmarks; from the hub by default."),
+    data_root: Path | None = HUB_ROOT_OPTION,
     out: Path | None = typer.Option(
         None,
-        help="Drop-list, a JSONL file; the summary goes beside it. INPUT's name + .contamination.jsonl by default.",
+        help="Drop-list, a JSONL file; the summary goes beside it. runs/contamination-INPUT.jsonl by default.",
     ),
     drop: list[str] | None = typer.Option(
         None, "--drop", help="Kind of match on the drop-list; may be repeated. All that contaminate by default."
@@ -43,7 +43,9 @@ def check_contamination(
     for name in drop or ():
         if name not in KINDS:
             raise typer.BadParameter(f"--drop is {name!r}; expected one of {', '.join(KINDS)}.")
-    place = out or Path(f"{Path(path).name}.contamination.jsonl")
+    place = out or Path(f"{default_out('contamination', Path(path).with_suffix(''))}.jsonl")
+    if place.suffix != ".jsonl":
+        raise typer.BadParameter(f"--out is a file that ends in .jsonl; found {place}.")
     with progress("contamination") as bar:
         kinds = drop or CONTAMINATING
         done = check(path, bench, place, data_root, kinds, workers, bar.move, answer)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json, progress
+from basereward.cli.output import HUB_ROOT_OPTION, JSON_OPTION, print_json, print_next, progress
 from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPTION, MAP_OPTION, read_options
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def convert_source(
     source: str = typer.Argument(metavar="SOURCE", help="Name of a source (`basereward data list`), or a file."),
-    data_root: Path | None = typer.Option(
-        None, help="Folder with a local copy in a folder of the source's name; the hub by default."
-    ),
+    data_root: Path | None = HUB_ROOT_OPTION,
     out: Path | None = typer.Option(None, help="Target folder; data/NAME by default."),
     format: str | None = FORMAT_OPTION,
     map: list[str] = MAP_OPTION,
@@ -58,6 +56,8 @@ def convert_source(
     print(f"{manifest.holds:<9} {manifest.rows} of {step['candidates']}, {manifest.multimodal} with images or videos")
     print(f"dropped   {dropped}")
     print(f"shards    {len(manifest.shards)}  (manifest {manifest.sha256[:12]})")
+    if manifest.holds == "pairs":
+        print_next("data", "show", folder)
 
 
 def _open(source: str, data_root: Path | None, options: "ReadOptions") -> "tuple[Source, DataFiles]":

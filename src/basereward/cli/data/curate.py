@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, console, print_json, progress
+from basereward.cli.output import JSON_OPTION, ROOT_OPTION, console, print_json, print_next, progress
 
 
 def curate_sources(
     recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file of a curation, or an installed one by name."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it."),
-    root: Path = typer.Option(Path("data"), "--data-root", help="Folder of the converted sources."),
-    out: Path = typer.Option(Path("data/curated"), help="Folder that gets a folder for each input."),
+    data_root: Path = ROOT_OPTION,
+    out: Path | None = typer.Option(None, help="Folder that gets a folder for each input; data/NAME by default."),
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the target."
     ),
@@ -32,7 +32,7 @@ def curate_sources(
 
     with progress("curate") as bar:
         loaded = load_curation_recipe(recipe, overrides)
-        done = curate(loaded, root, out, workers, images, keep_dropped, bar.show)
+        done = curate(loaded, data_root, out or Path("data") / loaded.name, workers, images, keep_dropped, bar.show)
     if as_json:
         print_json(done)
         return
@@ -40,6 +40,7 @@ def curate_sources(
     console().print(to_rich(Table(("step", "rows", "left", "dropped"), rows), title=done["name"]))
     for name, one in done["inputs"].items():
         print(f"{name}: {one['kept']:,} of {one['rows']:,} rows in {one['folder']}")
+    print_next("data", "show", *(one["folder"] for one in done["inputs"].values()))
 
 
 def _reasons(step: dict[str, Any]) -> str:

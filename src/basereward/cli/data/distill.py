@@ -12,10 +12,10 @@ from basereward.cli.reading import A_OPTION, B_OPTION, CHOICE_OPTION, FORMAT_OPT
 
 def distill_pairs(
     pairs: str = PAIRS,
-    out: Path = OUT,
+    out: Path | None = OUT,
     judge: str = JUDGE,
-    prompt: str | None = typer.Option(
-        None, "--prompt", "--judge-prompt", help="How the judge is asked, as for eval: a name, a file or PROJECT=FILE."
+    judge_prompt: str | None = typer.Option(
+        None, "--judge-prompt", help="How the judge is asked, as for eval: a name, a file or PROJECT=FILE."
     ),
     judge_tokens: int | None = TOKENS,
     judge_option: str | None = OPTION,
@@ -35,12 +35,12 @@ def distill_pairs(
 
     The label plays no part; how often the judge agrees with it is counted.
 
-    Example: `basereward data distill pairs.jsonl distilled --judge judge:http://127.0.0.1:8000/v1#m --price 2.5 10`
+    Example: `basereward data distill pairs.jsonl --judge judge:http://127.0.0.1:8000/v1#m --price 2.5 10`
     """
     from basereward.scoring.annotation.preferences import PreferenceTask
     from basereward.scoring.judges.options import parse_options
     from basereward.scoring.spec import open_judge
 
     read = read_options(format, map, choice, a, b)
-    opened = open_judge(judge, prompt, judge_tokens, parse_options(judge_option), dtype, device)
+    opened = open_judge(judge, judge_prompt, judge_tokens, parse_options(judge_option), dtype, device)
     write(opened, PreferenceTask(), pairs, out, read, limit, images, price, as_json)

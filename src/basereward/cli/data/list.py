@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from basereward.cli.output import JSON_OPTION, console, print_json
+from basereward.cli.output import JSON_OPTION, console, print_json, print_next
 
 if TYPE_CHECKING:
     from basereward.reporting.tables import Table
@@ -22,6 +22,7 @@ def list_sources(as_json: bool = JSON_OPTION) -> None:
         print_json({"sources": [_describe(source) for source in sources]})
     else:
         console().print(to_rich(_table(sources)))
+        print_next("data", "convert", next(own.name for own in sources if own.kind == "pairs"))
 
 
 def _describe(source: "Source") -> dict[str, str | int | None]:

@@ -5,13 +5,15 @@ from typing import Any, Literal
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, console, print_json, progress
+from basereward.cli.following import this_call
+from basereward.cli.output import JSON_OPTION, ROOT_OPTION, console, print_json, print_next, progress
 
 
 def mix_sources(
+    context: typer.Context,
     recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file of a mixture, or an installed one by name."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it."),
-    root: Path = typer.Option(Path("data"), "--data-root", help="Folder of the converted sources."),
+    data_root: Path = ROOT_OPTION,
     out: Path | None = typer.Option(None, help="Target folder; data/NAME by default."),
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the target."
@@ -28,21 +30,23 @@ def mix_sources(
 
     loaded = load_mix_recipe(recipe, overrides)
     if plan:
-        counts = [describe_count(count) for count in count_inputs(loaded, root)]
+        counts = [describe_count(count) for count in count_inputs(loaded, data_root)]
         rows = sum(sum(count["taken"].values()) for count in counts)
         if as_json:
             print_json({"name": loaded.name, "rows": rows, "counts": counts})
         else:
             _print_counts(loaded.name, counts)
+            print_next(*this_call(context, "plan"))
         return
     folder = out or Path("data") / loaded.name
     with progress(loaded.name) as bar:
-        manifest = mix(loaded, root, folder, images, bar.move)
+        manifest = mix(loaded, data_root, folder, images, bar.move)
     if as_json:
         print_json({"folder": str(folder), "manifest": manifest.sha256, **manifest.model_dump(mode="json")})
         return
     _print_counts(loaded.name, list(manifest.steps[0]["counts"]))
     print(f"{manifest.rows} pairs -> {folder}  (manifest {manifest.sha256[:12]})")
+    print_next("data", "show", folder)
 
 
 def _print_counts(name: str, counts: list[dict[str, Any]]) -> None:

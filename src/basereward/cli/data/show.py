@@ -6,12 +6,12 @@ from typing import Any
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, print_json, progress
+from basereward.cli.output import JSON_OPTION, default_out, print_json, print_next, progress
 
 
 def show_pairs(
     files: list[str] = typer.Argument(metavar="FILE", help="Files or folders of pairs, or hub ids."),
-    out: Path | None = typer.Option(None, help="The page; by default NAME.html in the working directory."),
+    out: Path | None = typer.Option(None, help="The page; runs/show-NAME.html by default."),
     samples: int = typer.Option(60, min=1, help="Pairs to show, at least one of every source."),
     seed: int = typer.Option(0, min=0, help="Seed of what is drawn."),
     tokenizer: str | None = typer.Option(
@@ -32,6 +32,9 @@ def show_pairs(
     from basereward.reporting.html import render, write_page
     from basereward.reporting.plots import require_matplotlib
 
+    page = out or Path(f"{default_out('show', _name(files[0]))}.html")
+    if page.suffix != ".html":
+        raise typer.BadParameter(f"--out is a file that ends in .html; found {page}.")
     require_matplotlib()
     inputs = [find_place(file) for file in files]
     rows = concatenate([read_input(one) for one in inputs])
@@ -42,7 +45,6 @@ def show_pairs(
     tokens = _count_tokens(files, tokenizer, statistics) if tokenizer else None
     name = " + ".join(_name(file) for file in files)
     items = list_pairs(rows, columns, draw_pairs(columns, samples, seed))
-    page = out or Path(f"{_name(files[0]).replace('/', '-')}.html")
     write_page(page, render(build_data_report(name, statistics, columns, items, tokens)))
     if as_json:
         print_json({"page": str(page), "files": files, **statistics})
@@ -54,6 +56,7 @@ def show_pairs(
         f"longer    chosen in {longer:.1%}" if longer is not None else "longer    none: all responses are equally long"
     )
     print(f"page      {page}")
+    print_next("data", "split", *files, "--test", 0.1)
 
 
 def _count_tokens(files: Sequence[str], model: str, statistics: dict[str, Any]) -> dict[str, list[int]]:

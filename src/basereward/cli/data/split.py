@@ -6,15 +6,20 @@ from typing import Any, Literal
 
 import typer
 
-from basereward.cli.output import JSON_OPTION, console, print_json, progress, say
+from basereward.cli.following import this_call
+from basereward.cli.output import JSON_OPTION, ROOT_OPTION, console, name_of, print_json, print_next, progress, say
+
+# Of what trains next, if nothing else is said: the smallest of the paper's family.
+MODEL = "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
 def split_pairs(
+    context: typer.Context,
     inputs: list[str] = typer.Argument(
         metavar="INPUT...",
         help="Converted source, file, folder, hub id, or YAML file of a mixture; several are one set.",
     ),
-    out: Path | None = typer.Option(None, help="Folder that gets a folder for each part; needed unless --plan."),
+    out: Path | None = typer.Option(None, help="Folder that gets a folder for each part; data/split-INPUT by default."),
     test: float = typer.Option(0, help="Test set: a share below 1, or a number of pairs."),
     validation: float = typer.Option(0, help="Validation set, likewise."),
     sample: int = typer.Option(0, help="Pairs of a small set, to watch training or to weigh members of ensembles by."),
@@ -23,14 +28,14 @@ def split_pairs(
     like_images: Literal["hash", "copies", "pixels"] = typer.Option(
         "hash", help="Images are one if their perceptual hashes are near; if they are copies too; by pixels alone."
     ),
-    prompts: Literal["text", "shown"] = typer.Option(
+    like_prompts: Literal["text", "shown"] = typer.Option(
         "text", help="Prompts are one if their texts are, or only beside the same image."
     ),
     group: list[str] | None = typer.Option(
         None, help="Column that names a group; may be repeated. id, group, group_id, prompt_id, question_id by default."
     ),
     tolerance: float = typer.Option(0.25, help="By what part of its size a held-out set may miss it."),
-    root: Path = typer.Option(Path("data"), "--data-root", help="Folder of the converted sources."),
+    data_root: Path = ROOT_OPTION,
     images: Literal["bytes", "paths"] = typer.Option(
         "bytes", help="Bytes inside the shards, or paths relative to the folder of the part."
     ),
@@ -47,27 +52,30 @@ def split_pairs(
     from basereward.curation.split.run import find_sets, read_sets, split
     from basereward.curation.split.settings import SplitSettings
 
-    if not out and not plan:
-        raise typer.BadParameter("--out is missing; --plan alone writes nothing.")
     asked: dict[str, Any] = {"test": test, "validation": validation, "sample": sample, "seed": seed}
-    asked |= {"sample_over": sample_over, "like_images": like_images, "prompts": prompts, "tolerance": tolerance}
+    asked |= {"sample_over": sample_over, "like_images": like_images, "prompts": like_prompts, "tolerance": tolerance}
     if group:
         asked["groups"] = [] if group == ["none"] else group
     settings = parse_configuration(SplitSettings, asked)
-    sets = find_sets(inputs, root)
+    sets = find_sets(inputs, data_root)
+    folder = out or Path("data") / f"split-{name_of(Path(inputs[0]).with_suffix(''))}"
     with progress("split") as bar:
-        if plan or not out:
+        if plan:
             facts = dict(plan_split(read_sets(sets), settings, workers, bar.show).facts)
         else:
-            manifests = split(sets, settings, out, workers, images, bar.show)
+            manifests = split(sets, settings, folder, workers, images, bar.show)
             facts = manifests["train"].steps[0]
     if as_json:
-        folders = {} if plan else {part: str(Path(str(out)) / part) for part in facts["parts"]}
+        folders = {} if plan else {part: str(folder / part) for part in facts["parts"]}
         print_json({**facts, "folders": folders})
         return
     _print(facts)
-    if not plan:
-        print(f"{', '.join(facts['parts'])} in {out}")
+    if plan:
+        print_next(*this_call(context, "plan"))
+    else:
+        print(f"{', '.join(facts['parts'])} in {folder}")
+        held_out = [f"data.validation={folder / part}" for part in ("validation", "test") if part in facts["parts"]]
+        print_next("train", *held_out[:1], "--model", MODEL, "--data", folder / "train")
 
 
 def _print(facts: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ def train(
     group: int = typer.Option(2, min=2, help="Responses of a prompt."),
     groups: int = GROUPS,
     prompts_per_image: int = typer.Option(1, min=1, help="Prompts that ask about each image."),
-    pairs: str = typer.Option("first", help="Compare the first two responses of a prompt, or all with each other."),
+    compare: str = typer.Option("first", help="Compare the first two responses of a prompt, or all with each other."),
     backends: str = BACKENDS,
     repeats: int = REPEATS,
     threads: int = THREADS,
@@ -45,8 +45,8 @@ def train(
 
     Example: `basereward speed train --prompt 1200 --response 200 --repeats 5 --json`
     """
-    if pairs not in ("first", "all"):
-        raise typer.BadParameter(f"found {pairs!r}, expected first or all", param_hint="--pairs")
+    if compare not in ("first", "all"):
+        raise typer.BadParameter(f"found {compare!r}, expected first or all", param_hint="--compare")
     if text_only and prompts_per_image > 1:
         raise typer.BadParameter("prompts without an image share none", param_hint="--prompts-per-image")
     options = {
@@ -57,7 +57,7 @@ def train(
         "groups": groups,
         "with_image": not text_only,
         "prompts_per_image": prompts_per_image,
-        "pairs": pairs,
+        "pairs": compare,
     }
     settings = {"preset": preset, "repeats": repeats, "device": device, "checkpointing": checkpointing}
     _measure("train", options, backends, dtype, threads, settings, as_json)

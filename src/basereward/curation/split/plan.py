@@ -18,7 +18,7 @@ from basereward.errors import DataError, RecipeError
 _LARGEST = 5
 _UP_TO = (1, 2, 5, 10, 100, 1000)
 _ADVICE = {
-    "prompt": "with --prompts shown a prompt counts as one only beside the same image",
+    "prompt": "with --like-prompts shown a prompt counts as one only beside the same image",
     "like image": "--like-images copies compares like images pixel by pixel",
 }
 _BY_GROUP = "--group names other columns, --group none leaves them out"

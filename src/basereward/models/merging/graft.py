@@ -91,7 +91,7 @@ def _check(models: Mapping[str, LanguageWeights]) -> None:
     for role, own in models.items():
         name = own.folder.name
         if is_adapter(own.folder.path):
-            raise CheckpointError(f"{name} holds adapters; merge them first: basereward merge {name} MERGED.")
+            raise CheckpointError(f"{name} holds adapters; merge them first: basereward merge {name}.")
         if (role == "vision") != bool(own.family.vision_module):
             found = "reads images" if own.family.vision_module else "reads text alone"
             raise CheckpointError(f"{name} {found}; expected a text model first, then one that reads images.")

@@ -115,7 +115,7 @@ def write_config(folder: Path, content: Mapping[str, Any]) -> None:
 
 def _facts_of(folder: ModelFolder) -> RewardFacts:
     if is_adapter(folder.path):
-        raise CheckpointError(f"{folder.name} holds adapters; merge them first: basereward merge {folder.name} MERGED.")
+        raise CheckpointError(f"{folder.name} holds adapters; merge them first: basereward merge {folder.name}.")
     if (facts := read_facts(folder)) is None:
         raise CheckpointError(f"{folder.name} has no section {SECTION!r} in {CONFIG}; expected a reward model.")
     return facts

@@ -100,7 +100,7 @@ def _check_same(done: Manifest, source: WorkInput, judge: Judge, asked: Mapping[
     found = {name: step.get(name) for name in asked} | {"judge": use and use.identity, "input": done.inputs[0].sha256}
     wanted = {**asked, "judge": dict(judge.about.identity or {}), "input": source.sha256}
     if unlike := differences(found, wanted):
-        raise WorkError(f"{out} holds other work ({'; '.join(unlike)}). Give another OUT, or delete it.")
+        raise WorkError(f"{out} holds other work ({'; '.join(unlike)}). Choose another --out, or delete it.")
 
 
 @dataclass

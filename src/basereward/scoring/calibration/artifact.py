@@ -83,7 +83,9 @@ def read_calibration(path: Path) -> Calibration:
         ScoringError: it is something else, or of another version.
     """
     if not path.is_file():
-        raise MissingFileError(f"There is no calibration {path}; `basereward calibrate MODEL PAIRS {path}` writes it.")
+        raise MissingFileError(
+            f"There is no calibration {path}; `basereward calibrate MODEL PAIRS --out {path}` writes it."
+        )
     try:
         return Calibration.model_validate(read_json(path))
     except (ValidationError, ValueError) as error:

@@ -52,7 +52,7 @@ def calibrate(
     check_asked(asked)
     with open_work(out):
         if out.exists() and not overwrite:
-            raise WorkError(f"{out} is there already; choose another file, or give --overwrite.")
+            raise WorkError(f"{out} is there already; choose another --out, or give --overwrite.")
         about = scorer.about
         if "calibration" in about.facts:
             raise ScoringError(f"{about.name} is calibrated already; calibrate the model itself.")

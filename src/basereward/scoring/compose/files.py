@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from basereward.configuration import parse_configuration, read_content
+from basereward.data.io import replacing
 from basereward.errors import MissingFileError, RecipeError, ScoringError
 from basereward.scoring.compose.specs import AnySpec, ComposedSpec, kind_of_content
 from basereward.scoring.interface import Scorer
@@ -38,6 +41,13 @@ def read_spec(member: ModelSpec) -> AnySpec:
         ScoringError: a file names itself, by whatever way round, or settings of both contradict each other.
     """
     return _read(member, ())
+
+
+def write_spec(file: Path, spec: AnySpec) -> None:
+    """Write the YAML file that describes a spec, complete or not at all."""
+    with replacing(file) as temporary:
+        content = spec.model_dump(mode="json", exclude_defaults=True)
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def _read(member: ModelSpec, opened: tuple[Path, ...]) -> AnySpec:

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from basereward.data.io import replacing
 from basereward.errors import ScoringError
-from basereward.scoring.compose.files import read_spec
+from basereward.scoring.compose.files import read_spec, write_spec
 from basereward.scoring.compose.routing.model import TrainedRouter, save_router
 from basereward.scoring.compose.specs import AnySpec, ComposedSpec, EnsembleSpec, RouterOptions, RouterSpec
 from basereward.scoring.model_spec import ModelSpec
@@ -44,7 +41,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
         ScoringError: the folder holds one already, and ``overwrite`` is not given.
     """
     if (out / ROUTER).exists() and not overwrite:
-        raise ScoringError(f"{out / ROUTER} exists; choose another folder or give --overwrite.")
+        raise ScoringError(f"{out / ROUTER} is there already; choose another --out, or give --overwrite.")
 
 
 def write_folder(out: Path, router: TrainedRouter, experts: Experts) -> list[Path]:
@@ -52,9 +49,7 @@ def write_folder(out: Path, router: TrainedRouter, experts: Experts) -> list[Pat
     out.mkdir(parents=True, exist_ok=True)
     save_router(router, out / ROUTER)
     options = RouterOptions(by="trained", file=str(out / ROUTER), memory_gib=experts.memory_gib)
-    spec = RouterSpec(members=_named(experts.members), router=options)
-    with replacing(out / SPEC) as temporary:
-        temporary.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False))
+    write_spec(out / SPEC, RouterSpec(members=_named(experts.members), router=options))
     return [out / ROUTER, out / SPEC]
 
 
