@@ -46,7 +46,7 @@ def test_a_reward_model_trains_on_and_a_backbone_gets_a_head(tiny, vl_backbone):
 
 def test_recipes_are_found_by_name_in_the_installed_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    kinds = {"": 9, "rl": 6, "data": 4, "curation": 1, "sweeps": 2}
+    kinds = {"": 15, "rl": 6, "data": 4, "curation": 1, "sweeps": 2}
     for folder, least in kinds.items():
         names = shipped_recipes(folder)
         assert len(names) >= least, folder
@@ -54,6 +54,9 @@ def test_recipes_are_found_by_name_in_the_installed_package(tmp_path, monkeypatc
             assert file == find_recipe(name, folder) == find_recipe(f"recipes/{folder}/{name}.yaml", folder)
     assert SHIPPED.parent.name == "basereward"
     assert load_recipe("tiny").name == "tiny"
+    assert load_recipe("recipes/paper/default.yaml").name == load_recipe("paper/default").name
+    with pytest.raises(MissingFileError):
+        find_recipe("/tiny.yaml")
     with pytest.raises(MissingFileError, match="Did you mean 'tiny'"):
         find_recipe("tinny")
     # What lies here goes first.
