@@ -33,7 +33,10 @@ def shipped_recipes(folder: str = "") -> dict[str, Path]:
         folder: ``rl``, ``data``, ``curation`` or ``sweeps``; those of ``basereward train`` if not given.
     """
     files = [file for place in ((folder,) if folder else ("", "paper")) for file in (SHIPPED / place).glob("*.yaml")]
-    return {file.relative_to(SHIPPED / folder).as_posix().removesuffix(".yaml"): file for file in sorted(files)}
+    names = {file.relative_to(SHIPPED / folder).as_posix().removesuffix(".yaml"): file for file in sorted(files)}
+    # A MODEL of several, which nothing trains.
+    names.pop("paper/ensemble", None)
+    return names
 
 
 def find_recipe(name: str | Path, folder: str = "") -> Path:

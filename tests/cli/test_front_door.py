@@ -46,7 +46,7 @@ def test_a_reward_model_trains_on_and_a_backbone_gets_a_head(tiny, vl_backbone):
 
 def test_recipes_are_found_by_name_in_the_installed_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    kinds = {"": 15, "rl": 6, "data": 4, "curation": 1, "sweeps": 2}
+    kinds = {"": 14, "rl": 6, "data": 4, "curation": 1, "sweeps": 2}
     for folder, least in kinds.items():
         names = shipped_recipes(folder)
         assert len(names) >= least, folder
