@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import basereward
+from basereward import configuration
 from basereward.configuration import SHIPPED, find_recipe, shipped_recipes
 from basereward.errors import MissingFileError, RecipeError
 from basereward.models import saving
@@ -128,3 +129,17 @@ def test_python_trains_evaluates_saves_and_publishes(tiny, vl_backbone, tmp_path
     assert found == rewards
     assert {"README.md", "config.json"} <= files
     assert options["revision"] == "dev"
+
+
+def test_what_libraries_print_does_not_stand_beside_json(command, monkeypatch):
+    found = configuration.shipped_recipes
+
+    def noisy():
+        print("a logger says hello")
+        return found()
+
+    monkeypatch.setattr(configuration, "shipped_recipes", noisy)
+    ended = command("init", "--list", "--json")
+    assert "tiny" in ended.json["recipes"]
+    assert "hello" in ended.err
+    assert "hello" in command("init", "--list").out

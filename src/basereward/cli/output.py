@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 import typer
 
@@ -15,9 +16,27 @@ MODEL_HELP = "Checkpoint folder, hub id, http://HOST:PORT, YAML file, or baselin
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object on stdout; progress goes to stderr.")
 
 
+# Where JSON goes while stdout is kept for it.
+_KEPT: ContextVar[TextIO | None] = ContextVar("stdout", default=None)
+
+
+@contextmanager
+def stdout_for_json(is_kept: bool) -> Iterator[None]:
+    """Send to stderr what libraries print, loggers of a training among them: stdout is for one JSON object alone."""
+    if not is_kept:
+        yield
+        return
+    token = _KEPT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _KEPT.reset(token)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=False), file=_KEPT.get())
 
 
 def console() -> Any:

@@ -54,7 +54,8 @@ def write_folder(out: Path, router: TrainedRouter, experts: Experts) -> list[Pat
     options = RouterOptions(by="trained", file=str(out / ROUTER), memory_gib=experts.memory_gib)
     spec = RouterSpec(members=_named(experts.members), router=options)
     with replacing(out / SPEC) as temporary:
-        temporary.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False))
+        text = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+        temporary.write_text(text, encoding="utf-8")
     return [out / ROUTER, out / SPEC]
 
 
