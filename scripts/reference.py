@@ -41,6 +41,7 @@ WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("all weights", {}),
 )
 CARDS = (24, 48, 80, 141)
+_WIDTH = 88
 
 
 def recipe_page() -> str:
@@ -118,12 +119,55 @@ def _plan(backbone: str, settings: dict[str, Any], ranks: int) -> float:
 
 
 def _described(name: str, thing: Any) -> list[str]:
+    # A protocol is not called.
+    code = [] if getattr(thing, "_is_protocol", False) else ["", "```python", _signature(name, thing), "```"]
+    return [*code, "", *_prose(inspect.getdoc(thing) or "")]
+
+
+def _signature(name: str, thing: Any) -> str:
+    """Return how it is called, one argument a line where it is long, types without their modules."""
     try:
-        # A default that is a function is shown with its address, which is another one each time.
-        signature = re.sub(r"<function (?:[\w.]+\.)?<?(\w+)>? at 0x[0-9a-f]+>", r"\1", str(inspect.signature(thing)))
+        signature = inspect.signature(thing)
     except ValueError:
-        signature = ""
-    return ["", "```text", f"{name}{signature}", "", inspect.getdoc(thing) or "", "```"]
+        return name
+    own = [value for value in signature.parameters.values() if value.name not in ("self", "cls")]
+    whole = signature.replace(parameters=own)
+    # A default that is a function is shown with its address, which is another one each time.
+    parts = [re.sub(r"<function (?:[\w.]+\.)?<?(\w+)>? at 0x[0-9a-f]+>", r"\1", text) for text in _arguments(whole)]
+    end = "" if whole.return_annotation is whole.empty else f" -> {inspect.formatannotation(whole.return_annotation)}"
+    line = f"{name}({', '.join(parts)}){end}"
+    if len(line) > _WIDTH:
+        line = f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){end}"
+    return re.sub(r"\b(?!torch\.(?:dtype|device)\b)(?:[a-z_]\w*\.)+(?=[A-Za-z_])", "", line).replace(
+        "'RewardModel'", "RewardModel"
+    )
+
+
+def _arguments(signature: inspect.Signature) -> list[str]:
+    parts, is_named = list[str](), False
+    for own in signature.parameters.values():
+        if own.kind is own.VAR_POSITIONAL:
+            is_named = True
+        elif own.kind is own.KEYWORD_ONLY and not is_named:
+            parts.append("*")
+            is_named = True
+        parts.append(str(own))
+    return parts
+
+
+def _prose(text: str) -> list[str]:
+    """Return a docstring as Markdown: its sections as lists, names as code."""
+    lines = list[str]()
+    for line in text.replace("``", "`").splitlines():
+        if line in ("Args:", "Raises:", "Returns:"):
+            lines += [f"**{line[:-1]}**", ""]
+        elif found := re.match(r" {4}([\w*]+): (.*)", line):
+            lines.append(f"- `{found[1]}`: {found[2]}")
+        elif line.startswith("    "):
+            lines.append(f"  {line.strip()}" if lines and lines[-1] else line.strip())
+        else:
+            lines.append(line)
+    return lines
 
 
 def _shown(own: Any) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from basereward.scoring.spec import open_scorer
     from basereward.training.start import start_training as train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ResponseGroup",
     "RewardModel",

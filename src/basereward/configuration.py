@@ -27,12 +27,16 @@ SHIPPED = next(
 
 
 def shipped_recipes(folder: str = "") -> dict[str, Path]:
-    """Return the recipes that are installed with the package, by name.
+    """Return the recipes that are installed with the package, by name; those of the paper are ``paper/NAME``.
 
     Args:
         folder: ``rl``, ``data``, ``curation`` or ``sweeps``; those of ``basereward train`` if not given.
     """
-    return {file.stem: file for file in sorted((SHIPPED / folder).glob("*.yaml"))}
+    files = [file for place in ((folder,) if folder else ("", "paper")) for file in (SHIPPED / place).glob("*.yaml")]
+    names = {file.relative_to(SHIPPED / folder).as_posix().removesuffix(".yaml"): file for file in sorted(files)}
+    # A MODEL of several, which nothing trains.
+    names.pop("paper/ensemble", None)
+    return names
 
 
 def find_recipe(name: str | Path, folder: str = "") -> Path:
@@ -53,13 +57,12 @@ def find_recipe(name: str | Path, folder: str = "") -> Path:
     if given.is_file():
         return given
     known = shipped_recipes(folder)
-    stem = given.name.removesuffix(".yaml")
-    parents = given.parent.as_posix().removeprefix("recipes").strip("/")
-    if stem in known and parents in (".", "", folder) and not given.is_dir():
-        return known[stem]
+    asked = given.as_posix().removesuffix(".yaml").removeprefix("recipes/").removeprefix(f"{folder}/" if folder else "")
+    if asked in known and not given.is_dir():
+        return known[asked]
     raise MissingFileError(
         f"No recipe {str(name)!r}; expected a YAML file, a run folder, or an installed recipe by name."
-        f"{close_names(stem, list(known))} Installed: {', '.join(known)}."
+        f"{close_names(asked, list(known))} Installed: {', '.join(known)}."
     )
 
 

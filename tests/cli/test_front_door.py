@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import basereward
+from basereward import configuration
 from basereward.configuration import SHIPPED, find_recipe, shipped_recipes
 from basereward.errors import MissingFileError, RecipeError
 from basereward.models import saving
@@ -46,7 +47,7 @@ def test_a_reward_model_trains_on_and_a_backbone_gets_a_head(tiny, vl_backbone):
 
 def test_recipes_are_found_by_name_in_the_installed_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    kinds = {"": 9, "rl": 6, "data": 4, "curation": 1, "sweeps": 2}
+    kinds = {"": 14, "rl": 6, "data": 4, "curation": 1, "sweeps": 2}
     for folder, least in kinds.items():
         names = shipped_recipes(folder)
         assert len(names) >= least, folder
@@ -54,6 +55,9 @@ def test_recipes_are_found_by_name_in_the_installed_package(tmp_path, monkeypatc
             assert file == find_recipe(name, folder) == find_recipe(f"recipes/{folder}/{name}.yaml", folder)
     assert SHIPPED.parent.name == "basereward"
     assert load_recipe("tiny").name == "tiny"
+    assert load_recipe("recipes/paper/default.yaml").name == load_recipe("paper/default").name
+    with pytest.raises(MissingFileError):
+        find_recipe("/tiny.yaml")
     with pytest.raises(MissingFileError, match="Did you mean 'tiny'"):
         find_recipe("tinny")
     # What lies here goes first.
@@ -125,3 +129,17 @@ def test_python_trains_evaluates_saves_and_publishes(tiny, vl_backbone, tmp_path
     assert found == rewards
     assert {"README.md", "config.json"} <= files
     assert options["revision"] == "dev"
+
+
+def test_what_libraries_print_does_not_stand_beside_json(command, monkeypatch):
+    found = configuration.shipped_recipes
+
+    def noisy():
+        print("a logger says hello")
+        return found()
+
+    monkeypatch.setattr(configuration, "shipped_recipes", noisy)
+    ended = command("init", "--list", "--json")
+    assert "tiny" in ended.json["recipes"]
+    assert "hello" in ended.err
+    assert "hello" in command("init", "--list").out

@@ -23,6 +23,7 @@ from basereward.cli.importing import import_model
 from basereward.cli.init import init
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
+from basereward.cli.output import stdout_for_json
 from basereward.cli.probe import probe
 from basereward.cli.report import report
 from basereward.cli.rl import rl
@@ -132,8 +133,11 @@ def main() -> None:
     # Under torchrun one process tells, not all of them.
     logging.getLogger("basereward").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
     default = signal.signal(signal.SIGTERM, _stop)
+    asked = set(sys.argv[1:])
     try:
-        if status := app(standalone_mode=False):
+        with stdout_for_json("--json" in asked and not asked & {"--help", "-h"}):
+            status = app(standalone_mode=False)
+        if status:
             raise SystemExit(status)
     except typer.Abort:
         raise SystemExit(128 + signal.SIGINT) from None

@@ -4,9 +4,10 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -21,9 +22,27 @@ ROOT_OPTION: Any = typer.Option(Path("data"), "--data-root", help=f"{ROOT_HELP}.
 JSON_OPTION = typer.Option(False, "--json", help="Print one JSON object on stdout; progress goes to stderr.")
 
 
+# Where JSON goes while stdout is kept for it.
+_KEPT: ContextVar[TextIO | None] = ContextVar("stdout", default=None)
+
+
+@contextmanager
+def stdout_for_json(is_kept: bool) -> Iterator[None]:
+    """Send to stderr what libraries print, loggers of a training among them: stdout is for one JSON object alone."""
+    if not is_kept:
+        yield
+        return
+    token = _KEPT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _KEPT.reset(token)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=False), file=_KEPT.get())
 
 
 def print_next(*words: object) -> None:

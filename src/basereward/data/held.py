@@ -8,6 +8,7 @@ stand in the file as they are is read by itself.
 import os
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -162,10 +163,10 @@ def read_bytes(shard: HeldShard, place: ImagePlace) -> bytes:
         DataError: the file has changed since it was first looked at, or ends before.
     """
     held = _own("descriptors", _OPEN_FILES, lambda *_: 1)
-    descriptor = held.get_or_make(shard, lambda: _Descriptor(shard)).number
-    found = os.pread(descriptor, place.size, place.start)
+    descriptor = held.get_or_make(shard, lambda: _Descriptor(shard))
+    found = descriptor.read(place.size, place.start)
     # Behind the reading: an open file may be written into.
-    expect_state(shard, descriptor)
+    expect_state(shard, descriptor.number)
     if len(found) != place.size:
         raise DataError(f"{shard.path} gave {len(found)} of {place.size} bytes of an image; restore it.")
     return found
@@ -173,7 +174,17 @@ def read_bytes(shard: HeldShard, place: ImagePlace) -> bytes:
 
 class _Descriptor:
     def __init__(self, shard: HeldShard) -> None:
-        self.number = os.open(shard.path, os.O_RDONLY)
+        # Windows would read text otherwise.
+        self.number = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._moves = Lock()
+
+    def read(self, size: int, start: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self.number, size, start)
+        # Windows has one position for all threads.
+        with self._moves:
+            os.lseek(self.number, start, os.SEEK_SET)
+            return os.read(self.number, size)
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

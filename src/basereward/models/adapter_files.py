@@ -39,7 +39,7 @@ def base_folder(folder: Path) -> Path:
     Raises:
         MissingFileError: it is not there; the message names the adapter that needs it.
     """
-    name = json.loads((folder / CONFIG).read_text())["base_model_name_or_path"]
+    name = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
     try:
         return resolve_folder(name)
     except MissingFileError as error:

@@ -186,10 +186,10 @@ def _write_config(model: Saved, folder: Path, dtype: torch.dtype | None) -> None
     config: PreTrainedConfig = model.config
     config.save_pretrained(folder)
     file = folder / CONFIG
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     stored = dtype or next(model.backbone.parameters()).dtype
     content |= {"dtype": str(stored).removeprefix("torch."), **_sections(model)}
-    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _sections(model: Saved) -> dict[str, Any]:

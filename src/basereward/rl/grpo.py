@@ -198,6 +198,7 @@ def grpo_arguments(recipe: AnyRlRecipe, folder: Path, ranks: int) -> GRPOConfig:
         seed=run.seed,
         data_seed=run.seed,
         report_to=run.report_to or "none",
+        run_name=recipe.name,
         disable_tqdm=True,
         **vllm,
     )

@@ -30,12 +30,12 @@ def peak_bytes(work: Callable[[], Any], device: str) -> int | None:
         return None
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    _CLEAR.write_text("5")
+    _CLEAR.write_text("5", encoding="utf-8")
     before = _read("VmRSS")
     work()
     return max(_read("VmHWM") - before, 0)
 
 
 def _read(field: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
+    line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024

@@ -47,6 +47,6 @@ def resident_bytes() -> int:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:  # the thread or process has just ended
         return ""

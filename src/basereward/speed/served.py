@@ -72,12 +72,14 @@ class ServedProcess:
     def cpu_seconds(self) -> float:
         """Return user and system seconds of all its threads so far."""
         # The name of the process may hold spaces; it ends with the last parenthesis.
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_bytes(self) -> int:
         """Return its resident memory."""
-        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
 
     def counted(self, name: str) -> float:
         """Return a counter or gauge of ``/metrics`` that has no labels, ``tokens_total`` for example."""

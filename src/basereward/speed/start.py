@@ -136,8 +136,9 @@ def _made(folder: Path, count: int, has_images: bool) -> _Pairs:
     done = folder / "images.bytes"
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        done.write_text(str(_write_photos(folder, count) if has_images else _write_texts(folder, count)))
-    return _Pairs(folder, int(done.read_text()))
+        size = _write_photos(folder, count) if has_images else _write_texts(folder, count)
+        done.write_text(str(size), encoding="utf-8")
+    return _Pairs(folder, int(done.read_text(encoding="utf-8")))
 
 
 def _write_photos(folder: Path, count: int) -> int:
@@ -264,5 +265,5 @@ def _run(model: str, data: str, run: str, sender: Any) -> None:
 
 def _read_bytes() -> int:
     # Of read and pread alone: what a process maps is not among them, and nothing of the data is mapped.
-    lines = Path("/proc/self/io").read_text().splitlines()
+    lines = Path("/proc/self/io").read_text(encoding="utf-8").splitlines()
     return int(dict(line.split(": ") for line in lines)["rchar"])

@@ -120,7 +120,7 @@ def train_by(command: str, place: Path) -> Callable[[Recipe, Path], None]:
     def train(recipe: Recipe, folder: Path) -> None:
         whole = [*shlex.split(command), "train", str(place / RECIPE), "--out", str(folder), "--resume"]
         # torchrun needs a signal that it can pass on.
-        with subprocess.Popen(whole, preexec_fn=_ends_with_parent(signal.SIGTERM)) as process:
+        with subprocess.Popen(whole, preexec_fn=_ends_with_parent("SIGTERM")) as process:
             try:
                 status = process.wait()
             finally:
@@ -147,15 +147,16 @@ def _start(cell: SweepCell, folder: Path, train_with: str | None, devices: str |
             stdout=log,
             stderr=subprocess.STDOUT,
             # A killed sweep leaves no run behind that holds the lock of its cell.
-            preexec_fn=_ends_with_parent(signal.SIGKILL),
+            preexec_fn=_ends_with_parent("SIGKILL"),
         )
 
 
-def _ends_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def _ends_with_parent(name: str) -> Callable[[], None] | None:
     """Return what makes the kernel send a signal to a process when the one that started it dies; Linux alone can."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None).prctl
+    # By name: Windows has no SIGKILL.
+    prctl, number = ctypes.CDLL(None).prctl, signal.Signals[name]
     return lambda: prctl(_DEATH_SIGNAL, number)
 
 

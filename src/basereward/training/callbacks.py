@@ -45,7 +45,7 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Write one line: the step and what was logged."""
         if state.is_world_process_zero:
-            with self.file.open("a") as opened:
+            with self.file.open("a", encoding="utf-8") as opened:
                 opened.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
 

@@ -156,7 +156,7 @@ def _open(held: ExitStack, claim: RunClaim, folder: Path, resume: bool) -> Path 
     clear_leftovers(folder / CHECKPOINTS)
     # A run that goes on is not finished any more.
     (folder / claim.facts).unlink(missing_ok=True)
-    (folder / RECIPE).write_text(claim.recipe)
+    (folder / RECIPE).write_text(claim.recipe, encoding="utf-8")
     cut_log(folder / METRICS, checkpoint_step(checkpoint) if checkpoint else -1)
     return checkpoint
 
@@ -164,7 +164,7 @@ def _open(held: ExitStack, claim: RunClaim, folder: Path, resume: bool) -> Path 
 def _refuse_finished(claim: RunClaim, folder: Path, checkpoint: Path | None) -> None:
     if not (folder / claim.facts).is_file():
         return
-    facts = json.loads((folder / claim.facts).read_text())
+    facts = json.loads((folder / claim.facts).read_text(encoding="utf-8"))
     done = f"{folder} holds a finished run of {facts['steps']} steps, and its model in {folder / MODEL}."
     if claim.steps(facts) <= facts["steps"]:
         raise TrainingError(f"{done} Choose another --out, or raise {claim.length} to train on.")

@@ -49,13 +49,13 @@ def list_files(folder: Path) -> None:
     """Write down the files of a checkpoint with their sizes."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != FILES)
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-    (folder / FILES).write_text(json.dumps(sizes, indent=1) + "\n")
+    (folder / FILES).write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
 
 
 def missing_part(folder: Path) -> str | None:
     """Return what a checkpoint lacks of its own list, None if it is complete."""
     try:
-        sizes = json.loads((folder / FILES).read_text())
+        sizes = json.loads((folder / FILES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return f"it has no readable {FILES}"
     for name, size in sizes.items():
@@ -114,7 +114,7 @@ def cut_log(file: Path, step: int) -> None:
     if not file.exists():
         return
     kept = []
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
@@ -122,4 +122,4 @@ def cut_log(file: Path, step: int) -> None:
         if entry.get("step", 0) <= step and "train_runtime" not in entry:
             kept.append(line)
     with replacing(file) as temporary:
-        temporary.write_text("".join(line + "\n" for line in kept))
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

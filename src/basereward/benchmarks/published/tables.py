@@ -142,7 +142,7 @@ def check_attainable(cell: PublishedCell) -> Attainable | None:
 def _load_cells() -> tuple[PublishedCell, ...]:
     paths = (path for path in files("basereward.benchmarks.published").iterdir() if path.name.endswith(".yaml"))
     ordered = sorted(paths, key=lambda path: (path.name.startswith("paper"), path.name))
-    raw = [entry for path in ordered for entry in yaml.safe_load(path.read_text("utf-8")).items()]
+    raw = [entry for path in ordered for entry in yaml.safe_load(path.read_text(encoding="utf-8")).items()]
     return tuple(cell for name, table in raw for cell in _build_cells(name, _Table.model_validate(table)))
 
 
