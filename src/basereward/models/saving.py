@@ -20,6 +20,7 @@ from basereward.models.facts import JUDGE_SECTION, SECTION, CriticRole, JudgeFac
 from basereward.models.families import Family
 from basereward.models.hub import CONFIG
 from basereward.models.parts import HEAD_PREFIX
+from basereward.models.quantization import QuantizationSettings
 from basereward.models.sharded import gather, write_shards
 from basereward.models.stored import SHARDS, TensorFacts, write_weights
 
@@ -35,6 +36,7 @@ class Saved(Protocol):
     lm_head: Any
     data_record: DataRecord | None
     base_weights: str | None
+    quantization: QuantizationSettings | None
     role: WritingRole | None
     generation: GenerationConfig | None
 
@@ -211,6 +213,7 @@ def reward_facts(model: Saved) -> RewardFacts:
         **_trained_facts(model),
         head=model.head.settings,
         base_weights=model.base_weights,
+        quantization=model.quantization,
         critic=model.role if isinstance(model.role, CriticRole) else None,
     )
 
