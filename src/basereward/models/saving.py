@@ -102,13 +102,20 @@ def push_reward_model(
         message: of the commit.
         revision: branch to write to.
     """
-    hub = HfApi()
-    hub.create_repo(repo, private=private, exist_ok=True)
     with TemporaryDirectory() as folder:
         save_reward_model(model, folder)
-        done = hub.upload_folder(
-            repo_id=repo, folder_path=folder, commit_message=message or "Upload a reward model", revision=revision
-        )
+        return push_folder(Path(folder), repo, private=private, message=message, revision=revision)
+
+
+def push_folder(
+    folder: Path, repo: str, *, private: bool | None = None, message: str | None = None, revision: str | None = None
+) -> str:
+    """Write a model folder into a repository of the hub, as ``push_reward_model``; return the commit's address."""
+    hub = HfApi()
+    hub.create_repo(repo, private=private, exist_ok=True)
+    done = hub.upload_folder(
+        repo_id=repo, folder_path=folder, commit_message=message or "Upload a reward model", revision=revision
+    )
     return str(done.commit_url)
 
 

@@ -20,6 +20,7 @@ from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 from basereward.training.options import OptimizerRecipe
+from basereward.training.profile import ProfileSteps
 
 
 def _kind(given: Any) -> str:
@@ -262,6 +263,18 @@ class RunRecipe(SavingRecipe):
     """Keep the checkpoint of the best evaluation, and make the model of it."""
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of the final backbone; checkpoints to resume from are always fp32."""
+    profile_steps: ProfileSteps | None = None
+    """Write a trace of some steps into the run folder."""
+    push_to_hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository of the hub, OWNER/NAME, that gets the model at the end; it is made if it is not there."""
+    push_private: bool | None = None
+    """Whether a new repository is private; the owner's default if not given."""
+
+    @model_validator(mode="after")
+    def _private_is_of_a_push(self) -> "RunRecipe":
+        if self.push_private is not None and self.push_to_hub is None:
+            raise ValueError("push_private is of a repository; name it under push_to_hub")
+        return self
 
 
 class Recipe(Section):
