@@ -1,6 +1,7 @@
 """Who may write a run folder, and with which recipe a run goes on: the same but for a list of keys."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -262,3 +263,37 @@ def test_a_trained_model_tells_its_recipe(begun: Path) -> None:
     told = read_record(begun / MODEL).trained_by
     assert told == read_trained_by(recipe, begun)
     assert told.name == recipe.name
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("run.eval_every=1", r"run\.best\.eval_every 2, not 1"),
+        ("data.validation_sets.charts=[{other}]", r"run\.best\.pairs \['[0-9a-f]{64}'\], not \['[0-9a-f]{64}'\]"),
+        ("run.best.patience=3", r"run\.best\.patience None, not 3"),
+    ],
+)
+def test_a_run_that_keeps_the_best_is_compared_on_the_same_evaluations(
+    change: str, named: str, world: Any, make_recipe: Callable, tmp_path: Path
+) -> None:
+    """Where none is kept, evaluations decide nothing and may change."""
+    other = tmp_path / "other.jsonl"
+    write_rows(draw_rows(7, 5, WorldConfig(text_share=1.0)), other)
+    data = {"train": [str(world.train)], "validation_sets": {"charts": [str(world.validation)]}}
+    optimizer, run = {"max_steps": 2}, {"eval_every": 2, "save_every": 2}
+    recipe = make_recipe(data=data, optimizer=optimizer, run={**run, "best": {"of": "charts"}})
+    with open_run(recipe, tmp_path / "run", resume=False):
+        (tmp_path / "run" / "begun").touch()
+    changed = load_recipe(tmp_path / "run", [change.format(other=other)])
+    unlike = differences(run_identity(recipe).facts(), run_identity(changed).facts(), MAY_CHANGE)
+    assert re.fullmatch(named, "; ".join(unlike))
+    # A further set beside that one, or that one at another place, decides nothing.
+    copied = shutil.copy(world.validation, tmp_path / "copied.jsonl")
+    (tmp_path / "images").symlink_to(world.train.parent / "images")
+    sets = [f"data.validation_sets={{charts: [{copied}], more: [{other}]}}"]
+    assert not differences(
+        run_identity(recipe).facts(), run_identity(load_recipe(tmp_path / "run", sets)).facts(), MAY_CHANGE
+    )
+    free = make_recipe(data=data, optimizer=optimizer, run=run)
+    also = make_recipe(data=data | {"validation_sets": {}}, optimizer=optimizer, run=run | {"eval_every": 1})
+    assert not differences(run_identity(free).facts(), run_identity(also).facts(), MAY_CHANGE)

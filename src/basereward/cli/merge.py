@@ -24,6 +24,8 @@ def merge(
 
     Example: `basereward merge runs/large/checkpoints/checkpoint-500 --out runs/large/at-500 --dtype bfloat16`
     """
+    import torch
+
     from basereward.data.shards import check_free
     from basereward.errors import CheckpointError
     from basereward.models.adapters import merge_adapters
@@ -38,7 +40,9 @@ def merge(
     check_free(target)
     with _appearing(target) as folder:
         if not is_sharded(checkpoint):
-            save_reward_model(merge_adapters(load_reward_model(checkpoint)), folder, dtype=precision)
+            # A sum that is to be stored in fp32 is not rounded to the dtype of the base before.
+            whole = merge_adapters(load_reward_model(checkpoint, torch.float32 if dtype == "float32" else None))
+            save_reward_model(whole, folder, dtype=precision)
         elif problem := missing_part(checkpoint):
             raise CheckpointError(f"{checkpoint} is incomplete: {problem}. Merge another checkpoint of the run.")
         else:

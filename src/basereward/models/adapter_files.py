@@ -14,6 +14,7 @@ from torch import Tensor
 
 from basereward.errors import CheckpointError, MissingExtraError, MissingFileError
 from basereward.models.hub import load_backbone, resolve_folder
+from basereward.models.quantization import QuantizationSettings
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -49,15 +50,21 @@ def base_folder(folder: Path) -> Path:
         ) from error
 
 
-def load_adapter(folder: Path, dtype: torch.dtype | None = None, base_weights: str | None = None) -> AdaptedBackbone:
+def load_adapter(
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    base_weights: str | None = None,
+    quantization: QuantizationSettings | None = None,
+) -> AdaptedBackbone:
     """Load the base that an adapter names and put the adapter on it.
 
     Args:
         dtype: of the base; by default the stored one.
         base_weights: the fingerprint that the base had in training, None if it is unknown.
+        quantization: how the base was held in training, None if it was whole: on other weights rewards would differ.
 
     Raises:
-        MissingExtraError: peft is not installed.
+        MissingExtraError: peft is not installed, or bitsandbytes if it is needed.
         MissingFileError: the base is not there.
         CheckpointError: another base, or adapter weights are missing; they would do nothing.
     """
@@ -72,7 +79,7 @@ def load_adapter(folder: Path, dtype: torch.dtype | None = None, base_weights: s
             f"base its rewards mean nothing. Put the base of its training there, or correct base_model_name_or_path in "
             f"{folder / CONFIG}."
         )
-    model = import_peft().PeftModel.from_pretrained(load_backbone(base, dtype), folder)
+    model = import_peft().PeftModel.from_pretrained(load_backbone(base, dtype, quantization=quantization), folder)
     with safe_open(file, "pt") as opened:
         stored = {adapter_name(name) for name in opened.keys()}  # noqa: SIM118
     missing = sorted(name for name in model.state_dict() if is_of_adapter(name) and name not in stored)

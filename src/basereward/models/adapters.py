@@ -3,12 +3,14 @@
 from typing import Any
 
 from pydantic import Field
+from torch import Tensor
 
 from basereward.configuration import Section
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import import_peft, weights_fingerprint
 from basereward.models.empty import stand_ins
 from basereward.models.hub import resolve_folder
+from basereward.models.quantization import dequantise, four_bit_layers, whole_linear
 from basereward.models.reward_model import RewardModel
 
 
@@ -67,12 +69,38 @@ def attach_lora(model: RewardModel, settings: LoraSettings) -> None:
 def merge_adapters(model: RewardModel) -> RewardModel:
     """Add the adapters into the backbone's weights; the result needs no PEFT.
 
+    4-bit layers become whole ones, of the values that they compute with and not of those of the base: adapters trained
+    on the former. They are added in fp32 and stored in the dtype of the rest.
+
     Raises:
         CheckpointError: the model has no adapters.
     """
     if not model.is_adapted:
         raise CheckpointError("This model has no adapters to merge; it is whole already.")
-    model.backbone = model.backbone.merge_and_unload()
+    model.backbone = _merge_quantised(model.backbone) if model.quantization else model.backbone.merge_and_unload()
     # These weights lie in no folder yet.
-    model.backbone.name_or_path, model.base_weights = "", None
+    model.backbone.name_or_path, model.base_weights, model.quantization = "", None, None
     return model
+
+
+def _merge_quantised(backbone: Any) -> Any:
+    """Return the base with whole layers, layer by layer; PEFT would quantise each sum again."""
+    wrapped = backbone.base_model.model
+    merged = {path: _merged_weight(module) for path, module in wrapped.named_modules() if hasattr(module, "lora_A")}
+    base = backbone.unload()
+    dtype = base.get_input_embeddings().weight.dtype
+    for path, layer in list(four_bit_layers(base)):
+        weight = merged.pop(path) if path in merged else dequantise(layer)
+        base.set_submodule(path, whole_linear(layer, weight, dtype))
+    base.is_quantized = base.is_loaded_in_4bit = False
+    return base
+
+
+def _merged_weight(adapter: Any) -> Tensor:
+    """Return ``W + scale B A`` in fp32; of DoRA each row of it at the length that was trained."""
+    [name] = adapter.active_adapters
+    weight = dequantise(adapter.get_base_layer()) + adapter.get_delta_weight(name).detach().float()
+    if name in adapter.lora_magnitude_vector:
+        length = adapter.lora_magnitude_vector[name].weight.detach().float()
+        weight *= (length / weight.norm(dim=1))[:, None]
+    return weight

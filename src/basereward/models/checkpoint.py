@@ -13,6 +13,7 @@ from basereward.models.head import HeadSettings
 from basereward.models.hub import ModelFolder, open_folder
 from basereward.models.inputs import TemplateSettings
 from basereward.models.parts import new_parts, stored_parts
+from basereward.models.quantization import QuantizationSettings
 from basereward.models.reward_model import RewardModel
 from basereward.models.saving import (
     HEAD_FILE,
@@ -51,6 +52,7 @@ def new_reward_model(
     role: WritingRole | None = None,
     head_seed: int | None = None,
     is_empty: bool = False,
+    quantization: QuantizationSettings | None = None,
 ) -> RewardModel:
     """Put a new head on a backbone; of a judge there is none, and the model is a backbone that goes on writing.
 
@@ -61,11 +63,13 @@ def new_reward_model(
         role: of a critic or a judge, how it is asked.
         head_seed: head k is drawn with ``head_seed + k``; None draws from torch's own generator.
         is_empty: leave the backbone on the meta device, to be sharded before it is read.
+        quantization: hold linear layers of the text model in 4 bits; only adapters train on them.
 
     Raises:
         CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
     """
-    return RewardModel.from_parts(new_parts(backbone, head, template, dtype, role, head_seed, is_empty), backend)
+    parts = new_parts(backbone, head, template, dtype, role, head_seed, is_empty, quantization)
+    return RewardModel.from_parts(parts, backend)
 
 
 def load_reward_model(
@@ -89,6 +93,7 @@ def continue_reward_model(
     dtype: torch.dtype | None = torch.float32,
     backend: Backend = "auto",
     is_empty: bool = False,
+    quantization: QuantizationSettings | None = None,
 ) -> RewardModel:
     """Load a reward model to train it on: its head is kept, and ``data_record`` says what it was trained on so far.
 
@@ -96,6 +101,7 @@ def continue_reward_model(
         template: the model's template if it is loaded already, or what to change in the stored one.
         dtype: of the backbone, as for ``new_reward_model``.
         is_empty: as for ``new_reward_model``.
+        quantization: as for ``new_reward_model``.
 
     Raises:
         CheckpointError: no reward model, or adapters, whose base would no longer be the one that they name.
@@ -106,7 +112,7 @@ def continue_reward_model(
             f"{folder.name} holds adapters; merge them into a whole model to train on from it: "
             f"basereward merge {folder.name}."
         )
-    return RewardModel.from_parts(stored_parts(folder, dtype, template, is_empty), backend)
+    return RewardModel.from_parts(stored_parts(folder, dtype, template, is_empty, quantization), backend)
 
 
 def load_weights(model: RewardModel, folder: Path) -> None:

@@ -11,6 +11,7 @@ from basereward.encoding.facts import InputFacts
 from basereward.errors import CheckpointError
 from basereward.models.head import HeadSettings
 from basereward.models.hub import CONFIG, ModelFolder, open_folder
+from basereward.models.quantization import QuantizationSettings
 
 SECTION, JUDGE_SECTION = "reward", "judge"
 
@@ -61,12 +62,14 @@ class TrainedFacts(BaseModel):
 class RewardFacts(TrainedFacts):
     """What the section ``reward`` holds.
 
-    ``base_weights`` is the fingerprint of the base that a LoRA checkpoint changes; ``critic`` how a critic is asked.
+    ``base_weights`` is the fingerprint of the base that a LoRA checkpoint changes, ``quantization`` how that was held in
+    4 bits, if it was; ``critic`` how a critic is asked.
     """
 
     head: HeadSettings
     pooling: Literal["last_token"] = "last_token"
     base_weights: str | None = None
+    quantization: QuantizationSettings | None = None
     critic: CriticRole | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,11 +20,12 @@ CHUNK = 64
 
 
 class LinearSize(NamedTuple):
-    """Inputs and outputs together, and outputs, summed over the linear layers of a name."""
+    """Inputs and outputs together, outputs, and weights without biases, summed over the linear layers of a name."""
 
     name: str
     ends: int
     outputs: int
+    weights: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class BackboneSize:
         """Return what LoRA of a rank trains on the text model's linear layers, or on those of these names alone."""
         chosen = [own for own in self.linears if not targets or own.name in targets]
         return sum(rank * own.ends + (own.outputs if dora else 0) for own in chosen)
+
+    @property
+    def linear_weights(self) -> int:
+        """Weights of the text model's linear layers, without biases."""
+        return sum(own.weights for own in self.linears)
 
     def forward_flops(self, length: GroupLength, shared: bool = True) -> float:
         """Floating-point operations of one forward pass over a group.
@@ -174,12 +180,14 @@ def _delta_rule(text: Any) -> int:
 def _linears(blocks: nn.Module) -> tuple[LinearSize, ...]:
     ends: Counter[str] = Counter()
     outputs: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
     for path, module in blocks.named_modules():
         if isinstance(module, nn.Linear):
             name = path.rpartition(".")[2]
             ends[name] += module.in_features + module.out_features
             outputs[name] += module.out_features
-    return tuple(LinearSize(name, ends[name], outputs[name]) for name in ends)
+            weights[name] += module.in_features * module.out_features
+    return tuple(LinearSize(name, ends[name], outputs[name], weights[name]) for name in ends)
 
 
 def _count(module: Any) -> int:

@@ -25,6 +25,7 @@ from basereward.errors import CheckpointError, MissingFileError
 from basereward.models.empty import META, mark_weights
 from basereward.models.families import family_of
 from basereward.models.foreign import UNREADABLE
+from basereward.models.quantization import QuantizationSettings, check_unquantised, loading_options, settle_quantised
 from basereward.models.stored import SHARDS
 
 CONFIG = "config.json"
@@ -129,25 +130,37 @@ def open_folder(place: str | Path | ModelFolder, patterns: Sequence[str] = PATTE
 
 
 def load_complete(
-    auto: Any, place: str | Path | ModelFolder, dtype: torch.dtype | None = None, is_empty: bool = False
+    auto: Any,
+    place: str | Path | ModelFolder,
+    dtype: torch.dtype | None = None,
+    is_empty: bool = False,
+    quantization: QuantizationSettings | None = None,
 ) -> Any:
     """Load a model by one of transformers' Auto classes; every weight must be there.
 
     Args:
         dtype: by default the stored one.
         is_empty: leave the weights on the meta device, where they only know where they lie.
+        quantization: hold linear layers of the text model in 4 bits.
 
     Raises:
-        CheckpointError: weights are missing or have another shape; they would be random.
+        CheckpointError: weights are missing or have another shape; they would be random. Or they are to be quantised
+            and are so already.
+        MissingExtraError: bitsandbytes is needed and not installed.
     """
     folder = open_folder(place)
     # Ignored sizes are reported, and refused below with their names.
     options: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     if is_empty:
         options["device_map"] = META
+    config = folder.config
+    if quantization:
+        check_unquantised(folder.content, folder.name)
+        options |= loading_options(quantization, family_of(config))
+    asked = "auto" if quantization or dtype is None else dtype
     try:
         with quiet_loading():
-            model, info = auto.from_pretrained(folder.path, config=folder.config, dtype=dtype or "auto", **options)
+            model, info = auto.from_pretrained(folder.path, config=config, dtype=asked, **options)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder.path} holds no readable weights for {auto.__name__}: {error}") from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
@@ -159,22 +172,30 @@ def load_complete(
         )
     if is_empty:
         mark_weights(model, folder.path)
+    if quantization:
+        settle_quantised(model, dtype)
     return model
 
 
-def load_backbone(place: str | Path | ModelFolder, dtype: torch.dtype | None = None, is_empty: bool = False) -> Any:
+def load_backbone(
+    place: str | Path | ModelFolder,
+    dtype: torch.dtype | None = None,
+    is_empty: bool = False,
+    quantization: QuantizationSettings | None = None,
+) -> Any:
     """Load a backbone of a known family without its vocabulary head; every weight must be there.
 
     Args:
         dtype: by default the stored one.
         is_empty: as for ``load_complete``.
+        quantization: as for ``load_complete``.
 
     Raises:
         CheckpointError: another family, or weights are missing or have another shape.
     """
     folder = open_folder(place)
     family_of(folder.config)
-    model = load_complete(AutoModel, folder, dtype, is_empty)
+    model = load_complete(AutoModel, folder, dtype, is_empty, quantization)
     # Adapters store where their base came from: a hub id, since the cache of this machine is no use to another, and of
     # a folder its whole path, since the next process may stand elsewhere.
     model.name_or_path = str(Path(folder.name).absolute()) if Path(folder.name).is_dir() else folder.name

@@ -17,14 +17,15 @@ from basereward.models.foreign import FOREIGN_HEADS, FOREIGN_TWO_LAYERS, find_fo
 from basereward.models.head import HeadSettings, RewardHead, RewardHeads, draw_head
 from basereward.models.hub import ModelFolder, WritingBackbone, load_backbone, load_writer, open_folder
 from basereward.models.inputs import TemplateSettings, load_template
+from basereward.models.quantization import QuantizationSettings
 
 HEAD_PREFIX = "reward_head."
 
 
 class Parts(NamedTuple):
-    """The parts of a reward model; ``base_weights`` is the fingerprint of the base below adapters.
+    """The parts of a reward model.
 
-    A model that writes has a vocabulary head, how it generates and how it is asked; a judge has no reward head.
+    ``base_weights`` is the fingerprint of the base below adapters, ``quantization`` how its linear layers are held. A model that writes has a vocabulary head, how it generates and how it is asked; a judge has no reward head.
     """
 
     backbone: Any
@@ -35,6 +36,7 @@ class Parts(NamedTuple):
     lm_head: Any = None
     generation: GenerationConfig | None = None
     role: WritingRole | None = None
+    quantization: QuantizationSettings | None = None
 
 
 class StoredHead(NamedTuple):
@@ -52,6 +54,7 @@ def new_parts(
     role: WritingRole | None = None,
     head_seed: int | None = None,
     is_empty: bool = False,
+    quantization: QuantizationSettings | None = None,
 ) -> Parts:
     """Load a backbone and draw a new head; a model that writes keeps its vocabulary head, and a judge has no other.
 
@@ -61,6 +64,7 @@ def new_parts(
         role: of a model that writes.
         head_seed: as ``draw_head`` takes it.
         is_empty: leave the backbone on the meta device, where its weights only know where they lie.
+        quantization: hold linear layers of the backbone in 4 bits; not of a model that writes.
 
     Raises:
         CheckpointError: backbone weights are missing, or it is a reward model, whose head would be lost.
@@ -74,14 +78,14 @@ def new_parts(
     if role:
         writer = load_writer(folder, dtype, is_empty)
     else:
-        writer = WritingBackbone(load_backbone(folder, dtype, is_empty), None, None)
+        writer = WritingBackbone(load_backbone(folder, dtype, is_empty, quantization), None, None)
     width = writer.backbone.config.get_text_config().hidden_size
     new_head = None if isinstance(role, JudgeRole) else draw_head(width, head or HeadSettings(), head_seed)
     # A judge that is trained on, or that becomes a reward model, has been trained on something before.
     record = read_record(folder.path)
     inputs = _template(folder, template)
     generation = _ending(writer.generation, inputs)
-    return Parts(writer.backbone, new_head, inputs, record, None, writer.lm_head, generation, role)
+    return Parts(writer.backbone, new_head, inputs, record, None, writer.lm_head, generation, role, quantization)
 
 
 def stored_parts(
@@ -89,6 +93,7 @@ def stored_parts(
     dtype: torch.dtype | None = None,
     template: TemplateSettings | Template | None = None,
     is_empty: bool = False,
+    quantization: QuantizationSettings | None = None,
 ) -> Parts:
     """Load the parts of a trained reward model: whole, as adapter and head, or with another library's head.
 
@@ -96,6 +101,7 @@ def stored_parts(
         dtype: of the backbone; by default the stored one.
         template: the model's template if it is loaded already, or what to change in the stored one.
         is_empty: as for ``new_parts``; of whole models alone.
+        quantization: as for ``new_parts``; adapters know how the base of theirs was held.
 
     Raises:
         CheckpointError: backbone weights or the head are missing.
@@ -108,16 +114,18 @@ def stored_parts(
     if writer:
         adapted = AdaptedBackbone(writer.backbone)
     elif is_adapter(folder.path):
-        adapted = load_adapter(folder.path, dtype, facts.base_weights if facts else None)
+        quantization = facts.quantization if facts else None
+        adapted = load_adapter(folder.path, dtype, facts.base_weights if facts else None, quantization)
     else:
-        adapted = AdaptedBackbone(load_backbone(folder, dtype, is_empty))
+        adapted = AdaptedBackbone(load_backbone(folder, dtype, is_empty, quantization))
     head = draw_head(adapted.model.config.get_text_config().hidden_size, stored.settings)
     try:
         head.load_state_dict(stored.weights)
     except RuntimeError as error:
         raise CheckpointError(f"The reward head of {folder.path} is not what its config.json says: {error}") from error
     record = read_record(folder.path)
-    parts = Parts(adapted.model, head, _template(folder, template), record, adapted.base_weights)
+    inputs = _template(folder, template)
+    parts = Parts(adapted.model, head, inputs, record, adapted.base_weights, quantization=quantization)
     return parts._replace(lm_head=writer.lm_head, generation=writer.generation, role=role) if writer else parts
 
 

@@ -25,6 +25,7 @@ from basereward.models.head import RewardHead, RewardHeads
 from basereward.models.hub import ModelFolder
 from basereward.models.language import LanguageOutput, read_targets
 from basereward.models.parts import Parts, new_parts, stored_parts
+from basereward.models.quantization import QuantizationSettings
 from basereward.models.saving import push_reward_model, save_reward_model
 
 logger = logging.getLogger(__name__)
@@ -46,13 +47,14 @@ class RewardModel(nn.Module):
         lm_head: the vocabulary head of a model that writes.
 
     ``data_record`` says what it was trained on, None if nothing says so; ``base_weights`` is the fingerprint of the
-    base below adapters; ``role`` says how a model that writes is asked, ``generation`` what ends its answers.
+    base below adapters, ``quantization`` how its linear layers are held if they are not whole; ``role`` says how a model that writes is asked, ``generation`` what ends its answers.
 
     Source: paper sections 2 and 3.1.
     """
 
     data_record: DataRecord | None = None
     base_weights: str | None = None
+    quantization: QuantizationSettings | None = None
     role: WritingRole | None = None
     generation: GenerationConfig | None = None
 
@@ -76,7 +78,7 @@ class RewardModel(nn.Module):
         """Put a model together."""
         model = cls(parts.backbone, parts.head, parts.template, backend, parts.lm_head)
         model.data_record, model.base_weights = parts.data_record, parts.base_weights
-        model.role, model.generation = parts.role, parts.generation
+        model.role, model.generation, model.quantization = parts.role, parts.generation, parts.quantization
         return model
 
     @classmethod

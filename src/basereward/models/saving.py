@@ -20,6 +20,7 @@ from basereward.models.facts import JUDGE_SECTION, SECTION, CriticRole, JudgeFac
 from basereward.models.families import Family
 from basereward.models.hub import CONFIG
 from basereward.models.parts import HEAD_PREFIX
+from basereward.models.quantization import QuantizationSettings
 from basereward.models.sharded import gather, write_shards
 from basereward.models.stored import SHARDS, TensorFacts, write_weights
 
@@ -35,6 +36,7 @@ class Saved(Protocol):
     lm_head: Any
     data_record: DataRecord | None
     base_weights: str | None
+    quantization: QuantizationSettings | None
     role: WritingRole | None
     generation: GenerationConfig | None
 
@@ -100,13 +102,20 @@ def push_reward_model(
         message: of the commit.
         revision: branch to write to.
     """
-    hub = HfApi()
-    hub.create_repo(repo, private=private, exist_ok=True)
     with TemporaryDirectory() as folder:
         save_reward_model(model, folder)
-        done = hub.upload_folder(
-            repo_id=repo, folder_path=folder, commit_message=message or "Upload a reward model", revision=revision
-        )
+        return push_folder(Path(folder), repo, private=private, message=message, revision=revision)
+
+
+def push_folder(
+    folder: Path, repo: str, *, private: bool | None = None, message: str | None = None, revision: str | None = None
+) -> str:
+    """Write a model folder into a repository of the hub, as ``push_reward_model``; return the commit's address."""
+    hub = HfApi()
+    hub.create_repo(repo, private=private, exist_ok=True)
+    done = hub.upload_folder(
+        repo_id=repo, folder_path=folder, commit_message=message or "Upload a reward model", revision=revision
+    )
     return str(done.commit_url)
 
 
@@ -211,6 +220,7 @@ def reward_facts(model: Saved) -> RewardFacts:
         **_trained_facts(model),
         head=model.head.settings,
         base_weights=model.base_weights,
+        quantization=model.quantization,
         critic=model.role if isinstance(model.role, CriticRole) else None,
     )
 

@@ -95,6 +95,8 @@ def resolve(sweep: SweepRecipe) -> Grid:
     """
     content = _content(sweep)
     base = parse_recipe(content)
+    if base.run.push_to_hub:
+        raise RecipeError("Every cell would push its model to run.push_to_hub; leave it out of the recipe of a sweep.")
     cells: dict[str, SweepCell] = {}
     for values in product(*sweep.grid.values()):
         chosen = dict(zip(sweep.grid, values, strict=True))

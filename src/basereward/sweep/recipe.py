@@ -14,6 +14,7 @@ from basereward.errors import MissingFileError, RecipeError
 _OWN_WORDS = {
     "run.seed": "give the seeds under seeds",
     "name": "cells get names of their own",
+    "run.push_to_hub": "a sweep pushes no model; basereward train RUN --resume run.push_to_hub=OWNER/NAME pushes one",
     "data.validation": "cells are compared on the same pairs; name them under measure.data",
     "data.validation_sets": "cells are compared on the same pairs; name them under measure.data",
 }

@@ -46,6 +46,9 @@ MAY_CHANGE = (
     "run.keep",
     "run.save_dtype",
     "run.report_to",
+    "run.profile_steps",
+    "run.push_to_hub",
+    "run.push_private",
 )
 # Of these, what two runs of one recipe share nevertheless: how long they go on decides the weights.
 LENGTH = ("optimizer.epochs", "optimizer.max_steps")
@@ -114,9 +117,16 @@ def run_identity(recipe: Recipe) -> Identity:
 
 
 def run_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings of a run but for what its identity knows by content, wherever it lies."""
+    """Return the settings of a run but for what its identity knows by content, wherever it lies.
+
+    Where the best evaluation makes the model or ends the run, what is evaluated and how often decides the weights.
+    """
     settings: dict[str, Any] = recipe.model_dump(mode="json")
     del settings["data"]["train"], settings["model"]["backbone"], settings["model"]["init_from"]
+    if best := recipe.run.best:
+        places = recipe.data.validation_sets[best.of] if best.of else recipe.data.validation
+        pairs = [own.sha256 or own.name for own in (open_place(place).describe() for place in places)]
+        settings["run"]["best"] |= {"eval_every": recipe.run.eval_every, "pairs": pairs}
     return settings
 
 

@@ -53,16 +53,24 @@ def estimate_memory(
     is_headed = trains_head_alone(recipe, size)
     stands_still = bool(model.lora) or is_headed
     frozen = size.total if stands_still else _frozen_weights(recipe, size)
-    weights = (trained * 4 + frozen * (2 if model.frozen_dtype == "bfloat16" else 4)) / shards
+    quantised = size.linear_weights if model.quantization else 0
+    held = quantised * model.quantization.bytes_per_weight if model.quantization else 0.0
+    stored = 2 if model.frozen_dtype == "bfloat16" else 4
+    weights = (trained * 4 + (frozen - quantised) * stored + held) / shards
     is_bf16 = hardware.precision == "bf16"
     # FSDP2 computes with bf16 shards. Autocast leaves the residual stream as wide as the weights, and keeps the bf16
     # copies that it makes of them until the backward pass is over.
     is_autocast = is_bf16 and hardware.sharding == "none"
-    casts = 2 * (size.text + size.vision) if is_autocast and model.frozen_dtype == "float32" else 0
+    casts = 2 * (size.text - quantised + size.vision) if is_autocast and model.frozen_dtype == "float32" else 0
+    if quantised:
+        # One 4-bit layer at a time is whole, in the dtype that it computes in.
+        casts += (2 if is_bf16 else 4) * max(own.weights for own in size.linears) // size.layers
     is_wide = not is_bf16 or (is_autocast and model.frozen_dtype == "float32")
     # Through a frozen backbone goes no gradient at all, through one with adapters one down to the first of them.
     passed = 0 if is_headed else largest.tokens
-    kept = passed * text_memory(config).kept_bytes(is_bf16, is_wide, model.checkpointing)
+    # 4-bit layers give what they are given: behind a residual stream of fp32, fp32.
+    is_narrow = is_bf16 and not (quantised and is_wide)
+    kept = passed * text_memory(config).kept_bytes(is_narrow, is_wide, model.checkpointing)
     # A frozen tower keeps nothing: no gradient goes through it.
     if (tower := vision_memory(config)) and not ("vision" in model.frozen or stands_still):
         patches = largest.image_tokens * size.patches_per_token

@@ -24,7 +24,9 @@ from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
 from basereward.models.components import check_components, freeze_components
+from basereward.models.hub import open_folder
 from basereward.models.inputs import TemplateSettings, load_template
+from basereward.models.quantization import check_unquantised, compute_in
 from basereward.models.reward_model import RewardModel
 from basereward.training.launch import rank
 from basereward.training.listwise import Listwise
@@ -244,13 +246,21 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
     Args:
         template: what ``prepare_template`` gave, so that it is not loaded twice.
         is_empty: leave the backbone on the meta device, as ``shard_model`` takes it; head and adapters are the same.
+
+    Raises:
+        CheckpointError: no complete model, or one whose weights are stored quantised.
+        MissingExtraError: what adapters or 4-bit weights need is not installed.
     """
     model = recipe.model
+    start = open_folder(model.start)
+    check_unquantised(start.content, start.name)
     set_seed(recipe.run.seed)
     dtype = getattr(torch, model.frozen_dtype)
     template = template or prepare_template(recipe)
     if model.init_from:
-        reward_model = continue_reward_model(model.init_from, template, dtype=dtype, is_empty=is_empty)
+        reward_model = continue_reward_model(
+            start, template, dtype=dtype, is_empty=is_empty, quantization=model.quantization
+        )
         if (reward_model.role is not None) != recipe.objective.writes:
             found = "a critic" if reward_model.role else "no critic"
             raise TrainingError(f"{model.init_from} is {found}, which objective {recipe.objective.kind} cannot train.")
@@ -259,14 +269,17 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
         # A single head is drawn as torch stands after the seed of the run, unless it is asked to be another.
         is_drawn_apart = model.head_seed is not None or (model.head is not None and model.head.heads > 1)
         reward_model = new_reward_model(
-            model.start,
+            start,
             model.head,
             template,
             dtype=dtype,
             role=recipe.objective.role,
             head_seed=recipe.head_seed if is_drawn_apart else None,
             is_empty=is_empty,
+            quantization=model.quantization,
         )
+    if model.quantization and recipe.hardware.precision == "bf16":
+        compute_in(reward_model.backbone, torch.bfloat16)
     if model.freeze_vision:
         freeze_vision(reward_model)
     if model.freeze_backbone:

@@ -12,6 +12,7 @@ from basereward.models.adapters import LoraSettings
 from basereward.models.components import BACKBONE, Component
 from basereward.models.facts import JudgeRole
 from basereward.models.head import HeadSettings
+from basereward.models.quantization import QuantizationSettings
 from basereward.training.best import BestCheckpoint
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.bundles import Grouping
@@ -19,6 +20,7 @@ from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 from basereward.training.options import OptimizerRecipe
+from basereward.training.profile import ProfileSteps
 
 
 def _kind(given: Any) -> str:
@@ -56,6 +58,8 @@ class ModelRecipe(Section):
     """Parts to keep as they are: head, language, vision, projector."""
     lora: LoraSettings | None = None
     """Train adapters instead of the text model."""
+    quantization: QuantizationSettings | None = None
+    """Hold the text model below adapters in 4 bits (QLoRA)."""
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of a backbone that stands still; weights that train are always fp32."""
     min_pixels: int | None = None
@@ -111,6 +115,10 @@ class ModelRecipe(Section):
             raise ValueError("lora keeps the whole backbone as it is; freeze takes only the head beside it")
         if "head" in self.freeze and not self.init_from:
             raise ValueError("a new head that never trains ranks at random; freeze the head of an init_from model")
+        if self.quantization and not self.lora:
+            raise ValueError(
+                "quantised weights cannot train, only adapters on them; set model.lora, or leave out model.quantization"
+            )
         if self.frozen_dtype != "float32" and not (self.lora or self.frozen >= BACKBONE):
             raise ValueError(
                 "frozen_dtype is for LoRA and freeze_backbone; weights that train must be float32 (at lr 3e-6 bf16 "
@@ -255,6 +263,18 @@ class RunRecipe(SavingRecipe):
     """Keep the checkpoint of the best evaluation, and make the model of it."""
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype of the final backbone; checkpoints to resume from are always fp32."""
+    profile_steps: ProfileSteps | None = None
+    """Write a trace of some steps into the run folder."""
+    push_to_hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository of the hub, OWNER/NAME, that gets the model at the end; it is made if it is not there."""
+    push_private: bool | None = None
+    """Whether a new repository is private; the owner's default if not given."""
+
+    @model_validator(mode="after")
+    def _private_is_of_a_push(self) -> "RunRecipe":
+        if self.push_private is not None and self.push_to_hub is None:
+            raise ValueError("push_private is of a repository; name it under push_to_hub")
+        return self
 
 
 class Recipe(Section):
@@ -282,6 +302,11 @@ class Recipe(Section):
             raise ValueError(f"objective {kind} trains whole models, whose vocabulary head learns too; leave out lora")
         if self.optimizer.algorithm != "adamw" and self.hardware.sharding == "fsdp2":
             raise ValueError(f"{self.optimizer.algorithm} cannot be sharded by fsdp2; use adamw, or sharding: none")
+        if model.quantization and self.hardware.sharding == "fsdp2":
+            raise ValueError(
+                "model.quantization: fsdp2 does not shard 4-bit weights; use sharding: none, under which each rank holds "
+                "all of them, or leave it out"
+            )
         if model.lora and model.lora.dora and self.hardware.sharding == "fsdp2":
             raise ValueError("dora starts from the norms of all weights, which no rank of fsdp2 holds; leave one out")
         if self.run.best and not (self.run.eval_every and self.data.validates):

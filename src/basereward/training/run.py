@@ -3,6 +3,7 @@
 import shlex
 import signal
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -45,6 +46,8 @@ from basereward.training.prepare import (
     prepare_record,
     prepare_template,
 )
+from basereward.training.profile import StepProfiler
+from basereward.training.push import push_again, push_model
 from basereward.training.recipe import Recipe
 from basereward.training.resume import CHECKPOINTS, STAGING, checkpoint_step, replace_folder
 from basereward.training.sampler import BinPlan, PairSampler, check_cap, plan_bins
@@ -75,12 +78,17 @@ def train(
         TrainingError: the folder already holds a run, or the run cannot go on honestly.
         WorkError: another process trains in the folder, or its checkpoint is of another recipe.
         StoppedError: SIGTERM or Ctrl-C ended the run; where it was is saved.
+
+    A finished run that was to push its model and could not is pushed by ``resume``, without training.
     """
     check_loggers(recipe.run.report_to)
     check_sharding(recipe.hardware)
     check_algorithm(recipe.optimizer.algorithm)
-    with process_group(recipe.hardware.use_cpu), open_run(recipe, folder, resume) as checkpoint:
-        return _train(recipe, folder, checkpoint, callbacks or [])
+    with process_group(recipe.hardware.use_cpu):
+        if resume and recipe.run.push_to_hub and (facts := on_first_rank(lambda: push_again(recipe, folder))):
+            return TrainResult(folder, folder / MODEL, facts)
+        with open_run(recipe, folder, resume) as checkpoint:
+            return _train(recipe, folder, checkpoint, callbacks or [])
 
 
 def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: list[TrainerCallback]) -> TrainResult:
@@ -93,6 +101,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     steps, epochs = run_length(recipe, len(data.train.pairs))
     if checkpoint and checkpoint_step(checkpoint) > steps:
         raise TrainingError(f"{checkpoint} is behind the {steps} steps of the recipe; raise optimizer.max_steps.")
+    if recipe.run.profile_steps:
+        recipe.run.profile_steps.check(steps)
     # The first rank writes the record, and tells.
     known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", {})
     trained_by = read_trained_by(recipe, folder) if rank() == 0 else None
@@ -103,6 +113,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     sampler.place(rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
     backend = _place_model(model, recipe, args)
+    profiler = StepProfiler(recipe.run.profile_steps, folder) if recipe.run.profile_steps else None
     trainer = RewardTrainer(
         model,
         args,
@@ -111,13 +122,15 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         recipe.objective,
         validation=_validation(recipe, data, bins),
         kinds=data.kinds,
-        callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *callbacks],
+        callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *([profiler] if profiler else []), *callbacks],
         bootstrap=recipe.bootstrap(model.heads),
         rates=recipe.optimizer.learning_rates,
         best=recipe.run.best,
         utilisation=utilisation_of(recipe, size, args.device, torch.bfloat16 if args.bf16 else torch.float32),
     )
-    with trainer.stop.listening():
+    with trainer.stop.listening(), ExitStack() as ends:
+        if profiler:
+            ends.callback(profiler.close)
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
@@ -140,6 +153,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     facts |= _data_facts(data, known)
     if trainer.is_world_process_zero():
         write_json(folder / FACTS, facts)
+    if recipe.run.push_to_hub:
+        facts = on_first_rank(lambda: push_model(recipe, folder))
     return TrainResult(folder, folder / MODEL, facts)
 
 
