@@ -21,6 +21,7 @@ from basereward.cli.importing import import_model
 from basereward.cli.init import init
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
+from basereward.cli.orders import orders
 from basereward.cli.probe import probe
 from basereward.cli.report import report
 from basereward.cli.rl import rl
@@ -49,6 +50,7 @@ app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(route)
 app.command()(audit)
+app.command()(orders)
 app.command()(forecast)
 app.command()(sweep)
 app.command()(probe)

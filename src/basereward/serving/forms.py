@@ -43,6 +43,18 @@ class Served:
             raise RequestError(404, "unknown_model", f"The served model is {self.card.id!r}.", "model")
 
 
+    def check_single(self) -> None:
+        """Refuse responses one by one where a reward depends on the others of a prompt.
+
+        Raises:
+            RequestError: 400.
+        """
+        if self.card.compares:
+            raise RequestError(
+                400, "unsupported", "This model compares the responses to a prompt; send them together to /v1/score."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """A path with what is sent to it and answered.
