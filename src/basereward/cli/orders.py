@@ -53,10 +53,10 @@ def orders(
 
 
 def _print(found: Any) -> None:
-    from basereward.reporting.tables import Table, to_rich
+    from basereward.reporting.tables import Table, percent, to_rich
 
     rows = [
-        [str(own.responses), str(own.groups), _number(own.largest), f"{own.best / own.groups:.1%}"]
+        (str(own.responses), str(own.groups), _number(own.largest), percent(own.best / own.groups))
         for own in found.sizes
     ]
     table = Table(("responses", "groups", "largest change of a score", "another best response"), rows)

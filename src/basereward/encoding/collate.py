@@ -22,10 +22,10 @@ class GroupBatch(TypedDict, total=False):
     """One packed row: a forest of token nodes, in a dictionary so that Trainer moves it between devices.
 
     ``nodes`` are the parent (-1: none), start and end of every node, ``leaves`` the node that each response ends with,
-    ``answer_lengths`` its tokens after the generation prompt. ``sets`` and ``set_places`` are the different responses of
-    each group, as ``compared_tensors`` gives them. A row with images or videos also has ``image_nodes``, the
-    node of every place where one stands, in row order; ``image_items``, which one stands there; ``image_rows``, how
-    many rows each of these has in the tensor of each of ``VISION_KEYS``; and these tensors, those that the family has.
+    ``answer_lengths`` its tokens after the generation prompt, ``sets`` and ``set_places`` the different responses of
+    each group, as ``compared_tensors`` gives them. A row with images or videos also has ``image_nodes``, the node of
+    every place where one stands, in row order; ``image_items``, which one stands there; ``image_rows``, how many rows
+    each of these has in the tensor of each of ``VISION_KEYS``; and these tensors, those that the family has.
     """
 
     input_ids: Required[Int[Tensor, "1 token"]]

@@ -195,9 +195,7 @@ def certify_orders(
         change=_change([(own[0], own[2:]) for _, own in known]),
         again=_change([(own[0], own[1:2]) for _, own in known]),
         sizes=[
-            SizedChange(
-                responses=size, groups=len(found), **_change([(own[0], own[2:]) for own in found]).model_dump()
-            )
+            SizedChange(responses=size, groups=len(found), **_change([(own[0], own[2:]) for own in found]).model_dump())
             for size, found in by_size.items()
         ],
         failures=dict(Counter(lost.reason for lost in failed if lost is not None)),

@@ -234,7 +234,7 @@ def encode_each(template: Template, group: ResponseGroup) -> Iterator[EncodedPar
 
 
 def whole_or_nothing(found: Sequence[EncodedPart]) -> Iterator[EncodedPart]:
-    """Yield what ``encode_each`` found of a group if it is one encoding; else failures alone, as each lost a partner."""
+    """Yield what ``encode_each`` found of a group if it is one encoding; else only failures: each lost a partner."""
     if len(found) == 1:
         yield found[0]
         return

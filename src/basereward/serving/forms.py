@@ -42,7 +42,6 @@ class Served:
         if name is not None and name != self.card.id:
             raise RequestError(404, "unknown_model", f"The served model is {self.card.id!r}.", "model")
 
-
     def check_single(self) -> None:
         """Refuse responses one by one where a reward depends on the others of a prompt.
 

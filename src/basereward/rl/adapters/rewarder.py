@@ -137,8 +137,8 @@ def check_groups(function: RewardFunction, groups: list[Rollouts], size: int | N
     lengths = [len(group.group.responses) for group in groups]
     if function.compares and any(length != size if size else length < 2 for length in lengths):
         raise RewardError(
-            f"{function.name} compares responses and needs all {size or 'responses'} of a prompt in a row; found groups of "
-            f"{sorted(set(lengths))}. Rollouts are shuffled, or split over processes that cannot be asked."
+            f"{function.name} compares responses and needs all {size or 'responses'} of a prompt in a row; found "
+            f"groups of {sorted(set(lengths))}. Rollouts are shuffled, or split over processes that cannot be asked."
         )
     return groups
 
