@@ -72,7 +72,7 @@ def forecast_file(
         MissingFileError: no such file.
         DataError: the file has no gold column, a prompt has no right answer, or too little is left.
         WorkError: another process writes the folder, it holds a forecast, or unfinished work of another kind.
-        RewardError: the scorer compares responses: among fewer it would give others, and best of n takes fewer.
+        RewardError: the scorer compares responses: among fewer of them its rewards would be others.
     """
     if scorer.about.compares:
         raise RewardError(
