@@ -9,7 +9,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -81,6 +81,18 @@ class BenchmarkItem:
     def responses(self) -> tuple[Response, ...]:
         """The responses of all groups, which places of rows count through."""
         return tuple(response for group in self.groups for response in group.responses)
+
+    def take_row(self, row: ItemRow) -> "BenchmarkItem":
+        """Return the item of a row alone: its responses in their order, and none that other rows compare."""
+        kept = sorted({*row.correct, *row.rejected})
+        groups = []
+        first = 0
+        for group in self.groups:
+            own = tuple(response for place, response in enumerate(group.responses, first) if place in kept)
+            first += len(group.responses)
+            groups += [replace(group, responses=own)] if own else []
+        correct, rejected = (tuple(kept.index(place) for place in side) for side in (row.correct, row.rejected))
+        return BenchmarkItem(tuple(groups), (replace(row, correct=correct, rejected=rejected),))
 
     @property
     def images(self) -> list[Any]:

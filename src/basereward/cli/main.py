@@ -24,6 +24,7 @@ from basereward.cli.init import init
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
 from basereward.cli.output import stdout_for_json
+from basereward.cli.orders import orders
 from basereward.cli.probe import probe
 from basereward.cli.report import report
 from basereward.cli.rl import rl
@@ -52,6 +53,7 @@ app.command()(serve)
 app.command("eval")(evaluate)
 app.command()(route)
 app.command()(audit)
+app.command()(orders)
 app.command()(forecast)
 app.command()(sweep)
 app.command()(probe)

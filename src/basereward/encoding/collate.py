@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from basereward.data.schema import PartType
+from basereward.encoding.compared import compared_tensors
 from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.keys import FIRST_SALT, content_key, key_tokens, media_spans
 from basereward.encoding.media import EncodedImages
@@ -21,9 +22,10 @@ class GroupBatch(TypedDict, total=False):
     """One packed row: a forest of token nodes, in a dictionary so that Trainer moves it between devices.
 
     ``nodes`` are the parent (-1: none), start and end of every node, ``leaves`` the node that each response ends with,
-    ``answer_lengths`` its tokens after the generation prompt. A row with images or videos also has ``image_nodes``, the
-    node of every place where one stands, in row order; ``image_items``, which one stands there; ``image_rows``, how
-    many rows each of these has in the tensor of each of ``VISION_KEYS``; and these tensors, those that the family has.
+    ``answer_lengths`` its tokens after the generation prompt, ``sets`` and ``set_places`` the different responses of
+    each group, as ``compared_tensors`` gives them. A row with images or videos also has ``image_nodes``, the node of
+    every place where one stands, in row order; ``image_items``, which one stands there; ``image_rows``, how many rows
+    each of these has in the tensor of each of ``VISION_KEYS``; and these tensors, those that the family has.
     """
 
     input_ids: Required[Int[Tensor, "1 token"]]
@@ -31,6 +33,8 @@ class GroupBatch(TypedDict, total=False):
     nodes: Required[Int[Tensor, "node 3"]]
     leaves: Required[Int[Tensor, " response"]]
     answer_lengths: Required[Int[Tensor, " response"]]
+    sets: Required[Int[Tensor, "set member"]]
+    set_places: Required[Int[Tensor, " response"]]
     image_nodes: Int[Tensor, " place"]
     image_items: Int[Tensor, " place"]
     image_rows: Int[Tensor, "item key"]
@@ -101,12 +105,15 @@ def collate(
     spans = [(node.parent, start, start + size) for node, start, size in zip(forest.nodes, starts, sizes, strict=False)]
     ids = [sequences[node.sequence].ids[node.start : node.end] for node in forest.nodes]
     positions = [sequences[node.sequence].positions(node.start, node.end) for node in forest.nodes]
+    leaves = [forest.ends[place] for place in responses]
+    owners = [number for number, group in enumerate(groups) for _ in group.suffixes]
     batch = {
         "input_ids": torch.from_numpy(np.concatenate(ids))[None],
         "position_ids": torch.from_numpy(np.concatenate(positions, axis=1))[:, None],
         "nodes": torch.tensor(spans),
-        "leaves": torch.tensor([forest.ends[place] for place in responses], dtype=torch.long),
+        "leaves": torch.tensor(leaves, dtype=torch.long),
         "answer_lengths": torch.tensor([length for group in groups for length in group.answer_lengths]),
+        **compared_tensors(owners, leaves),
     }
     return cast(GroupBatch, {**batch, **_images(forest.nodes, [sequence.group for sequence in sequences])})
 

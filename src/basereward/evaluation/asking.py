@@ -20,14 +20,25 @@ BATCH_ITEMS = 16
 def ask_scorer(scorer: Scorer) -> Ask:
     """Return how a scorer is asked: every response of an item once.
 
+    One that compares responses is asked row by row: what a row shows must not depend on which others there are.
+
     Raises:
         ScoringError: when called, the scorer did not return one score for each response.
     """
 
     def ask(items: Mapping[int, BenchmarkItem]) -> list[RowRecord]:
-        groups = iter(checked_scores(scorer, [group for item in items.values() for group in item.groups]))
-        scores = {number: [score for _ in item.groups for score in next(groups)] for number, item in items.items()}
-        return [record for number, item in items.items() for record in score_records(item, number, scores[number])]
+        asked = [
+            (number, own)
+            for number, item in items.items()
+            for own in (map(item.take_row, item.rows) if scorer.about.compares else (item,))
+        ]
+        groups = iter(checked_scores(scorer, [group for _, item in asked for group in item.groups]))
+        scores = [[score for _ in item.groups for score in next(groups)] for _, item in asked]
+        return [
+            record
+            for (number, item), own in zip(asked, scores, strict=True)
+            for record in score_records(item, number, own)
+        ]
 
     return ask
 

@@ -22,6 +22,10 @@ from basereward.statistics import Ties
 
 # From this share on an evaluation says that a judge's answers cannot be read.
 MOST_UNPARSABLE = 0.2
+COMPARATIVE = (
+    "The scores are comparative: each depends on the other responses of its row, and means nothing beside those of "
+    "other rows."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def conclude(
             *trained_notes(known.overlap, len(records)),
             *dominance_notes(records, asked.about.members),
             *_notes(opened, facts, records, judgements),
+            *([COMPARATIVE] if asked.about.compares else []),
         ],
         contamination=known.overlap,
         trained_by=asked.about.data_record.trained_by if asked.about.data_record else None,

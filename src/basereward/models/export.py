@@ -35,7 +35,8 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
             dtype of the model as it loads it.
 
     Raises:
-        CheckpointError: no reward model, a critic, a head that is not one linear layer without bias, or adapters.
+        CheckpointError: no reward model, a critic, a head that compares or is not one linear layer without
+            bias, or adapters.
         DataError: ``out`` holds something else.
         WorkError: another process writes ``out``.
     """
@@ -73,6 +74,11 @@ def _linear_head(model: RewardModel) -> Tensor:
     # The mean of linear heads is the linear head of their mean weights.
     heads = cast(list[RewardHead], list(model.head.heads) if isinstance(model.head, RewardHeads) else [model.head])
     way = "serve the checkpoint itself with basereward's plug-in for vLLM, or with basereward serve (docs/serving.md)"
+    if model.compares:
+        raise CheckpointError(
+            "The head compares the responses to a prompt (cross_response); a sequence classifier sees one at a time. "
+            "Serve the checkpoint with basereward serve."
+        )
     if (layers := model.head.settings.layers) > 1:
         raise CheckpointError(f"The head has {layers} layers, a sequence classifier has one linear layer: {way}.")
     last = [cast(nn.Linear, head.layers[0]) for head in heads]

@@ -75,9 +75,10 @@ class RewardFacts(TrainedFacts):
     def to_dict(self) -> dict[str, Any]:
         """Return the section as it is written: what is unset is left out."""
         content = super().to_dict()
-        # A single head without a bias is what any version reads.
-        shape = {key: value for key, value in content["head"].items() if value is not False}
-        return {**content, "head": {key: value for key, value in shape.items() if (key, value) != ("heads", 1)}}
+        # A single head without a bias that compares nothing is what any version reads.
+        usual = {"final_bias": False, "heads": 1, "cross_response": 0}
+        shape = {key: value for key, value in content["head"].items() if key not in usual or value != usual[key]}
+        return {**content, "head": shape}
 
 
 class JudgeFacts(TrainedFacts):

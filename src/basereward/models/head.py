@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from basereward.configuration import Section
-from basereward.errors import RecipeError
+from basereward.errors import BackendError, RecipeError
+from basereward.models.cross_response import ComparedSets, CrossResponse
 
 Activation = Literal["none", "tanh", "relu", "gelu", "silu"]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -38,6 +39,9 @@ class HeadSettings(Section):
     """A bias in the last layer, as heads of other libraries have; Bradley-Terry does not see it."""
     heads: int = Field(default=1, ge=1)
     """Heads of this shape on one backbone; the reward is their mean."""
+    cross_response: int = Field(default=0, ge=0)
+    """Attention heads, of 64 dimensions, by which a response sees the others to its prompt; 0: it sees none, and its
+    reward does not depend on them."""
 
 
 class RewardHead(nn.Module):
@@ -53,6 +57,7 @@ class RewardHead(nn.Module):
         width: size of the inner layers; ``hidden_size`` by default (the paper does not say). The attribute is
             the input size of the last layer.
         final_bias: whether the last layer has a bias, as heads of other libraries may.
+        cross_response: attention heads of the ``CrossResponse`` in front of the layers; by default there is none.
 
     Source: paper section 3.2, Table 2.
     """
@@ -64,6 +69,7 @@ class RewardHead(nn.Module):
         activation: str = "silu",
         width: int | None = None,
         final_bias: bool = False,
+        cross_response: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= layers <= MAX_LAYERS:
@@ -80,6 +86,8 @@ class RewardHead(nn.Module):
         nn.init.normal_(last.weight, std=FINAL_STD * self.width**-0.5)
         if final_bias:
             nn.init.zeros_(last.bias)
+        # Drawn last: with a seed the layers are those of the head that compares nothing.
+        self.cross = CrossResponse(hidden_size, cross_response) if cross_response else None
 
     @property
     def settings(self) -> HeadSettings:
@@ -89,12 +97,29 @@ class RewardHead(nn.Module):
             activation=cast(Activation, self.activation),
             width=self.width,
             final_bias=self.layers[-1].bias is not None,
+            cross_response=self.cross.heads if self.cross else 0,
         )
 
-    def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, " response"]:
-        """Return one unbounded fp32 reward for every hidden state."""
+    def forward(
+        self, hidden: Float[Tensor, "response hidden"], compared: ComparedSets | None = None
+    ) -> Float[Tensor, " response"]:
+        """Return one unbounded fp32 reward for every hidden state.
+
+        Args:
+            compared: which responses a head with ``cross_response`` compares; any other leaves it alone.
+
+        Raises:
+            BackendError: the head compares responses, and is not told which.
+        """
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.float()
+            if self.cross:
+                if compared is None:
+                    raise BackendError(
+                        "This head compares the responses to a prompt (cross_response) and was given hidden states "
+                        "without their sets; give RewardModel a batch that encoding.collate made."
+                    )
+                hidden = self.cross(hidden, compared)
             for layer in self.layers[:-1]:
                 hidden = self.between(layer(hidden))
             return self.layers[-1](hidden).squeeze(-1)
@@ -126,9 +151,11 @@ class RewardHeads(nn.Module):
         first = cast(RewardHead, self.heads[0])
         return first.settings.model_copy(update={"heads": len(self.heads)})
 
-    def forward(self, hidden: Float[Tensor, "response hidden"]) -> Float[Tensor, "response head"]:
-        """Return the fp32 reward of every head for every hidden state."""
-        return torch.stack([head(hidden) for head in self.heads], dim=-1)
+    def forward(
+        self, hidden: Float[Tensor, "response hidden"], compared: ComparedSets | None = None
+    ) -> Float[Tensor, "response head"]:
+        """Return the fp32 reward of every head for every hidden state, as ``RewardHead`` does."""
+        return torch.stack([head(hidden, compared) for head in self.heads], dim=-1)
 
 
 def draw_head(hidden_size: int, settings: HeadSettings, seed: int | None = None) -> RewardHead | RewardHeads:

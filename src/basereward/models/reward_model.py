@@ -19,6 +19,7 @@ from basereward.encoding.packing import fill_rows
 from basereward.encoding.template import Template
 from basereward.errors import BackendError, ScoringError, TemplateError
 from basereward.models.backends import IMPLEMENTATIONS, Backend, Choice, HiddenStates, choose_backend, read_hidden
+from basereward.models.cross_response import read_sets
 from basereward.models.facts import WritingRole
 from basereward.models.families import Family, family_of
 from basereward.models.head import RewardHead, RewardHeads
@@ -163,6 +164,11 @@ class RewardModel(nn.Module):
         return 0 if self.head is None else self.head.settings.heads
 
     @property
+    def compares(self) -> bool:
+        """Whether a reward depends on the other responses to the prompt."""
+        return self.head is not None and self.head.settings.cross_response > 0
+
+    @property
     def is_adapted(self) -> bool:
         """Whether the backbone carries PEFT adapters."""
         return unwrap_peft_model(self.backbone) is not self.backbone
@@ -213,7 +219,7 @@ class RewardModel(nn.Module):
             each_head: of a model with several heads the rewards of each, [response, head], instead of their mean.
         """
         hidden = self._read(**batch)
-        rewards = None if self.head is None else self.head(hidden.responses)
+        rewards = None if self.head is None else self.head(hidden.responses, read_sets(batch))
         if rewards is not None and rewards.ndim > 1 and not each_head:
             rewards = rewards.mean(-1)
         if "target_places" not in batch:

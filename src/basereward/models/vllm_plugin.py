@@ -88,7 +88,7 @@ def head_settings(config: Any) -> Mapping[str, Any]:
 
     Raises:
         ValueError: no checkpoint of this library, a critic, one that reads another token than the last, one with
-            several heads, or one whose scores vLLM would put through a sigmoid.
+            several heads, one whose head compares responses, or one whose scores vLLM would put through a sigmoid.
     """
     section = getattr(config, "reward", None)
     if not isinstance(section, Mapping) or "head" not in section:
@@ -107,6 +107,11 @@ def head_settings(config: Any) -> Mapping[str, Any]:
         )
     if (heads := section["head"].get("heads", 1)) != 1:
         raise ValueError(f"The checkpoint has {heads} reward heads, the plug-in computes one; use basereward serve.")
+    if section["head"].get("cross_response"):
+        raise ValueError(
+            "The head compares the responses to a prompt (cross_response), and pooling sees one at a time; use "
+            "basereward serve."
+        )
     return section["head"]
 
 

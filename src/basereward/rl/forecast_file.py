@@ -72,7 +72,13 @@ def forecast_file(
         MissingFileError: no such file.
         DataError: the file has no gold column, a prompt has no right answer, or too little is left.
         WorkError: another process writes the folder, it holds a forecast, or unfinished work of another kind.
+        RewardError: the scorer compares responses: among fewer of them its rewards would be others.
     """
+    if scorer.about.compares:
+        raise RewardError(
+            f"{scorer.about.name} compares the responses to a prompt: its rewards among n of them are not those among "
+            "all, from which best of n is estimated. Forecast with a model that scores each by itself."
+        )
     with open_work(out, out) as work:
         if overwrite:
             for name in (FORECAST, PROMPTS, RECORDS, IDENTITY):

@@ -98,10 +98,19 @@ class RewardFunction:
         scored = check_scores(self.scorer.about, groups, await ask(groups))
         return await asyncio.to_thread(self._reward, rollouts, groups, scored)
 
+    @property
+    def name(self) -> str:
+        """What is asked: the model, or the scheme where there is none."""
+        return self.scheme if self.scorer is None else self.scorer.about.name
+
+    @property
+    def compares(self) -> bool:
+        """Whether a reward depends on the other responses to its prompt, which must then be asked about together."""
+        return self.scorer is not None and self.scorer.about.compares
+
     def _groups(self, rollouts: Sequence[Rollouts]) -> list[ResponseGroup]:
         """Return what is asked: each different response once, but all of them where copies count."""
-        compares = self.scorer is not None and self.scorer.about.compares
-        return [own.group for own in rollouts] if compares else distinct_groups(rollouts)
+        return [own.group for own in rollouts] if self.compares else distinct_groups(rollouts)
 
     def _reward(
         self, rollouts: Sequence[Rollouts], asked: Sequence[ResponseGroup], scored: Sequence[Sequence[Scored]]

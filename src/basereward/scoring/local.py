@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +28,11 @@ from basereward.scoring.weights import Weights, run_facts
 ROWS_AT_ONCE = 4
 # The part of a score that counts the characters of the answer which the chat template leaves out.
 REMOVED = "removed_characters"
+# Why a response has no score whose partner in a comparison has none.
+PARTNER = "failed_partner"
 Result = TypeVar("Result")
+# Places of responses in their group, and their encoding or why there is none.
+EncodedPart = tuple[tuple[int, ...], EncodedGroup | Failure]
 _log = logging.getLogger(__name__)
 _NOT_FINITE = Failure("not_finite", "A hidden state is not finite; the weights or the precision are broken.")
 
@@ -58,6 +63,9 @@ class PackedRow(NamedTuple):
 class LocalScorer:
     """Scores with a ``RewardModel``; a score does not depend on what else is in the row.
 
+    Of a model that compares it depends on the other responses of its group, which is therefore never split, whatever it
+    takes, and scored whole or not at all.
+
     ``score`` is three steps, of which each may run in a thread of its own: ``encode`` (tokenizer and images, in any
     number of threads), ``rows`` (which pieces share a row) and ``compute`` (the model, one call at a time).
 
@@ -87,7 +95,7 @@ class LocalScorer:
         # A backbone without a vision tower names none: the path is empty.
         sees_images = bool(self.model.family.vision_module)
         identity = None if self.weights is None else self._identity(self.weights)
-        return About(self.name, sees_images, identity, self.model.data_record)
+        return About(self.name, sees_images, identity, self.model.data_record, compares=self.model.compares)
 
     def _identity(self, weights: Weights) -> dict[str, Any]:
         """Return everything that decides a score: weights, template, limits, precision and libraries."""
@@ -116,11 +124,13 @@ class LocalScorer:
             number: what its pieces call the group.
         """
         outcomes: list[Piece | Refused] = []
-        for places, encoded in encode_each(self.model.template, group):
+        found = list(encode_each(self.model.template, group))
+        for places, encoded in whole_or_nothing(found) if self.model.compares else found:
             if isinstance(encoded, Failure):
                 outcomes.append(Refused(number, places, encoded))
             else:
-                outcomes += split_group(number, places, encoded, self.row_tokens)
+                cap = sys.maxsize if self.model.compares else self.row_tokens
+                outcomes += split_group(number, places, encoded, cap)
         return outcomes
 
     def rows(self, pieces: Iterable[Piece]) -> Iterator[PackedRow]:
@@ -207,7 +217,7 @@ def _by_piece(row: PackedRow, results: Sequence[Result]) -> list[list[Result]]:
     return [[next(left) for _ in piece.responses] for piece in row.pieces]
 
 
-def encode_each(template: Template, group: ResponseGroup) -> Iterator[tuple[tuple[int, ...], EncodedGroup | Failure]]:
+def encode_each(template: Template, group: ResponseGroup) -> Iterator[EncodedPart]:
     """Yield places and encoding of a group; if it cannot be encoded whole, response by response."""
     everyone = tuple(range(len(group.responses)))
     try:
@@ -221,6 +231,18 @@ def encode_each(template: Template, group: ResponseGroup) -> Iterator[tuple[tupl
             alone = dataclasses.replace(group, responses=(group.responses[place],))
             for _, outcome in encode_each(template, alone):
                 yield (place,), outcome
+
+
+def whole_or_nothing(found: Sequence[EncodedPart]) -> Iterator[EncodedPart]:
+    """Yield what ``encode_each`` found of a group if it is one encoding; else only failures: each lost a partner."""
+    if len(found) == 1:
+        yield found[0]
+        return
+    lost = next((one.message for _, one in found if isinstance(one, Failure)), "they cannot be encoded together.")
+    for places, one in found:
+        if not isinstance(one, Failure):
+            one = Failure(PARTNER, f"This model compares the responses to a prompt, and another one failed: {lost}")
+        yield places, one
 
 
 def split_group(number: int, places: Sequence[int], encoded: EncodedGroup, cap: int) -> list[Piece]:

@@ -42,6 +42,17 @@ class Served:
         if name is not None and name != self.card.id:
             raise RequestError(404, "unknown_model", f"The served model is {self.card.id!r}.", "model")
 
+    def check_single(self) -> None:
+        """Refuse responses one by one where a reward depends on the others of a prompt.
+
+        Raises:
+            RequestError: 400.
+        """
+        if self.card.compares:
+            raise RequestError(
+                400, "unsupported", "This model compares the responses to a prompt; send them together to /v1/score."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Form:

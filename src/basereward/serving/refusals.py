@@ -23,6 +23,9 @@ REASONS: dict[str, str] = {
     "too_long": "The prompt with this response is longer than this server or its model takes.",
     "template": "The model's chat template cannot render this conversation, or the model reads no images.",
     "text_only": "This model reads no images.",
+    "failed_partner": "The model compares the responses to a prompt, and another one of them failed.",
+    "long_group": "The model compares the responses to a prompt, and all of them together are longer than this server "
+    "takes.",
     "no_route": "The model sends each prompt to one of several others, and none is there for this one; a prompt may "
     "name its task.",
     "not_finite": "The model gave no finite number; its weights or its precision are broken.",

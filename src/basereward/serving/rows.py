@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from basereward.data.outcomes import Failure
 from basereward.data.schema import ResponseGroup
 from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.keys import content_key
@@ -32,6 +33,8 @@ class RowEngine:
         template.max_length = min(template.max_length or longest, longest)
         template.memory = PromptMemory(settings.text_cache_bytes, settings.image_cache_bytes)
         scorer.row_tokens = settings.row_tokens
+        # What is compared is computed in one row, however many responses a client sends.
+        self._longest = max(longest, settings.row_tokens)
 
     @property
     def cap(self) -> int:
@@ -49,6 +52,8 @@ class RowEngine:
         for outcome in self.scorer.encode(item):
             if isinstance(outcome, Refused):
                 known.update(dict.fromkeys(outcome.responses, outcome.failure))
+            elif self.about.compares and outcome.encoded.tokens > self._longest:
+                known.update(dict.fromkeys(outcome.responses, _long_group(outcome.encoded.tokens, self._longest)))
             else:
                 encoded = outcome.encoded
                 units.append(Unit(outcome.responses, outcome, encoded.tokens, tuple(_beginnings(encoded))))
@@ -64,6 +69,10 @@ class RowEngine:
             for piece, scores in zip(row.pieces, self.scorer.compute(row), strict=True):
                 outcomes[piece.group] = list(scores)
         return ComputedBatch(outcomes, tokens)
+
+
+def _long_group(tokens: int, longest: int) -> Failure:
+    return Failure("long_group", f"A group to compare takes {tokens} tokens at once; this server takes {longest}.")
 
 
 def _beginnings(encoded: EncodedGroup) -> Iterator[Beginning]:

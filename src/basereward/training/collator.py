@@ -8,6 +8,7 @@ import torch
 
 from basereward.data.schema import PartType, PreferencePair
 from basereward.encoding.collate import GroupBatch, PairBatch, PairIndex, SwapIndex, collate, compare, swap_tensors
+from basereward.encoding.compared import compared_tensors
 from basereward.encoding.memory import PromptMemory
 from basereward.encoding.targets import TargetGroup, collate_targets, encode_targets
 from basereward.encoding.template import Template
@@ -16,7 +17,7 @@ from basereward.training.bootstrap import Bootstrap
 from basereward.training.heads import HEAD_WEIGHTS
 from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
-from basereward.training.rankings import Sides, ranking_tensors
+from basereward.training.rankings import Sides, ranking_owners, ranking_tensors
 from basereward.training.recipe import AnyObjective
 from basereward.training.shortcuts import SwappedPair
 from basereward.training.utilisation import FORWARD_FLOPS, row_flops
@@ -33,6 +34,7 @@ class PreferenceCollator:
         kinds: what every row must have, so that all ranks run the vision tower equally often.
         bootstrap: gives each head its own weight of every pair.
         size: of the backbone, if the work of each row is to be counted.
+        compares_rankings: a head that compares responses compares all of a ranking, not those of each pair alone.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class PreferenceCollator:
         kinds: Sequence[PartType] = ("image",),
         bootstrap: Bootstrap | None = None,
         size: BackboneSize | None = None,
+        compares_rankings: bool = True,
     ) -> None:
         self.template = template
         self.objective = objective
         self.kinds = tuple(kinds)
         self.bootstrap = bootstrap
         self.size = size
+        self.compares_rankings = compares_rankings
 
     def __call__(self, pairs: Sequence[PreferencePair]) -> PairBatch:
         """Return one row; an image that several pairs show is opened once."""
@@ -81,7 +85,12 @@ class PreferenceCollator:
         ranked: dict[str, torch.Tensor] = {}
         if isinstance(self.objective, Listwise):
             sides = [Sides(own.chosen, own.rejected) for own in index]
-            ranked = ranking_tensors(pairs, sides, row["leaves"].tolist())
+            leaves = row["leaves"].tolist()
+            ranked = ranking_tensors(pairs, sides, leaves)
+            if self.compares_rankings:
+                groups = [number for number, tree in enumerate(encoded) for _ in tree.group.suffixes]
+                owners = ranking_owners(groups, sides, ranked["pair_rankings"].tolist())
+                ranked |= compared_tensors(owners, leaves)
         drawn = {HEAD_WEIGHTS: torch.tensor([self.bootstrap.weigh(pair) for pair in pairs])} if self.bootstrap else {}
         return cast(PairBatch, {**batch, **learned, **swapped, **ranked, **drawn, **self._work(row, encoded)})
 

@@ -16,6 +16,7 @@ from basereward.encoding.sharing import share_nothing, share_pairs
 from basereward.errors import TrainingError
 from basereward.models.backends import choose_backend
 from basereward.models.components import Component
+from basereward.models.cross_response import cross_parameters
 from basereward.models.facts import JudgeRole, stored_head
 from basereward.models.flops import BackboneSize, measure_backbone
 from basereward.training.bundles import Grouping
@@ -288,7 +289,8 @@ def _head_parameters(recipe: Recipe, config: PreTrainedConfig, size: BackboneSiz
     head = recipe.model.head or stored_head(recipe.model.start)
     width = head.width or size.hidden
     inner = [size.hidden] + [width] * (head.layers - 1)
-    return words + head.heads * (sum(before * after + after for before, after in pairwise(inner)) + inner[-1])
+    cross = cross_parameters(size.hidden, head.cross_response)
+    return words + head.heads * (cross + sum(before * after + after for before, after in pairwise(inner)) + inner[-1])
 
 
 def _assumed_lengths(recipe: Recipe) -> Lengths:

@@ -33,7 +33,7 @@ from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import Swaps, plan_swaps
 from basereward.training.rankings import SharedPrompts, prompt_shares
-from basereward.training.recipe import AnyObjective, Recipe
+from basereward.training.recipe import SWAPS_ALONE, AnyObjective, Recipe
 from basereward.training.shortcuts import NO_PROXY_SCORES
 
 # What an objective cannot do without, and what writes it; too few of it is no matter of single rows.
@@ -264,6 +264,8 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
         if (reward_model.role is not None) != recipe.objective.writes:
             found = "a critic" if reward_model.role else "no critic"
             raise TrainingError(f"{model.init_from} is {found}, which objective {recipe.objective.kind} cannot train.")
+        if reward_model.compares and recipe.swaps_images:
+            raise TrainingError(f"{model.init_from}: {SWAPS_ALONE}; leave out objective.image_swap.")
         reward_model.role = recipe.objective.role
     else:
         # A single head is drawn as torch stands after the seed of the run, unless it is asked to be another.

@@ -76,6 +76,24 @@ def ranking_tensors(
     }
 
 
+def ranking_owners(groups: Sequence[int], sides: Sequence[Sides], rankings: Sequence[int]) -> list[int]:
+    """Return for each response the number of those that it is compared with: the responses of its ranking.
+
+    Responses that stand in groups of their own, because they show images, are compared with nobody, as in scoring.
+
+    Args:
+        groups: of each response of a batch.
+        sides: of each pair, in the order of the batch.
+        rankings: of each pair.
+    """
+    owners = list(groups)
+    for (chosen, rejected), ranking in zip(sides, rankings, strict=True):
+        if groups[chosen] == groups[rejected]:
+            # Below the numbers of all groups.
+            owners[chosen] = owners[rejected] = -1 - ranking
+    return owners
+
+
 def _components(members: Sequence[Sequence[_Member]], alone: Sequence[bool]) -> list[int]:
     """Return the ranking of each pair, numbered in the order of their first pairs."""
     parents: dict[Any, Any] = {}

@@ -39,6 +39,10 @@ AnyObjective = Annotated[
 ]
 
 
+# A swapped response is a group of its own: the swap would weigh a comparative reward against one that compares nothing.
+SWAPS_ALONE = "a head with cross_response compares the responses to a prompt, and a swapped response has no others"
+
+
 class ModelRecipe(Section):
     """What is trained: a backbone under a new head, or a reward model on from where it is."""
 
@@ -338,11 +342,19 @@ class Recipe(Section):
                 "data.bootstrap": self.data.bootstrap,
                 "data.group": self.data.group != "pair",
                 "model.head.heads": model.head is not None and model.head.heads > 1,
+                "model.head.cross_response": model.head is not None and model.head.cross_response > 0,
             }
             if found := [name for name, is_set in asked.items() if is_set]:
                 raise ValueError(f"objective {kind} trains one model that writes; leave out {', '.join(found)}")
+        if model.head and model.head.cross_response and self.swaps_images:
+            raise ValueError(f"{SWAPS_ALONE}; leave out objective.image_swap or model.head.cross_response")
         if model.head_seed is not None and model.init_from and not self.data.bootstrap:
             raise ValueError("init_from keeps the head of its model; leave model.head_seed out")
+
+    @property
+    def swaps_images(self) -> bool:
+        """Whether responses stand behind the images of other pairs, too."""
+        return isinstance(self.objective, BradleyTerry) and self.objective.image_swap is not None
 
     @property
     def head_seed(self) -> int:

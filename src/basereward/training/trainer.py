@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,9 @@ class RewardTrainer(AtomicCheckpoints):
         # Micro-batches are unequal: a mean of their means would weigh the pairs of small ones more. ``compute_loss``
         # divides by the pairs of the whole step instead, and Trainer must not divide again.
         self.loss_is_scaled_for_ga = True
+        # Which pairs share a batch of validation is chance: of a head that compares, each pair is measured by itself.
+        self._by_pair = copy(collator)
+        self._by_pair.compares_rankings = False
         self.heads = model.heads
         # Trainer then leaves wrapping, placement and gradient reduction to the sharded model.
         self.is_distributed_loading_by_transformers = isinstance(model, FSDPModule)
@@ -299,7 +303,7 @@ class RewardTrainer(AtomicCheckpoints):
     def _measure(self, pairs: ValidationPairs) -> dict[str, float] | None:
         """Return the metrics of a set of validation pairs; None if a signal ends the run meanwhile."""
         batches = pairs.batches(self.args.world_size, self.args.process_index)
-        loaded = pairs.load(batches, self.data_collator, self.args.dataloader_num_workers)
+        loaded = pairs.load(batches, self._by_pair, self.args.dataloader_num_workers)
         sums = torch.zeros_like(self._sums)
         for own, collated in zip(batches, loaded, strict=True):
             if self.stop.agreed():

@@ -40,8 +40,7 @@ def run(block, **places):
 def test_heads(place, vl_backbone):
     (place / "runs").mkdir()
     (place / "runs" / "backbone").symlink_to(vl_backbone)
-    [recipe] = blocks("yaml")
-    (place / "heads.yaml").write_text(recipe)
+    (place / "heads.yaml").write_text(blocks("yaml")[0])
     run(blocks("bash")[0])
     [result] = (place / "runs" / "eval-heads").rglob("result.json")
     assert json.loads(result.read_text())["abstention"]["rows"] == 16
@@ -52,6 +51,17 @@ def test_heads(place, vl_backbone):
     assert len(names["rewards"]) == 2
 
 
+def test_a_head_that_compares(place, vl_backbone):
+    (place / "runs").mkdir()
+    (place / "runs" / "backbone").symlink_to(vl_backbone)
+    rows = [{"prompt": f"{n} + 1?", "responses": [f"{n + 1}", "one", f"{n}"], "scores": [2, 0, 1]} for n in range(8)]
+    (place / "rankings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "compares.yaml").write_text(blocks("yaml")[1])
+    run(blocks("bash")[1])
+    [result] = (place / "runs" / "eval-compares").rglob("result.json")
+    assert any("comparative" in note for note in json.loads(result.read_text())["notes"])
+
+
 def test_soups(place, vl_backbone):
     for seed, name in enumerate("ab"):
         model = new_reward_model(vl_backbone, head_seed=0)
@@ -60,7 +70,7 @@ def test_soups(place, vl_backbone):
             for weight in model.parameters():
                 weight += 0.001 * torch.randn_like(weight)
         save_reward_model(model, place / "runs" / name / "model")
-    run(blocks("bash")[1])
+    run(blocks("bash")[2])
     for name in ("soup", "checked", "greedy"):
         assert {"merge.json", "README.md", "data.json"} <= {file.name for file in (place / "runs" / name).iterdir()}
 
@@ -68,7 +78,7 @@ def test_soups(place, vl_backbone):
 def test_grafts(place, text, vision, base, capsys):
     (place / "runs" / "text").mkdir(parents=True)
     (place / "runs" / "text" / "model").symlink_to(text)
-    run(blocks("bash")[2], **{r"Qwen2\.5-VL-7B-Instruct": vision, r"Qwen2\.5-7B-Instruct": base})
+    run(blocks("bash")[3], **{r"Qwen2\.5-VL-7B-Instruct": vision, r"Qwen2\.5-7B-Instruct": base})
     said = capsys.readouterr().out
     assert "graft: vision + 0.7 (text - base)" in said
     assert "reward_head" in said

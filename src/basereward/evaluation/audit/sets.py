@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from basereward.benchmarks.items import BenchmarkItem, ItemFacts, ItemRow, MadeItems, survey
+from basereward.benchmarks.items import BenchmarkItem, ItemFacts, MadeItems, survey
 
 
 def draw_pair_of(item: BenchmarkItem, seed: int) -> BenchmarkItem | None:
@@ -21,15 +21,7 @@ def draw_pair_of(item: BenchmarkItem, seed: int) -> BenchmarkItem | None:
     if not found:
         return None
     row, right, wrong = Random(f"{seed}/{item.rows[0].row}").choice(found)
-    kept = sorted((right, wrong))
-    groups = []
-    first = 0
-    for group in item.groups:
-        own = [response for place, response in enumerate(group.responses, first) if place in kept]
-        first += len(group.responses)
-        groups += [replace(group, responses=tuple(own))] if own else []
-    places = (kept.index(right),), (kept.index(wrong),)
-    return BenchmarkItem(tuple(groups), (ItemRow(row.row, row.id, row.subset, *places, row.first, row.tied),))
+    return item.take_row(replace(row, correct=(right,), rejected=(wrong,)))
 
 
 class PairedItems(MadeItems):

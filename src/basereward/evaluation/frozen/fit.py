@@ -65,6 +65,8 @@ def fit_head(
     Raises:
         ScoringError: several heads are asked for, or a head whose rewards are not finite came out.
     """
+    if shape.cross_response:
+        raise ScoringError("A probe fits a head to states of responses by themselves; leave out cross_response.")
     if shape.heads > 1:
         raise ScoringError(f"Found {shape.heads} heads in one shape, expected 1; seeds give several.")
     settings = settings or FitSettings()

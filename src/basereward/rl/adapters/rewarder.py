@@ -57,6 +57,26 @@ def open_reward(model: Any, scheme: Scheme, options: RewardOptions | dict[str, A
     return model if isinstance(model, RewardFunction) else RewardFunction(model, scheme, read_options(options))
 
 
+def open_single_reward(
+    model: Any, scheme: Scheme, options: RewardOptions | dict[str, Any] | None, asker: str
+) -> RewardFunction:
+    """Return what ``open_reward`` does, for one that asks about one response at a time.
+
+    Args:
+        asker: who asks so, as a sentence begins: ``verl asks``.
+
+    Raises:
+        RewardError: responses are compared, by a tournament or by the model.
+        BaseRewardError: as ``RewardFunction``.
+    """
+    # Before a judge is asked whether it is there.
+    function = None if scheme == "tournament" else open_reward(model, scheme, options)
+    if function is None or function.compares:
+        name = function.name if function else "a tournament"
+        raise RewardError(f"{asker} for one response at a time; {name} compares, and needs all responses of a prompt.")
+    return function
+
+
 def group_rollouts(rows: Sequence[Rollout], size: int | None = None) -> list[Rollouts]:
     """Return the groups that neighbours with one prompt make.
 
@@ -75,10 +95,10 @@ def reward_rollouts(function: RewardFunction, rows: Sequence[Rollout], size: int
     """Return the reward of each rollout; neighbours with one prompt share its computation.
 
     Args:
-        size: responses of a group; a tournament needs groups of just so many.
+        size: responses of a group; what compares them needs groups of just so many.
 
     Raises:
-        RewardError: a tournament's group is not complete, or as a call of the function.
+        RewardError: a group that is compared is not complete, or as a call of the function.
     """
     return spread(function(check_groups(function, group_rollouts(rows, size), size)))
 
@@ -112,13 +132,13 @@ def check_groups(function: RewardFunction, groups: list[Rollouts], size: int | N
     """Return groups as they are if every one is complete where that matters.
 
     Raises:
-        RewardError: a tournament's group is not.
+        RewardError: a group that is compared, such as that of a tournament, is not.
     """
     lengths = [len(group.group.responses) for group in groups]
-    if function.scheme == "tournament" and any(length != size if size else length < 2 for length in lengths):
+    if function.compares and any(length != size if size else length < 2 for length in lengths):
         raise RewardError(
-            f"A tournament needs all {size or 'responses'} of a prompt in a row; found groups of "
-            f"{sorted(set(lengths))}. Rollouts are shuffled, or split over processes that cannot be asked."
+            f"{function.name} compares responses and needs all {size or 'responses'} of a prompt in a row; found "
+            f"groups of {sorted(set(lengths))}. Rollouts are shuffled, or split over processes that cannot be asked."
         )
     return groups
 

@@ -144,7 +144,7 @@ class TrlReward(_TrlBase):
             RewardError: the rollouts cannot be rewarded as they are.
             ScoringError: the model cannot be asked at all.
         """
-        if self.function.scheme == "tournament" and (ranks := self._open_ranks()).count > 1:
+        if self.function.compares and (ranks := self._open_ranks()).count > 1:
             rewards = gathered_rewards(
                 self.function,
                 lambda: self._read(prompts, completions, completion_ids, passed).rows,
@@ -166,12 +166,15 @@ class AsyncTrlReward(_TrlBase):
         """Return a reward for each completion, None where something failed.
 
         Raises:
-            RewardError: as ``TrlReward``, or a tournament over several ranks.
+            RewardError: as ``TrlReward``, or responses that are compared over several ranks, such as by a tournament.
             ScoringError: the model cannot be asked at all.
         """
-        if self.function.scheme == "tournament" and self._open_ranks().count > 1:
+        if self.function.compares and self._open_ranks().count > 1:
             # Its exchanges would run beside those of the trainer, in any order.
-            raise RewardError("A tournament over several ranks needs a function that is not async: is_async=False.")
+            raise RewardError(
+                f"{self.function.name} compares responses; over several ranks it needs a function that is not async: "
+                "is_async=False."
+            )
         call = self._read(prompts, completions, completion_ids, passed)
         return self._finish(call, await reward_rollouts_async(self.function, call.rows, call.size))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from basereward.errors import BaseRewardError, RewardError
 from basereward.rl.adapters.labels import PromptTable
-from basereward.rl.adapters.rewarder import RolloutReward, open_reward, reward_rollouts_async
+from basereward.rl.adapters.rewarder import RolloutReward, open_reward, open_single_reward, reward_rollouts_async
 from basereward.rl.adapters.rollout import Rollout
 from basereward.rl.adapters.sight import check_sight
 from basereward.rl.options import RewardOptions
@@ -41,12 +41,12 @@ def verifiers_reward(
 
     Raises:
         BaseRewardError: as ``RewardFunction``.
-        RewardError: a tournament of single rollouts.
+        RewardError: single rollouts, where responses are compared, such as by a tournament.
     """
     function = open_reward(model, scheme, options)
     table = PromptTable(prompts)
-    if function.scheme == "tournament" and not is_group:
-        raise RewardError("A tournament needs all rollouts of a prompt: is_group=True.")
+    if function.compares and not is_group:
+        raise RewardError(f"{function.name} compares responses and needs all rollouts of a prompt: is_group=True.")
 
     async def reward_all(given: Sequence[tuple[Any, Any, Any, Any]]) -> list[RolloutReward]:
         try:
@@ -93,11 +93,9 @@ def verifiers_task_reward(
 
     Raises:
         BaseRewardError: as ``RewardFunction``.
-        RewardError: a tournament, for which a task has too few rollouts.
+        RewardError: responses are compared, such as by a tournament, for which a task has too few rollouts.
     """
-    if scheme == "tournament":
-        raise RewardError("A task rewards one rollout; a tournament needs all of a prompt.")
-    function = open_reward(model, scheme, options)
+    function = open_single_reward(model, scheme, options, "A task of one rollout asks")
     table = PromptTable(prompts)
 
     async def basereward(self: Any, task: Any, trace: Any) -> float:

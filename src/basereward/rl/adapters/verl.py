@@ -14,7 +14,7 @@ from typing import Any
 
 from basereward.errors import RewardError
 from basereward.rl.adapters.labels import PromptTable, require_prompt
-from basereward.rl.adapters.rewarder import RolloutReward, open_reward, reward_rollouts_async
+from basereward.rl.adapters.rewarder import RolloutReward, open_single_reward, reward_rollouts_async
 from basereward.rl.adapters.rollout import Rollout
 from basereward.rl.adapters.sight import check_sight
 from basereward.rl.reward_function import RewardFunction
@@ -84,8 +84,7 @@ class ImageRewards:
         self._tokenizer = tokenizer
         self._expects_images = settings.get("expects_images")
         scheme = settings.get("scheme", "model")
-        _refuse_tournament(scheme)
-        self._function = open_reward(settings.get("model"), scheme, settings.get("options"))
+        self._function = open_single_reward(settings.get("model"), scheme, settings.get("options"), "verl asks")
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """Return ``reward_score`` and ``reward_extra_info`` of the last sequence of ``data``.
@@ -137,13 +136,7 @@ def _manager() -> type:
 
 @lru_cache(maxsize=8)
 def _opened(model: str | None, scheme: Scheme, options: str, prompts: str | None) -> tuple[RewardFunction, PromptTable]:
-    _refuse_tournament(scheme)
-    return open_reward(model, scheme, json.loads(options)), PromptTable(prompts)
-
-
-def _refuse_tournament(scheme: str) -> None:
-    if scheme == "tournament":
-        raise RewardError("verl asks for one response at a time; a tournament needs all responses of a prompt.")
+    return open_single_reward(model, scheme, json.loads(options), "verl asks"), PromptTable(prompts)
 
 
 def _numbers(found: RolloutReward) -> dict[str, float]:

@@ -41,8 +41,10 @@ def read_queries(served: Served, sent: GetRewardRequest) -> list[ResponseGroup |
     """Return each text as a group of one response.
 
     Raises:
-        RequestError: 400 for a text of another template, lists of unequal lengths, or images under another name.
+        RequestError: 400 for a text of another template, lists of unequal lengths, images under another name, or a
+            model that compares.
     """
+    served.check_single()
     check_ignored(sent.model_extra)
     given = {"prompts": sent.prompts, "images": sent.images}
     for name, values in given.items():

@@ -92,9 +92,11 @@ def read_conversations(served: Served, sent: ClassifyRequest) -> list[ResponseGr
     """Return each conversation as a group of one response: its last message.
 
     Raises:
-        RequestError: 400 for a setting that would change the reward, or no conversation; 404 for another model.
+        RequestError: 400 for a setting that would change the reward, no conversation, or a model that compares; 404
+            for another model.
     """
     served.check_model(sent.model)
+    served.check_single()
     check_ignored(sent.model_extra)
     for name in _CHANGING:
         if getattr(sent, name):
