@@ -42,11 +42,13 @@ def test_the_entry_point_is_there():
 def test_every_architecture_is_one_that_checkpoints_name():
     written = {f"{family.architecture}ForReward" for family in FAMILIES.values()}
     # vLLM keeps a state of linear attention, and splits experts, by rules that go by the name of the class.
-    unknown = {"InternVLForReward", "Qwen3VLMoeForReward"} | {f"Qwen3_5{kind}ForReward" for kind in ("", "Moe", "Text")}
-    assert written - set(vllm_plugin.BACKBONES) == unknown
+    assert written - set(vllm_plugin.BACKBONES) == set(vllm_plugin.REFUSED)
     assert set(vllm_plugin.BACKBONES) < written
     with pytest.raises(AttributeError, match="no attribute 'LlamaForReward'"):
         vllm_plugin.LlamaForReward  # noqa: B018
+    for name in vllm_plugin.REFUSED:
+        with pytest.raises(ValueError, match=f"{name} is not served inside vLLM.*basereward serve"):
+            getattr(vllm_plugin, name)
 
 
 def test_registering_twice_registers_once_and_by_name(monkeypatch):
@@ -60,7 +62,7 @@ def test_registering_twice_registers_once_and_by_name(monkeypatch):
     register()
     assert known["Qwen2_5_VLForReward"] == "basereward.models.vllm_plugin:Qwen2_5_VLForReward"
     assert known["Qwen3ForReward"] == "mine"
-    assert set(known) == set(vllm_plugin.BACKBONES)
+    assert set(known) == {*vllm_plugin.BACKBONES, *vllm_plugin.REFUSED}
 
 
 class Backbone(torch.nn.Module):

@@ -6,7 +6,7 @@ import pytest
 
 from basereward.configuration import parse_configuration
 from basereward.errors import BaseRewardError
-from basereward.sweep.cells import resolve
+from basereward.sweep.cells import measured_name, resolve
 from basereward.sweep.recipe import SweepRecipe, load_sweep
 from tests.sweep.conftest import PAPER
 
@@ -43,6 +43,13 @@ def test_an_axis_may_be_a_section(make_grid):
     assert all(len(cell.name) < 100 and "/" not in cell.name for cell in grid.cells)
 
 
+def test_names_of_folders_are_short_enough_for_a_disk():
+    assert measured_name("/data/held/a.jsonl:test") == "data-held-a.jsonl-test"
+    places = [f"/{'d' * 300}/{name}/{'e' * 70}.jsonl" for name in "ab"]
+    assert len({measured_name(place) for place in places}) == 2
+    assert max(len(measured_name(place)) for place in places) < 100
+
+
 def test_sections_may_be_nested_and_override(make_grid):
     grid = make_grid(grid={RATE: [1e-5], "optimizer": {"learning_rate": [1e-4, 1e-3], "schedule": ["linear"]}})
     assert grid.axes == {RATE: [1e-4, 1e-3], "optimizer.schedule": ["linear"]}
@@ -62,6 +69,7 @@ def test_sections_may_be_nested_and_override(make_grid):
         ({"seeds": [1, 1]}, "one twice"),
         ({"changes": {"data.validation": []}}, "nothing to measure on"),
         ({"launch": {"slurm": {"array": "0-3"}}}, "the script sets --array itself"),
+        ({"measure": {"data": ["a/b.jsonl", "a-b.jsonl"]}}, "Two places would have one folder of results"),
     ],
 )
 def test_what_is_no_sweep_is_refused(changes: dict[str, Any], told: str, world: Any):

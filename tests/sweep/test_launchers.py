@@ -1,6 +1,8 @@
 """Cells in processes, as tasks of Slurm and as jobs of Ray: the scripts run here, with programs that stand in."""
 
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +126,20 @@ def test_several_machines_meet_at_the_first(make_grid: Callable, tmp_path: Path)
     assert '--train-with "$TRAIN"' in script
     with pytest.raises(RecipeError, match="starts on one machine"):
         cluster_script("ray", grid, grid.cells, tmp_path)
+
+
+def test_paths_of_any_kind_stand_in_a_script(make_grid: Callable, fake: Path, tmp_path: Path, monkeypatch):
+    """Quotes, dollars and spaces in the folder and in the place of Python; a comment of sbatch has its own rules."""
+    odd = tmp_path / """it's $HOME "50 %" #1"""
+    grid = make_grid(grid={RATE: [3e-6]}, launch={"processes": 2})
+    monkeypatch.setattr(launch.sys, "executable", f"{odd}/python")
+    script = cluster_script("slurm", grid, grid.cells, odd)
+    assert """/it\\'s\\ $HOME\\ \\"50\\ %%\\"\\ \\#1/slurm/%A_%a.log\n""" in script
+    shown = script.partition("TRAIN=")[2].partition("\n")[0]
+    told = subprocess.run(["bash", "-c", f'TRAIN={shown}; echo "$TRAIN"'], capture_output=True, text=True, check=True)
+    assert shlex.split(told.stdout)[0] == f"{odd}/python"
+    submit("slurm", script, odd)
+    assert (odd / CELLS / grid.cells[0].name / CELL).is_file()
 
 
 def test_jobs_of_ray_run_every_cell(make_grid: Callable, fake: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Evaluation during training counts every validation pair once, with the weights of that step."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from transformers import TrainerState
 
 from basereward.curation.seen import pair_fingerprints
 from basereward.data.pairs import PairDataset, load_pairs
-from basereward.errors import RecipeError
+from basereward.errors import RecipeError, TrainingError, WorkError
 from basereward.models.reward_model import RewardModel
 from basereward.training.best import BestCheckpoint, judge_evaluation
 from basereward.training.run import train
@@ -153,3 +154,40 @@ def test_patience_is_counted_from_the_log() -> None:
     assert [own.is_best for own in found] == [True, True, False, False, True]
     assert [own.ends for own in found] == [False, False, False, True, False]
     assert (state.best_metric, state.best_global_step) == (0.9, 5)
+
+
+def test_what_is_no_number_is_never_the_best() -> None:
+    state, best, found = TrainerState(), BestCheckpoint(metric="margin", patience=2), []
+    for step, value in enumerate([math.nan, 0.5, math.nan, math.nan], start=1):
+        state.global_step = step
+        state.log_history.append({"step": step, "eval_margin": value})
+        found.append(judge_evaluation(best, state, {"eval_margin": value}))
+    assert [own.is_best for own in found] == [False, True, False, False]
+    assert [own.ends for own in found] == [False, False, False, True]
+
+
+def test_a_run_that_patience_ended_is_finished(
+    world: Any, make_recipe: Callable, read_metrics: Callable, tmp_path: Path
+) -> None:
+    """Saved at its last step and killed before its model, it does not train on; with its model it is refused."""
+    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
+    # All evaluations are equal: no step moves a weight in fp32.
+    optimizer = {"learning_rate": 1e-30, "schedule": "constant", "epochs": 2}
+    run = {"eval_every": 1, "save_every": 1, "best": {"patience": 2}, "log_every": 1}
+    recipe, folder = make_recipe(data=data, run=run, optimizer=optimizer), tmp_path / "run"
+    facts = train(recipe, folder).facts
+    assert (facts["steps"], facts["best"]["step"], facts["ended_early"]) == (3, 1, True)
+    with pytest.raises(TrainingError, match="ended early, for want of a better evaluation"):
+        train(recipe, folder, resume=True)
+    expected = read_metrics(folder)
+    (folder / "train.json").unlink()
+    again = train(recipe, folder, resume=True).facts
+    assert (again["steps"], again["best"]) == (3, facts["best"])
+    assert read_metrics(folder) == expected
+    (folder / "train.json").unlink()
+    other = recipe.model_copy(update={"data": recipe.data.model_copy(update={"validation": [str(world.train)]})})
+    with pytest.raises(WorkError, match="inputs"):
+        train(other, folder, resume=True)
+    rarer = recipe.model_copy(update={"run": recipe.run.model_copy(update={"eval_every": 2})})
+    with pytest.raises(WorkError, match="run.eval_every"):
+        train(rarer, folder, resume=True)

@@ -82,7 +82,9 @@ def test_the_plan_counts_four_bits_and_their_scales(make_recipe: Callable, secti
 
     linear = sum(own.weights for own in size.linears)
     largest = max(own.weights for own in size.linears) // size.layers
-    assert weights(quantization=None) - weights() == pytest.approx(linear * (4 - 0.5 - (1 + 4 / 256) / 64) - 4 * largest)
+    assert weights(quantization=None) - weights() == pytest.approx(
+        linear * (4 - 0.5 - (1 + 4 / 256) / 64) - 4 * largest
+    )
     single = weights(quantization={"double": False}) - weights()
     assert single == pytest.approx(linear * (4 - 1 - 4 / 256) / 64)
 
@@ -194,7 +196,9 @@ class TestWithTheLibrary:
     def test_a_trained_model_goes_on_below_adapters_and_a_quantised_one_does_not(
         self, make_recipe: Callable, section: Callable, backbone: Path, tmp_path: Path
     ) -> None:
-        first = train(make_recipe(model={"backbone": str(backbone)}, optimizer={"max_steps": 1}), tmp_path / "first").model_folder
+        first = train(
+            make_recipe(model={"backbone": str(backbone)}, optimizer={"max_steps": 1}), tmp_path / "first"
+        ).model_folder
         model = section(backbone=None, init_from=str(first))
         recipe = make_recipe(model=model, optimizer={"max_steps": 1})
         keeper = Keeper()

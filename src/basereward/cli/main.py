@@ -23,8 +23,8 @@ from basereward.cli.importing import import_model
 from basereward.cli.init import init
 from basereward.cli.lab import lab
 from basereward.cli.merge import merge
-from basereward.cli.output import stdout_for_json
 from basereward.cli.orders import orders
+from basereward.cli.output import stdout_for_json
 from basereward.cli.probe import probe
 from basereward.cli.report import report
 from basereward.cli.rl import rl

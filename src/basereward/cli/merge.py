@@ -58,6 +58,8 @@ def merge(
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
     """Yield a folder that gets its name when the block ends without an error."""
+    # Resolved: no folder can take the name of a link.
+    out = out.resolve()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:

@@ -23,7 +23,7 @@ def orders(
     count: int = typer.Option(4, "--orders", min=1, help="Orders beside the given one; the reverse is the first."),
     limit: int = typer.Option(64, min=1, help="Use only the first prompts with two or more different responses."),
     seed: int = typer.Option(0, help="Seed of the orders."),
-    strict: bool = typer.Option(False, "--strict", help="End with status 1 if the order has an effect."),
+    must_pass: bool = typer.Option(False, "--must-pass", help="End with status 1 if the order has an effect."),
     dtype: str | None = typer.Option(None, help=DTYPE_HELP),
     device: str | None = typer.Option(None, help=DEVICE_HELP),
     backend: str = typer.Option("auto", help=BACKEND_HELP),
@@ -48,7 +48,7 @@ def orders(
         print_json({**found.model_dump(mode="json"), "relative": found.relative, "passes": found.passes})
     else:
         _print(found)
-    if not found.groups or (strict and not found.passes):
+    if not found.groups or (must_pass and not found.passes):
         raise typer.Exit(1)
 
 

@@ -108,6 +108,8 @@ class Work:
         """
         for name in (RECORDS, IDENTITY):
             (self.folder / name).unlink(missing_ok=True)
+        if self.target.is_dir():
+            self.target.rmdir()  # empty, or it would have been refused
         self.folder.rename(self.target)
 
     def discard(self) -> None:

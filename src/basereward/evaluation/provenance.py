@@ -23,4 +23,6 @@ def versions_of(about: About) -> dict[str, str]:
 
 def versions_here() -> dict[str, str]:
     """Return the versions of this process, for a result that it trains and scores itself."""
-    return {"basereward": __version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    return {"basereward": __version__, "python": platform.python_version()} | {
+        name: version(name) for name in LIBRARIES
+    }

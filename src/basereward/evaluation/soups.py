@@ -67,8 +67,6 @@ def cook_soup(
             raise
         write_report(report, work.folder)
         write_card(work.folder)
-        if target.is_dir():
-            target.rmdir()
         work.publish()
     return report
 

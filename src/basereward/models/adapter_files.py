@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from basereward.errors import CheckpointError, MissingExtraError, MissingFileError
 from basereward.models.hub import load_backbone, resolve_folder
 from basereward.models.quantization import QuantizationSettings
+from basereward.models.stored import open_tensors
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -80,7 +80,7 @@ def load_adapter(
             f"{folder / CONFIG}."
         )
     model = import_peft().PeftModel.from_pretrained(load_backbone(base, dtype, quantization=quantization), folder)
-    with safe_open(file, "pt") as opened:
+    with open_tensors(file) as opened:
         stored = {adapter_name(name) for name in opened.keys()}  # noqa: SIM118
     missing = sorted(name for name in model.state_dict() if is_of_adapter(name) and name not in stored)
     if missing:
@@ -127,7 +127,7 @@ def weights_fingerprint(folder: Path) -> str:
     """
     facts = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as opened:
+        with open_tensors(file) as opened:
             names = [name for name in opened.keys() if not name.startswith(("reward_head.", "lm_head."))]  # noqa: SIM118
             facts.update({name: _sample(opened, name) for name in names})
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -64,8 +64,6 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
         _write_config(model, work.folder)
         if model.data_record is not None:
             write_record(model.data_record, work.folder)
-        if target.is_dir():
-            target.rmdir()
         work.publish()
     return target
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxtyping import Float
-from safetensors import safe_open
 from torch import Tensor
 
 from basereward.errors import CheckpointError
 from basereward.models.head import Activation, HeadSettings
+from basereward.models.stored import open_tensors
 
 # What the head's weight and bias are called, after any prefix: transformers' sequence classification, the value heads
 # of LLaMA-Factory and TRL, and those of OpenRLHF and others.
@@ -119,7 +119,7 @@ def _places(folder: Path) -> dict[str, Path]:
     """Return the file of every tensor."""
     places: dict[str, Path] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as opened:
+        with open_tensors(file) as opened:
             places.update(dict.fromkeys(opened.keys(), file))
     return places
 
@@ -129,5 +129,5 @@ def _ends(name: str, heads: Sequence[str]) -> bool:
 
 
 def _read(file: Path, name: str) -> Tensor:
-    with safe_open(file, "pt") as opened:
+    with open_tensors(file) as opened:
         return opened.get_tensor(name)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -161,7 +162,7 @@ def load_complete(
     try:
         with quiet_loading():
             model, info = auto.from_pretrained(folder.path, config=config, dtype=asked, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder.path} holds no readable weights for {auto.__name__}: {error}") from error
     missing = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if missing:

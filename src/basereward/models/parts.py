@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from transformers import GenerationConfig
 
@@ -18,6 +17,7 @@ from basereward.models.head import HeadSettings, RewardHead, RewardHeads, draw_h
 from basereward.models.hub import ModelFolder, WritingBackbone, load_backbone, load_writer, open_folder
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.quantization import QuantizationSettings
+from basereward.models.stored import open_tensors
 
 HEAD_PREFIX = "reward_head."
 
@@ -142,7 +142,7 @@ def read_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
     """Return the stored tensors whose names begin with ``prefix``."""
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as opened:
+        with open_tensors(file) as opened:
             found.update({name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefix)})  # noqa: SIM118
     return found
 

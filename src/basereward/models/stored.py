@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -39,6 +39,21 @@ class TensorFacts(NamedTuple):
         return prod(self.shape)
 
 
+def open_tensors(file: Path) -> Any:
+    """Return a file of tensors, opened; it closes at the end of a ``with``.
+
+    Raises:
+        CheckpointError: it is damaged, or shorter than it says.
+    """
+    try:
+        return safe_open(file, "pt")
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{file} is no whole file of tensors ({error}), as a download or a copy that broke off leaves it; fetch it "
+            "again."
+        ) from error
+
+
 class StoredTensor(NamedTuple):
     """Where a tensor lies: its file, its name there, and how the file was when it was found."""
 
@@ -49,7 +64,7 @@ class StoredTensor(NamedTuple):
     @property
     def shape(self) -> tuple[int, ...]:
         """Its shape, from the header of the file."""
-        with safe_open(self.file, "pt") as opened:
+        with open_tensors(self.file) as opened:
             return tuple(opened.get_slice(self.name).get_shape())
 
     def copy_to(self, target: Tensor, start: Sequence[int] = ()) -> None:
@@ -65,7 +80,7 @@ class StoredTensor(NamedTuple):
         if file_state(self.file) != self.stamp:
             raise CheckpointError(f"{self.file} has changed since this run looked at it; start it again.")
         # Opened anew for each tensor: mapped pages that were read count as resident until their file is closed.
-        with safe_open(self.file, "pt") as opened:
+        with open_tensors(self.file) as opened:
             if not target.ndim:
                 target.copy_(opened.get_tensor(self.name))
                 return
@@ -84,7 +99,7 @@ class StoredTensor(NamedTuple):
 
     def rows(self, start: int, end: int) -> Tensor:
         """Return some rows, mapped into memory."""
-        with safe_open(self.file, "pt") as opened:
+        with open_tensors(self.file) as opened:
             return opened.get_slice(self.name)[start:end]
 
 
@@ -93,7 +108,7 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
         stamp = file_state(file)
-        with safe_open(file, "pt") as opened:
+        with open_tensors(file) as opened:
             found.update({name: StoredTensor(file, name, stamp) for name in opened.keys()})  # noqa: SIM118
     return found
 
@@ -119,7 +134,7 @@ class StoredWeights:
 
     @cached_property
     def _files(self) -> dict[str, Any]:
-        opened = [safe_open(file, "pt") for file in sorted(self.folder.glob("*.safetensors"))]
+        opened = [open_tensors(file) for file in sorted(self.folder.glob("*.safetensors"))]
         return {name: file for file in opened for name in file.keys()}  # noqa: SIM118
 
 

@@ -21,6 +21,12 @@ BACKBONES = {
     "Qwen2_5_VLForReward": "vllm.model_executor.models.qwen2_5_vl:Qwen2_5_VLForConditionalGeneration",
     "Qwen3VLForReward": "vllm.model_executor.models.qwen3_vl:Qwen3VLForConditionalGeneration",
 }
+# Known as well, so that vLLM's log says what is wrong instead of asking whether the architecture is misspelt. vLLM goes
+# by names of classes to keep the states of linear attention, and splits experts; neither has been compared there.
+REFUSED = (
+    *("Qwen3VLMoeForReward", "Qwen3_5ForReward", "Qwen3_5MoeForReward", "Qwen3_5TextForReward"),
+    "InternVLForReward",
+)
 # Those of ``models.head``, which cannot be imported here.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
@@ -36,14 +42,19 @@ def register() -> None:
     from vllm import ModelRegistry
 
     known = ModelRegistry.get_supported_archs()
-    for architecture in BACKBONES:
+    for architecture in (*BACKBONES, *REFUSED):
         if architecture not in known:
             # By name: a process that serves another model imports none of them.
             ModelRegistry.register_model(architecture, f"{__name__}:{architecture}")
 
 
 def __getattr__(name: str) -> Any:
-    """Make the class of an architecture when vLLM asks for it."""
+    """Make the class of an architecture when vLLM asks for it, or say why there is none."""
+    if name in REFUSED:
+        raise ValueError(
+            f"{name} is not served inside vLLM: the plug-in knows {', '.join(BACKBONES)}. Serve the checkpoint with "
+            "basereward serve."
+        )
     if name not in BACKBONES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, backbone = BACKBONES[name].partition(":")

@@ -14,15 +14,13 @@ from basereward.data.identity import Identity, WorkInput, flat_facts
 from basereward.data.places import open_place
 from basereward.errors import RecipeError
 from basereward.sweep.recipe import SweepRecipe
-from basereward.training.folder import LENGTH, MAY_CHANGE, run_identity, run_settings
+from basereward.training.folder import LENGTH, decisive_places, may_change, run_identity, run_settings
 from basereward.training.recipe import Recipe, parse_recipe
 
 BASE = "base"
-# What two cells may differ in and still have the same weights.
-FREE = tuple(key for key in MAY_CHANGE if key not in LENGTH)
 # Known by content in the identity of every cell, wherever it lies.
 _PLACES = ("data.train", "model.backbone", "model.init_from")
-_PLAIN = re.compile(r"[\w.+-]{1,40}")
+_PLAIN = re.compile(r"[\w.+-]{1,40}", re.ASCII)
 _LONGEST = 160
 
 
@@ -117,13 +115,21 @@ def resolve(sweep: SweepRecipe) -> Grid:
         )
     if len(set(grid.places)) < len(grid.places):
         raise RecipeError(f"A place is measured twice: {', '.join(grid.places)}.")
+    if len({measured_name(place) for place in grid.places}) < len(grid.places):
+        raise RecipeError(f"Two places would have one folder of results: {', '.join(grid.places)}; rename one of them.")
     return grid
+
+
+def measured_name(place: str) -> str:
+    """Return the folder of the evaluation on a place."""
+    name = place.strip("/").replace("/", "-").replace(":", "-")
+    return name if len(name) <= _LONGEST else f"{hashlib.sha256(name.encode()).hexdigest()[:16]}-{name[-60:]}"
 
 
 def sweep_identity(grid: Grid) -> Identity:
     """Return what all cells of a sweep share: the base recipe, and what is measured. Grids and seeds may grow."""
-    base = _flat(grid.base)
-    shared = {key: value for key, value in base.items() if not _is_in(key, (*FREE, *_PLACES, "run.seed"))}
+    base, free = _flat(grid.base), _free(grid.base)
+    shared = {key: value for key, value in base.items() if not _is_in(key, (*free, *_PLACES, "run.seed"))}
     measure = {"places": grid.places, "limit": grid.sweep.measure.limit}
     return Identity(task="sweep", settings={"base": shared, "measure": measure})
 
@@ -139,7 +145,7 @@ def cell_identities(grid: Grid) -> Iterator[Identity]:
     measured = _measured_inputs(grid)
     for cell in grid.cells:
         recipe = cell.recipe
-        key = (tuple(recipe.data.train), recipe.model.start, recipe.model.lora is None)
+        key = (decisive_places(recipe), recipe.model.start, recipe.model.lora is None)
         if key not in known:
             known[key] = run_identity(recipe)
         yield _identity(grid, known[key].model_copy(update={"settings": run_settings(recipe)}), measured)
@@ -156,7 +162,14 @@ def _identity(grid: Grid, run: Identity, measured: tuple[WorkInput, ...]) -> Ide
     return Identity(task="sweep cell", inputs=(*run.inputs, *measured), weights=run.weights, settings=settings)
 
 
-CELL_MAY_CHANGE = tuple(f"recipe.{key}" for key in FREE)
+def cell_may_change(cell: SweepCell) -> tuple[str, ...]:
+    """Return the facts in the identity of a cell that do not decide its numbers."""
+    return tuple(f"recipe.{key}" for key in _free(cell.recipe))
+
+
+def _free(recipe: Recipe) -> tuple[str, ...]:
+    """Return what two cells may differ in and still have the same weights."""
+    return tuple(key for key in may_change(recipe) if key not in LENGTH)
 
 
 def _content(sweep: SweepRecipe) -> dict[str, Any]:
@@ -221,7 +234,8 @@ def _refuse_twins(cells: Sequence[SweepCell]) -> None:
     """Refuse cells that would train the same weights, whose spread would be that of nothing."""
     seen: dict[str, SweepCell] = {}
     for cell in cells:
-        facts = {key: value for key, value in _flat(cell.recipe).items() if not _is_in(key, FREE)}
+        free = _free(cell.recipe)
+        facts = {key: value for key, value in _flat(cell.recipe).items() if not _is_in(key, free)}
         key = json.dumps(facts, sort_keys=True)
         if (other := seen.setdefault(key, cell)) is not cell:
             raise RecipeError(

@@ -1,5 +1,6 @@
 """Cells as jobs of a cluster: an array job of Slurm, or jobs of Ray, as scripts that a person can read and change."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[SweepCell], fol
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["shell"] = shlex.quote
+    environment.filters |= {"shell": shlex.quote, "pattern": _slurm_pattern}
     place = folder.resolve()
     gpus = 0 if grid.base.hardware.use_cpu else launch.processes
     if gpus and not any(key in launch.slurm for key in _GPU_OPTIONS):
@@ -93,10 +94,23 @@ def _slurm_training(grid: Grid) -> str | None:
     """Return what starts a training run in a task of Slurm; the shell puts in where the processes meet."""
     launch = grid.sweep.launch
     if launch.nodes == 1:
-        return local_training(launch)
+        here = local_training(launch)
+        return here and _inside_quotes(here)
     # One torchrun on each machine: they find each other at the first one.
     srun = ["srun", "--nodes", str(launch.nodes), "--ntasks-per-node", "1", "--kill-on-bad-exit=1"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(launch.nodes)]
     torchrun += ["--nproc-per-node", str(launch.processes), "--rdzv-backend", "c10d"]
     meeting = " --rdzv-endpoint $HEAD:$PORT --rdzv-id $SLURM_JOB_ID"
-    return shlex.join([*srun, *torchrun]) + meeting + f" --shutdown-timeout {launch.grace} -m basereward"
+    return (
+        _inside_quotes(shlex.join([*srun, *torchrun])) + meeting + f" --shutdown-timeout {launch.grace} -m basereward"
+    )
+
+
+def _inside_quotes(text: str) -> str:
+    """Return a text as it stands between double quotes of a shell."""
+    return re.sub(r'([\\"$`])', r"\\\1", text)
+
+
+def _slurm_pattern(path: str) -> str:
+    """Return a path as a comment of sbatch has it, which knows quotes and backslashes, in a pattern of file names."""
+    return re.sub(r"""([\s\\"'#])""", r"\\\1", path).replace("%", "%%")

@@ -169,7 +169,14 @@ def read_sweep(folder: Path) -> SweepResult:
 
 
 def _read_result(folder: Path) -> EvaluationRun:
-    return EvaluationRun(folder, Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8")), ())
+    try:
+        result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder / RESULT} of a cell that is done is gone or damaged ({error}). Delete the cell's cell.json, and "
+            "call the command again: what is missing is measured again."
+        ) from error
+    return EvaluationRun(folder, result, ())
 
 
 def _place(grid: Grid, where: str, runs: Mapping[str, Mapping[str, EvaluationRun]], is_first: bool) -> MeasuredPlace:

@@ -26,7 +26,15 @@ from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
 from basereward.models.facts import JudgeRole
 from basereward.scoring.spec import open_judge, open_scorer
-from basereward.sweep.cells import CELL_MAY_CHANGE, Grid, SweepCell, cell_identities, cell_identity, sweep_identity
+from basereward.sweep.cells import (
+    Grid,
+    SweepCell,
+    cell_identities,
+    cell_identity,
+    cell_may_change,
+    measured_name,
+    sweep_identity,
+)
 from basereward.training.folder import FACTS, MODEL
 from basereward.training.recipe import Recipe, dump_recipe
 
@@ -89,7 +97,7 @@ def check_cells(grid: Grid, folder: Path) -> None:
     for cell, asked in zip(grid.cells, cell_identities(grid), strict=True):
         place = folder / CELLS / cell.name
         found = Work(place, place).identity()
-        if found and (unlike := differences(found.facts(), asked.facts(), CELL_MAY_CHANGE)):
+        if found and (unlike := differences(found.facts(), asked.facts(), cell_may_change(cell))):
             raise WorkError(
                 f"{place} holds a cell with {'; '.join(unlike)}. Give the same, choose another output, or delete it to "
                 "run the cell anew."
@@ -111,7 +119,7 @@ def run_cell(grid: Grid, cell: SweepCell, folder: Path, train: Train) -> bool:
     """
     place = folder / CELLS / cell.name
     with open_work(place, place) as work:
-        work.claim(cell_identity(grid, cell), CELL_MAY_CHANGE)
+        work.claim(cell_identity(grid, cell), cell_may_change(cell))
         if (place / CELL).is_file():
             return True
         (place / FAILURE).unlink(missing_ok=True)
@@ -154,11 +162,6 @@ def train_here(recipe: Recipe, folder: Path) -> None:
     from basereward.training.run import train
 
     train(recipe, folder, resume=True)
-
-
-def measured_name(place: str) -> str:
-    """Return the folder of the evaluation on a place."""
-    return place.strip("/").replace("/", "-").replace(":", "-")
 
 
 def _read(kind: type[S], path: Path) -> S | None:

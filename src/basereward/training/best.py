@@ -1,5 +1,6 @@
 """Which evaluation of a run was the best, and when a run stops for want of a better one."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -46,21 +47,28 @@ class Judged(NamedTuple):
 def judge_evaluation(best: BestCheckpoint, state: TrainerState, metrics: dict[str, float]) -> Judged:
     """Compare the newest evaluation with those before, and write it into the state if it is the best.
 
-    Only a higher value is better: of equal ones the first stays. How many evaluations came since is read from the log
-    in the state, which a checkpoint holds, so that a resumed run stops where the whole one does.
+    Only a higher value is better: of equal ones the first stays, and what is no number is never the best.
 
     Args:
         state: with the newest evaluation in its log.
         metrics: of that evaluation.
     """
-    key = best.key
-    value = metrics[key]
-    if state.best_metric is None or value > state.best_metric:
+    value = metrics[best.key]
+    if not math.isnan(value) and (state.best_metric is None or value > state.best_metric):
         state.best_metric, state.best_global_step = value, state.global_step
         return Judged(is_best=True, ends=False)
+    return Judged(is_best=False, ends=is_patience_over(best, state))
+
+
+def is_patience_over(best: BestCheckpoint, state: TrainerState) -> bool:
+    """Whether so many evaluations came since the best one that the run ends.
+
+    They are counted in the log in the state, which a checkpoint holds, so that a resumed run stops where the whole one
+    does.
+    """
     best_step = state.best_global_step or 0
-    since = {entry["step"] for entry in state.log_history if key in entry and entry["step"] > best_step}
-    return Judged(is_best=False, ends=best.patience is not None and len(since) >= best.patience)
+    since = {entry["step"] for entry in state.log_history if best.key in entry and entry["step"] > best_step}
+    return best.patience is not None and len(since) >= best.patience
 
 
 class EvaluateAtEnd(TrainerCallback):

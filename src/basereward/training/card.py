@@ -9,7 +9,7 @@ from huggingface_hub import try_to_load_from_cache
 from pydantic import JsonValue
 
 from basereward.errors import DataError
-from basereward.models.card.facts import CardFacts, CardRun, read_card_facts
+from basereward.models.card.facts import CardFacts, CardRun, former_card_facts
 from basereward.models.card.file import split_card
 from basereward.models.card.page import place_name
 from basereward.training.recipe import Recipe
@@ -27,7 +27,7 @@ def card_of_run(recipe: Recipe, pairs: int, steps: int, drops: Mapping[str, Any]
     start = recipe.model.start
     settings: Any = _without_places(recipe.model_dump(mode="json"))
     # A model that is trained on started from what its own start did.
-    before = read_card_facts(Path(start)) if recipe.model.init_from and Path(start).is_dir() else CardFacts()
+    before = former_card_facts(Path(start)) if recipe.model.init_from and Path(start).is_dir() else CardFacts()
     return CardFacts(
         backbone=before.backbone or place_name(start),
         backbone_licence=before.backbone_licence or stated_licence(start),

@@ -16,9 +16,13 @@ class AtomicCheckpoints(Trainer):
     _staging: str | None = None
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Train an epoch, unless a resumed run is at its last step already; Trainer would take one more."""
-        if self.state.global_step < self.state.max_steps:
+        """Train an epoch, unless a resumed run is at its end already; Trainer would take one more step."""
+        if self.state.global_step < self.state.max_steps and not self.has_ended():
             super()._run_epoch(*args, **kwargs)
+
+    def has_ended(self) -> bool:
+        """Whether a run that is taken up again had ended before its last step; an ordinary one never does."""
+        return False
 
     def _get_output_dir(self, trial: Any) -> str:
         return self._staging or super()._get_output_dir(trial)

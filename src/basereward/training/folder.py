@@ -50,6 +50,8 @@ MAY_CHANGE = (
     "run.push_to_hub",
     "run.push_private",
 )
+# Except where evaluations choose the checkpoint that becomes the model.
+_CHOOSES = ("run.eval_every",)
 # Of these, what two runs of one recipe share nevertheless: how long they go on decides the weights.
 LENGTH = ("optimizer.epochs", "optimizer.max_steps")
 # What else two runs of one recipe may differ in.
@@ -82,7 +84,7 @@ def open_run(recipe: Recipe, folder: Path, resume: bool) -> AbstractContextManag
     """Return ``hold_run`` of a recipe that trains a reward model."""
     claim = RunClaim(
         lambda: run_identity(recipe),
-        MAY_CHANGE,
+        may_change(recipe),
         dump_recipe(recipe),
         lambda facts: run_length(recipe, facts["pairs"]).steps,
     )
@@ -106,11 +108,23 @@ def hold_run(claim: RunClaim, folder: Path, resume: bool) -> Iterator[Path | Non
         yield on_first_rank(lambda: _open(held, claim, folder, resume))
 
 
+def may_change(recipe: Recipe) -> tuple[str, ...]:
+    """Return the settings that a resumed run of a recipe may change."""
+    return tuple(key for key in MAY_CHANGE if not (recipe.run.best and key in _CHOOSES))
+
+
+def decisive_places(recipe: Recipe) -> tuple[str, ...]:
+    """Return the data that decides the model of a run: what it trains on, and what its best checkpoint is chosen by."""
+    sets = recipe.data.validation_sets
+    chosen_by = (*recipe.data.validation, *(place for name in sorted(sets) for place in sets[name]))
+    return (*recipe.data.train, *(chosen_by if recipe.run.best else ()))
+
+
 def run_identity(recipe: Recipe) -> Identity:
     """Return what decides the weights of a run: its data by content, its settings, and what it starts from."""
     return Identity(
         task="train",
-        inputs=tuple(open_place(place).describe() for place in recipe.data.train),
+        inputs=tuple(open_place(place).describe() for place in decisive_places(recipe)),
         weights=start_identity(recipe.model.start, has_adapters=recipe.model.lora is not None),
         settings=run_settings(recipe),
     )
@@ -133,7 +147,7 @@ def run_settings(recipe: Recipe) -> dict[str, Any]:
 def read_trained_by(recipe: Recipe, folder: Path) -> TrainedBy:
     """Return which recipe trains in a run folder that is held, from its identity."""
     facts = Identity.model_validate_json((folder / IDENTITY).read_text(encoding="utf-8")).facts()
-    free = {*MAY_CHANGE, *_OF_A_RUN}.difference(LENGTH)
+    free = {*may_change(recipe), *_OF_A_RUN}.difference(LENGTH)
     told = {name: value for name, value in facts.items() if not any(f"{name}.".startswith(f"{own}.") for own in free)}
     # A checkpoint replaces all weights, so that the identity need not hold them; what came of them does depend on them.
     told["start"] = weights_fingerprint(resolve_folder(recipe.model.start))
@@ -176,6 +190,8 @@ def _refuse_finished(claim: RunClaim, folder: Path, checkpoint: Path | None) -> 
         return
     facts = json.loads((folder / claim.facts).read_text(encoding="utf-8"))
     done = f"{folder} holds a finished run of {facts['steps']} steps, and its model in {folder / MODEL}."
+    if facts.get("ended_early"):
+        raise TrainingError(f"{done} It ended early, for want of a better evaluation. Choose another --out.")
     if claim.steps(facts) <= facts["steps"]:
         raise TrainingError(f"{done} Choose another --out, or raise {claim.length} to train on.")
     if checkpoint is None:

@@ -150,6 +150,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     }
     if recipe.run.best:
         facts["best"] = {"step": trainer.state.best_global_step, recipe.run.best.metric: trainer.state.best_metric}
+        facts["ended_early"] = output.global_step < trainer.state.max_steps
     facts |= _data_facts(data, known)
     if trainer.is_world_process_zero():
         write_json(folder / FACTS, facts)

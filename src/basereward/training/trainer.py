@@ -20,7 +20,7 @@ from basereward.data.schema import PartType, PreferencePair
 from basereward.errors import TrainingError
 from basereward.models.checkpoint import load_weights, save_reward_model, save_shards
 from basereward.models.reward_model import RewardModel
-from basereward.training.best import BestCheckpoint, EvaluateAtEnd, judge_evaluation
+from basereward.training.best import BestCheckpoint, EvaluateAtEnd, is_patience_over, judge_evaluation
 from basereward.training.bootstrap import Bootstrap
 from basereward.training.checkpoints import AtomicCheckpoints, barrier, check_one_device
 from basereward.training.collator import PreferenceCollator
@@ -327,6 +327,10 @@ class RewardTrainer(AtomicCheckpoints):
         self.control.should_save |= judged.is_best
         self.control.should_training_stop |= judged.ends
         return judged.is_best
+
+    def has_ended(self) -> bool:
+        """Whether patience had run out where a resumed run was saved."""
+        return self.best is not None and is_patience_over(self.best, self.state)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))

@@ -139,6 +139,8 @@ def test_a_given_system_message_takes_the_place_of_the_default(write_tiny, tmp_p
         ({"model_type": "minicpmv"}, "'minicpmv'"),
         ({"vision": {"qk_normalization": True}}, "lacks 2 weights"),
         ({"text": {"vocab_size": 9}}, "counts to"),
+        ({"text": {"hidden_size": "32"}}, "no configuration of InternVL.*hidden_size"),
+        ({"downsample_ratio": 0.4}, "downsample_ratio 0.4"),
     ],
 )
 def test_what_transformers_cannot_say_is_refused_by_name(changed, message, write_tiny, tmp_path):
@@ -161,6 +163,7 @@ def test_what_transformers_cannot_say_is_refused_by_name(changed, message, write
         (lambda held: held.update({"mlp1.3.bias": torch.ones(5)}), r"shape \[5\], expected \[32\]"),
         (lambda held: held.update({"language_model.model.layers.0.self_attn.q_proj.weight": torch.ones(1)}), "is none"),
         (lambda held: held.update({WQKV: held[WQKV][:-1]}), r"wqkv\.weight has 63 rows; .* groups of 32"),
+        (lambda held: held.update({"mlp1.3.bias": held["mlp1.3.bias"].to(torch.int8)}), "int8; expected unquantised"),
     ],
 )
 def test_every_weight_is_accounted_for(change, message, write_tiny, tmp_path):
@@ -188,6 +191,19 @@ def test_an_unfinished_import_is_made_anew_and_a_finished_one_kept(write_tiny, t
     assert len(list(out.glob("*.safetensors"))) == 2
     with pytest.raises(DataError, match="holds something else"):
         import_checkpoint(source, out)
+
+
+def test_a_link_to_an_empty_folder_is_that_folder_and_a_broken_download_is_named(write_tiny, tmp_path):
+    source, _ = write_tiny()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    import_checkpoint(source, tmp_path / "link")
+    assert len(list((tmp_path / "real").glob("*.safetensors"))) == 2
+    assert (tmp_path / "link").is_symlink()
+    file = max(source.glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match=f"{file} is no whole file of tensors"):
+        import_checkpoint(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 No score depends on it: it is no file of the weights' identity, so that results can be added to a model that has them.
 """
 
+import logging
 from pathlib import Path
 
 from pydantic import Field, JsonValue
 
 from basereward.configuration import Section, dump_configuration, load_configuration
 from basereward.data.io import replacing
+from basereward.errors import BaseRewardError
 
 FILE_NAME = "card.yaml"
+_log = logging.getLogger(__name__)
 
 
 class CardNumber(Section):
@@ -72,6 +75,19 @@ def read_card_facts(folder: Path) -> CardFacts:
     """
     path = folder / FILE_NAME
     return load_configuration(CardFacts, path) if path.is_file() else CardFacts()
+
+
+def former_card_facts(folder: Path) -> CardFacts:
+    """Return what the folder of a model says that another one is made of; a file of another version costs a warning.
+
+    It decides no number, and what is made may have taken days.
+    """
+    try:
+        return read_card_facts(folder)
+    except BaseRewardError as error:
+        reason = " ".join(str(error).split())
+        _log.warning("%s is not read, and the new card says nothing of it: %s", folder / FILE_NAME, reason)
+        return CardFacts()
 
 
 def write_card_facts(facts: CardFacts, folder: Path) -> None:

@@ -9,7 +9,7 @@ import yaml
 from basereward.data.io import replacing
 from basereward.errors import DataError
 from basereward.models.card.facts import FILE_NAME as FACTS
-from basereward.models.card.facts import CardFacts, read_card_facts, write_card_facts
+from basereward.models.card.facts import CardFacts, former_card_facts, write_card_facts
 from basereward.models.card.page import metadata, read_card, write_block
 
 CARD = "README.md"
@@ -52,7 +52,7 @@ def write_card(folder: Path, facts: CardFacts | None = None) -> Path:
 
 def carry_card(source: Path, folder: Path) -> Path:
     """Write the card of a model made of another one: it has that one's run and backbone, and none of its results."""
-    return write_card(folder, read_card_facts(source).model_copy(update={"results": ()}))
+    return write_card(folder, former_card_facts(source).model_copy(update={"results": ()}))
 
 
 def forget_card(folder: Path) -> None:

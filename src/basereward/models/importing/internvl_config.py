@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, InternVLConfig, InternVLVisionConfig
 
 from basereward.errors import CheckpointError
@@ -41,8 +42,16 @@ def convert_config(content: Mapping[str, Any], image_token: int) -> InternVLConf
         image_token: the id that stands for a part of an image.
 
     Raises:
-        CheckpointError: it asks for a computation that transformers' InternVL does not have.
+        CheckpointError: it asks for a computation that transformers' InternVL does not have, or holds values of
+            another kind than its keys have.
     """
+    try:
+        return _convert(content, image_token)
+    except (TypeError, ValueError, IndexError, StrictDataclassError) as error:
+        raise CheckpointError(f"config.json holds what is no configuration of InternVL: {error}") from error
+
+
+def _convert(content: Mapping[str, Any], image_token: int) -> InternVLConfig:
     defaults = {"ps_version": "v1", "select_layer": -1}
     for key, fixed in _FIXED.items():
         if (found := content.get(key, defaults.get(key, fixed))) != fixed:
@@ -53,6 +62,10 @@ def convert_config(content: Mapping[str, Any], image_token: int) -> InternVLConf
     vision: Any = _vision(content)
     ratio = content.get("downsample_ratio", 0.5)
     side = vision.image_size[0] // vision.patch_size[0]
+    if not 0 < ratio <= 1 or side * ratio % 1 or 1 / ratio % 1:
+        raise CheckpointError(
+            f"config.json has downsample_ratio {ratio!r}, which {side} x {side} patches do not allow."
+        )
     text = _text(content.get("llm_config") or {})
     return InternVLConfig(
         text_config=text,

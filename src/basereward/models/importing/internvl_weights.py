@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import InternVLForConditionalGeneration
 
 from basereward.errors import CheckpointError
 from basereward.models.families import FAMILIES
+from basereward.models.stored import open_tensors
 
 INTERNLM2 = "InternLM2ForCausalLM"
 # Text models whose names are those of transformers inside InternVL's classes as well.
@@ -128,12 +128,16 @@ def _converted(
     file: Path, names: Names, expected: Mapping[str, torch.Size], known: Mapping[str, str]
 ) -> Iterator[tuple[str, Tensor]]:
     seen = set(known)
-    with safe_open(file, "pt") as opened:
+    with open_tensors(file) as opened:
         for stored in opened.keys():  # noqa: SIM118
             for name, tensor in names.convert(stored, opened.get_tensor(stored)):
                 if name in seen or name not in expected:
                     why = "is there twice" if name in seen else "has no place in the model of config.json"
                     raise CheckpointError(f"The weight {stored} of {file} {why} ({name}).")
+                if not tensor.is_floating_point():
+                    raise CheckpointError(
+                        f"The weight {stored} of {file} is {tensor.dtype}; expected unquantised ones."
+                    )
                 if tensor.shape != expected[name]:
                     shapes = f"{list(tensor.shape)}, expected {list(expected[name])}"
                     raise CheckpointError(f"The weight {stored} of {file} gives {name} of shape {shapes}.")

@@ -68,8 +68,6 @@ def import_checkpoint(place: str | Path, out: str | Path) -> Path:
         ends = sorted({imported.tokenizer.eos_token_id, *_known_ends(text.eos_token_id)})
         GenerationConfig(eos_token_id=ends, bos_token_id=text.bos_token_id).save_pretrained(work.folder)
         _write_card(source, work.folder, name)
-        if target.is_dir():
-            target.rmdir()
         work.publish()
     return target
 

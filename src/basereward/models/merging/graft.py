@@ -80,8 +80,6 @@ def graft(
             raise
         write_report(report, work.folder)
         write_card(work.folder, CardFacts(backbone=place_name(str(vision))))
-        if target.is_dir():
-            target.rmdir()
         work.publish()
     return report
 

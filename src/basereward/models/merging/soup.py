@@ -14,7 +14,7 @@ from basereward.data.io import write_json
 from basereward.data.record import read_record, united_record, write_record
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import is_adapter
-from basereward.models.card.facts import CardFacts, read_card_facts, write_card_facts
+from basereward.models.card.facts import CardFacts, former_card_facts, write_card_facts
 from basereward.models.facts import SECTION, RewardFacts, read_facts
 from basereward.models.hub import CONFIG, ModelFolder, open_folder
 from basereward.models.merging.distance import MergedModule, ModuleTable
@@ -96,7 +96,7 @@ def write_average(
     write_record(record, folder)
     reward = {**members[0].content[SECTION], "data_hash": record.fingerprint, "basereward_version": __version__}
     write_config(folder, {**members[0].content, SECTION: reward})
-    first = read_card_facts(members[0].path)
+    first = former_card_facts(members[0].path)
     write_card_facts(CardFacts(backbone=first.backbone, backbone_licence=first.backbone_licence), folder)
     return table.modules()
 
