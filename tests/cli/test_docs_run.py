@@ -54,6 +54,10 @@ FIXTURES = ROOT / "tests" / "benchmarks" / "fixtures"
 # What stands for a name, numbers that a test has no time for, and local copies of what the hub has.
 INSTEAD = {
     "score MODEL pairs.jsonl": "score MODEL asked.jsonl",
+    "eval MODEL --bench": "eval baseline:longer --bench",
+    "eval MODEL --out": "eval baseline:longer --out",
+    # Pictures are no part of the fixtures, and a model that sees them would find none.
+    "runs/demo/model --bench": "baseline:longer --bench",
     "MODEL": "runs/demo/model",
     "DATA": str(FIXTURES),
     "--pairs 20000": "--pairs 12",
@@ -109,7 +113,7 @@ def place(tiny, vl_backbone, tmp_path_factory) -> Iterator[Path]:
             write_rows(rows, Path(f"runs/{name}.parquet"))
         texts = draw_rows(12, 5, WorldConfig(text_share=1))
         plain = [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in texts]
-        for name in ("pairs", "test", "other", "held-out"):
+        for name in ("pairs", "mine", "test", "other"):
             Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
         write_rows(rows, Path("pairs.parquet"))
         Path("shards").mkdir()
@@ -144,17 +148,14 @@ def write_files(folder: Path, backbone: Path) -> None:
     Path("models").mkdir()
     Path("models/my-model").symlink_to(backbone)
     Path("benchmarks").symlink_to(FIXTURES)
-    bench = ("--bench", "vl_rewardbench", "--bench", "rewardbench", "--data-root", FIXTURES, "--limit", 2)
-    for name, model in {
-        "eval-a": "longer",
-        "eval-b": "shorter",
-        "eval-c": "first",
-        "n": "longer",
-        "o": "first",
-    }.items():
-        assert call("eval", f"baseline:{model}", *bench, "--no-references", "--out", f"runs/{name}") == 0
-    for name in (*SOURCES, "basereward-mix"):
-        assert call("data", "convert", "pairs.jsonl", "--out", f"data/{name}") == 0
+    bench = ("--bench", "vl_rewardbench", "--data-root", FIXTURES, "--limit", 2, "--no-references")
+    for name, model in {"eval-a": "longer", "eval-b": "shorter", "eval-c": "first"}.items():
+        assert call("eval", f"baseline:{model}", *bench, "--out", f"runs/{name}") == 0
+    for name, like in {"n": "eval-a", "o": "eval-c"}.items():
+        shutil.copytree(f"runs/{like}", f"runs/{name}")
+    assert call("data", "convert", "pairs.jsonl", "--out", "data/basereward-mix") == 0
+    for name in SOURCES:
+        shutil.copytree("data/basereward-mix", f"data/{name}")
     Path("data/curated").symlink_to(folder / "data")
 
 

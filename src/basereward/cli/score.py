@@ -160,7 +160,7 @@ def _score_folder(
 
 
 def _print_next(model: str, source: str, options: "ReadOptions", read_as: "list[Recognised]") -> None:
-    """Print how pairs that have scores now are counted; prompts with responses alone have no right ones, files no rows."""
+    """Print how scored pairs are counted; prompts with responses alone have no right ones, an empty file no rows."""
     if not read_as:
         return
     if read_as[0].format != "responses":

@@ -249,8 +249,8 @@ def _download(name: str, revision: str, patterns: Sequence[str]) -> Path:
     except Exception as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingFileError(
-            f"No folder {name!r}, and the hub did not give it: {cause.removesuffix('.')}. Check the name and the network, "
-            "or give the folder of a copy."
+            f"No folder {name!r}, and the hub did not give it: {cause.removesuffix('.')}. Check the name and the "
+            "network, or give the folder of a copy."
         ) from error
 
 
