@@ -13,7 +13,7 @@ LOWEST_TESTS := $(addprefix tests/,data encoding models training scoring serving
 # Waiting threads that spin make two processes on the same cores many times slower.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-slow test-ranks test-browser test-ray test-lowest check docs tree clean
+.PHONY: help setup demo test test-slow test-ranks test-browser test-ray test-lowest check docs pictures tree clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -51,6 +51,9 @@ check: $(STAMP) ## lint, format, types, spelling
 docs: $(DOCS_STAMP) ## build the documentation site into build/site
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/reference.py --write
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+pictures: $(STAMP) ## take the pictures of docs/images from what the demo left, in Debian's chromium
+	$(BIN)/python scripts/pictures.py runs/demo
 
 tree: $(STAMP) ## write the annotated tree into docs/architecture.md
 	$(BIN)/python scripts/tree.py --write

@@ -38,7 +38,10 @@ def build_run_report(run: RunFolder) -> Document:
 
 
 def _headlines(run: RunFolder) -> Iterator[Headline]:
-    shares = (("accuracy", "held-out accuracy", ""), ("image_blind_accuracy", "without the images", "the same, blind"))
+    shares = (
+        ("accuracy", "held-out accuracy", ""),
+        ("image_blind_accuracy", "image-blind accuracy", "with images of other pairs"),
+    )
     for key, label, note in shares:
         if run.facts.get(key) is not None:
             yield Headline(label, tables.percent(run.facts[key]), note)
