@@ -101,7 +101,8 @@ def _slurm_training(grid: Grid) -> str | None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(launch.nodes)]
     torchrun += ["--nproc-per-node", str(launch.processes), "--rdzv-backend", "c10d"]
     meeting = " --rdzv-endpoint $HEAD:$PORT --rdzv-id $SLURM_JOB_ID"
-    return _inside_quotes(shlex.join([*srun, *torchrun])) + meeting + f" --shutdown-timeout {launch.grace} -m basereward"
+    started = _inside_quotes(shlex.join([*srun, *torchrun]))
+    return f"{started}{meeting} --shutdown-timeout {launch.grace} -m basereward"
 
 
 def _inside_quotes(text: str) -> str:

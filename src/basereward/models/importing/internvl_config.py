@@ -63,7 +63,9 @@ def _convert(content: Mapping[str, Any], image_token: int) -> InternVLConfig:
     ratio = content.get("downsample_ratio", 0.5)
     side = vision.image_size[0] // vision.patch_size[0]
     if not 0 < ratio <= 1 or side * ratio % 1 or 1 / ratio % 1:
-        raise CheckpointError(f"config.json has downsample_ratio {ratio!r}, which {side} x {side} patches do not allow.")
+        raise CheckpointError(
+            f"config.json has downsample_ratio {ratio!r}, which {side} x {side} patches do not allow."
+        )
     text = _text(content.get("llm_config") or {})
     return InternVLConfig(
         text_config=text,

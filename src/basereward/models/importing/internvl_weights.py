@@ -135,7 +135,9 @@ def _converted(
                     why = "is there twice" if name in seen else "has no place in the model of config.json"
                     raise CheckpointError(f"The weight {stored} of {file} {why} ({name}).")
                 if not tensor.is_floating_point():
-                    raise CheckpointError(f"The weight {stored} of {file} is {tensor.dtype}; expected unquantised ones.")
+                    raise CheckpointError(
+                        f"The weight {stored} of {file} is {tensor.dtype}; expected unquantised ones."
+                    )
                 if tensor.shape != expected[name]:
                     shapes = f"{list(tensor.shape)}, expected {list(expected[name])}"
                     raise CheckpointError(f"The weight {stored} of {file} gives {name} of shape {shapes}.")
