@@ -1,4 +1,4 @@
-"""Print the page of the lab's tables that docs/results holds; with ``--write`` put it into docs/lab-results.md, with pictures.
+"""Print the page of the tables in docs/results; with ``--write`` put it into docs/lab-results.md, with pictures.
 
 python scripts/lab_results.py [--write] [FOLDER ...]
 

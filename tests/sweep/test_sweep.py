@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from basereward.data.work import open_work
-from basereward.errors import StoppedError, TrainingError, WorkError
+from basereward.errors import DataError, StoppedError, TrainingError, WorkError
 from basereward.reporting.reports import write_report
 from basereward.reporting.sweep_page import highest_line
 from basereward.sweep.result import Highest, collect, read_sweep
@@ -151,6 +151,17 @@ def test_another_sweep_is_refused_by_what_differs(make_grid, world, whole, tmp_p
         collect(make_grid(changes={"optimizer.weight_decay": 0.5}), whole)
     # What decides nothing may change.
     run_sweep(make_grid(changes={"run.log_every": 7, "hardware.workers": 3}), whole, lambda _, cells, __: [*cells])
+
+
+def test_a_damaged_result_is_named_and_measured_again(make_grid, whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "sweep")
+    [result] = (folder / CELLS / KILLED / "evaluation").glob("*/result.json")
+    result.write_text("{")
+    with pytest.raises(DataError, match=r"of a cell that is done is gone or damaged.*measures it again"):
+        collect(make_grid(), folder)
+    shutil.rmtree(result.parent)
+    (folder / CELLS / KILLED / "cell.json").unlink()
+    assert run_sweep(make_grid(), folder) == read_sweep(whole)
 
 
 def test_a_second_writer_is_refused(make_grid, whole):

@@ -189,5 +189,5 @@ def test_a_run_that_patience_ended_is_finished(
     with pytest.raises(WorkError, match="inputs"):
         train(other, folder, resume=True)
     rarer = recipe.model_copy(update={"run": recipe.run.model_copy(update={"eval_every": 2})})
-    with pytest.raises(WorkError, match="run.eval_every"):
+    with pytest.raises(WorkError, match=r"run\.eval_every"):
         train(rarer, folder, resume=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
+from pydantic import Field
+
 from basereward.configuration import Section
 from basereward.data.identity import Identity
 from basereward.data.io import read_json, write_json
@@ -48,7 +50,7 @@ class Cell(Section):
     row: str
     seed: int
     values: dict[str, float]
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     """What made it: basereward, Python and the libraries; nothing in cells that do not say."""
 
 

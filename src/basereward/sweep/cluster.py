@@ -57,7 +57,7 @@ def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[SweepCell], fol
 def collect_command(folder: Path) -> str:
     """Return the command that makes the table and the page of a sweep from what its cells hold."""
     place = folder.resolve()
-    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), "--out", str(place), "--collect"])
+    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), str(place), "--collect"])
 
 
 def submit(cluster: Cluster, script: str, folder: Path) -> str:
@@ -83,7 +83,7 @@ def _call(command: Sequence[str]) -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
-        raise WorkError(f"There is no {command[0]} on this machine; --plan shows the script.") from error
+        raise WorkError(f"There is no {command[0]} on this machine; --dry-run shows the script.") from error
     except subprocess.CalledProcessError as error:
         raise WorkError(
             f"{shlex.join(command)} ended with status {error.returncode}: {error.stderr.strip()}"
@@ -101,9 +101,8 @@ def _slurm_training(grid: Grid) -> str | None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(launch.nodes)]
     torchrun += ["--nproc-per-node", str(launch.processes), "--rdzv-backend", "c10d"]
     meeting = " --rdzv-endpoint $HEAD:$PORT --rdzv-id $SLURM_JOB_ID"
-    return (
-        _inside_quotes(shlex.join([*srun, *torchrun])) + meeting + f" --shutdown-timeout {launch.grace} -m basereward"
-    )
+    started = _inside_quotes(shlex.join([*srun, *torchrun]))
+    return f"{started}{meeting} --shutdown-timeout {launch.grace} -m basereward"
 
 
 def _inside_quotes(text: str) -> str:

@@ -173,8 +173,8 @@ def _read_result(folder: Path) -> EvaluationRun:
         result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder / RESULT} of a cell that is done is gone or damaged ({error}). Delete the cell's cell.json, and "
-            "call the command again: what is missing is measured again."
+            f"{folder / RESULT} of a cell that is done is gone or damaged: {' '.join(str(error).split())[:200]}. "
+            f"Delete {folder} and the cell's cell.json, and call the command again, which measures it again."
         ) from error
     return EvaluationRun(folder, result, ())
 
