@@ -76,7 +76,7 @@ def calibrate(
     scorer = open_scorer(model, dtype, device, backend)
     with progress("calibrate") as bar:
         found = run(cached(scorer) if cache else scorer, pairs, file, asked, alpha, reading, limit, overwrite, bar.move)
-    write_spec(spec, ModelSpec(model=model, calibrated=str(file), **({"dtype": dtype} if dtype else {})))
+    write_spec(spec, ModelSpec(model=model, calibrated=str(file), dtype=dtype))
     files = [str(file), str(spec), *_write_page(found, file)]
     if as_json:
         print_json({"files": files, **found.model_dump(mode="json")})
