@@ -157,7 +157,7 @@ def test_a_damaged_result_is_named_and_measured_again(make_grid, whole, tmp_path
     folder = shutil.copytree(whole, tmp_path / "sweep")
     [result] = (folder / CELLS / KILLED / "evaluation").glob("*/result.json")
     result.write_text("{")
-    with pytest.raises(DataError, match="of a cell that is done is gone or damaged.*measures it again"):
+    with pytest.raises(DataError, match=r"of a cell that is done is gone or damaged.*measures it again"):
         collect(make_grid(), folder)
     shutil.rmtree(result.parent)
     (folder / CELLS / KILLED / "cell.json").unlink()

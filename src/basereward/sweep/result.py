@@ -170,8 +170,9 @@ def _read_result(folder: Path) -> EvaluationRun:
     try:
         result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        cause = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{folder / RESULT} of a cell that is done is gone or damaged: {' '.join(str(error).split())[:200]}. Delete "
+            f"{folder / RESULT} of a cell that is done is gone or damaged: {cause}. Delete "
             f"{folder} and the cell's cell.json, and call the command again, which measures it again."
         ) from error
     return EvaluationRun(folder, result, ())
