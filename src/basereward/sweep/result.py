@@ -163,18 +163,17 @@ def read_sweep(folder: Path) -> SweepResult:
     try:
         return SweepResult.model_validate(read_json(folder / SWEEP_RESULT))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder} holds no sweep ({error}); `basereward sweep SWEEP --out {folder}` makes one."
-        ) from error
+        raise DataError(f"{folder} holds no sweep ({error}); `basereward sweep SWEEP {folder}` makes one.") from error
 
 
 def _read_result(folder: Path) -> EvaluationRun:
     try:
         result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        cause = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{folder / RESULT} of a cell that is done is gone or damaged: {' '.join(str(error).split())[:200]}. "
-            f"Delete {folder} and the cell's cell.json, and call the command again, which measures it again."
+            f"{folder / RESULT} of a cell that is done is gone or damaged: {cause}. Delete "
+            f"{folder} and the cell's cell.json, and call the command again, which measures it again."
         ) from error
     return EvaluationRun(folder, result, ())
 
