@@ -62,8 +62,8 @@ class TrainedFacts(BaseModel):
 class RewardFacts(TrainedFacts):
     """What the section ``reward`` holds.
 
-    ``base_weights`` is the fingerprint of the base that a LoRA checkpoint changes, ``quantization`` how that was held in
-    4 bits, if it was; ``critic`` how a critic is asked.
+    ``base_weights`` is the fingerprint of the base that a LoRA checkpoint changes, ``quantization`` how that was held
+    in 4 bits, if it was; ``critic`` how a critic is asked.
     """
 
     head: HeadSettings

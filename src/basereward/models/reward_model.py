@@ -47,7 +47,8 @@ class RewardModel(nn.Module):
         lm_head: the vocabulary head of a model that writes.
 
     ``data_record`` says what it was trained on, None if nothing says so; ``base_weights`` is the fingerprint of the
-    base below adapters, ``quantization`` how its linear layers are held if they are not whole; ``role`` says how a model that writes is asked, ``generation`` what ends its answers.
+    base below adapters, ``quantization`` how its linear layers are held if they are not whole; ``role`` says how a
+    model that writes is asked, ``generation`` what ends its answers.
 
     Source: paper sections 2 and 3.1.
     """

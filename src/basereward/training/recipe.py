@@ -304,8 +304,8 @@ class Recipe(Section):
             raise ValueError(f"{self.optimizer.algorithm} cannot be sharded by fsdp2; use adamw, or sharding: none")
         if model.quantization and self.hardware.sharding == "fsdp2":
             raise ValueError(
-                "model.quantization: fsdp2 does not shard 4-bit weights; use sharding: none, under which each rank holds "
-                "all of them, or leave it out"
+                "model.quantization: fsdp2 does not shard 4-bit weights; use sharding: none, under which each rank "
+                "holds all of them, or leave it out"
             )
         if model.lora and model.lora.dora and self.hardware.sharding == "fsdp2":
             raise ValueError("dora starts from the norms of all weights, which no rank of fsdp2 holds; leave one out")
