@@ -139,7 +139,10 @@ class TestWithTheLibrary:
             trained.sum().backward()
             torch.testing.assert_close(x.grad, dequantise(layer).sum(0).expand(3, -1), rtol=1e-5, atol=1e-5)
 
-    @pytest.mark.parametrize("variant", [{}, {"dora": True, "rslora": True, "targets": ["q_proj", "down_proj"]}])
+    @pytest.mark.parametrize(
+        "variant",
+        [{}, pytest.param({"dora": True, "rslora": True, "targets": ["q_proj", "down_proj"]}, marks=pytest.mark.slow)],
+    )
     def test_a_folder_and_what_is_merged_of_it_give_the_rewards_of_the_run(
         self, variant: dict, make_recipe: Callable, section: Callable, backbone: Path, tmp_path: Path
     ) -> None:
@@ -171,6 +174,7 @@ class TestWithTheLibrary:
         unlike = RewardModel.from_pretrained(folder).score(*ASKED)
         assert max(abs(one - other) for one, other in zip(unlike, keeper.rewards, strict=True)) > 1e-3
 
+    @pytest.mark.slow
     def test_a_killed_run_ends_as_the_whole_one(
         self,
         make_recipe: Callable,
@@ -193,6 +197,7 @@ class TestWithTheLibrary:
         assert all(torch.equal(found[own], expected[own]) for own in expected)
         assert read_metrics(tmp_path / "run") == read_metrics(tmp_path / "whole")
 
+    @pytest.mark.slow
     def test_a_trained_model_goes_on_below_adapters_and_a_quantised_one_does_not(
         self, make_recipe: Callable, section: Callable, backbone: Path, tmp_path: Path
     ) -> None:

@@ -69,9 +69,7 @@ def test_a_finished_model_is_pushed_with_its_card(make_recipe: Callable, hub: Hu
 def test_a_push_that_fails_costs_nothing_and_is_made_again(make_recipe: Callable, hub: Hub, tmp_path: Path) -> None:
     folder, hub.is_down = tmp_path / "run", True
     recipe = make_recipe(optimizer={"max_steps": 1}, run={"push_to_hub": "me/rewards"})
-    with pytest.raises(
-        TrainingError, match=r"run is finished.*me/rewards did not take it: 401 .*--resume to push again"
-    ):
+    with pytest.raises(TrainingError, match=r"is finished.*me/rewards did not take it: 401 .*--resume to push again"):
         train(recipe, folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(TrainingError, match="did not take it"):

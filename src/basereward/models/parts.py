@@ -25,9 +25,8 @@ HEAD_PREFIX = "reward_head."
 class Parts(NamedTuple):
     """The parts of a reward model.
 
-    ``base_weights`` is the fingerprint of the base below adapters, ``quantization`` how its linear layers
-    are held. A model that writes has a vocabulary head, how it generates and how it is asked; a judge has no reward
-    head.
+    ``base_weights`` is the fingerprint of the base below adapters, ``quantization`` how its linear layers are held.
+    A model that writes has a vocabulary head, how it generates and how it is asked; a judge has no reward head.
     """
 
     backbone: Any

@@ -65,8 +65,8 @@ def check_unquantised(config: Mapping[str, Any], name: str) -> None:
     if STORED in config:
         method = config[STORED].get("quant_method", "unknown")
         raise CheckpointError(
-            f"{name} is stored quantised ({method}), and such weights cannot train. Name the model it was made of: "
-            "model.lora with model.quantization holds that one in 4 bits."
+            f"{name} is stored quantised ({method}), and such weights cannot train. Name the model that it was made "
+            "of; model.lora with model.quantization holds that one in 4 bits."
         )
 
 

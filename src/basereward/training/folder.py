@@ -115,9 +115,9 @@ def may_change(recipe: Recipe) -> tuple[str, ...]:
 
 def decisive_places(recipe: Recipe) -> tuple[str, ...]:
     """Return the data that decides the model of a run: what it trains on, and what its best checkpoint is chosen by."""
-    sets = recipe.data.validation_sets
-    chosen_by = (*recipe.data.validation, *(place for name in sorted(sets) for place in sets[name]))
-    return (*recipe.data.train, *(chosen_by if recipe.run.best else ()))
+    best, sets = recipe.run.best, recipe.data.validation_sets
+    chosen_by = (sets[best.of] if best.of else recipe.data.validation) if best else ()
+    return (*recipe.data.train, *chosen_by)
 
 
 def run_identity(recipe: Recipe) -> Identity:
@@ -131,16 +131,9 @@ def run_identity(recipe: Recipe) -> Identity:
 
 
 def run_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings of a run but for what its identity knows by content, wherever it lies.
-
-    Where the best evaluation makes the model or ends the run, what is evaluated and how often decides the weights.
-    """
+    """Return the settings of a run but for what its identity knows by content, wherever it lies."""
     settings: dict[str, Any] = recipe.model_dump(mode="json")
     del settings["data"]["train"], settings["model"]["backbone"], settings["model"]["init_from"]
-    if best := recipe.run.best:
-        places = recipe.data.validation_sets[best.of] if best.of else recipe.data.validation
-        pairs = [own.sha256 or own.name for own in (open_place(place).describe() for place in places)]
-        settings["run"]["best"] |= {"eval_every": recipe.run.eval_every, "pairs": pairs}
     return settings
 
 

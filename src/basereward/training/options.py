@@ -27,8 +27,8 @@ def check_algorithm(algorithm: Algorithm) -> None:
     """
     if algorithm != "adamw" and find_spec("bitsandbytes") is None:
         raise MissingExtraError(
-            f"optimizer.algorithm: {algorithm} needs bitsandbytes; install it with: pip install 'basereward[bnb]', "
-            "or set adamw."
+            f"optimizer.algorithm: {algorithm} needs bitsandbytes; install it with: pip install 'basereward[bnb]', or "
+            "set adamw."
         )
 
 

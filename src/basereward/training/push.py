@@ -57,8 +57,16 @@ def push_model(recipe: Recipe, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def push_again(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
-    """Push the model of a run that is finished and has not pushed; None if nothing but training is left to do.
+def waits_for_push(recipe: Recipe, folder: Path) -> bool:
+    """Whether a folder holds a run that is finished but for pushing its model."""
+    if recipe.run.push_to_hub is None or not (folder / FACTS).is_file():
+        return False
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return is_unpushed(recipe.run, facts) and run_length(recipe, facts["pairs"]).steps <= facts["steps"]
+
+
+def push_again(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Push the model of a run that waits for it.
 
     Returns:
         As ``push_model``.
@@ -67,11 +75,6 @@ def push_again(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
         WorkError: another process works in the folder, or the run is of another recipe; names what differs.
         TrainingError: as ``push_model``.
     """
-    if not (folder / FACTS).is_file():
-        return None
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    if not is_unpushed(recipe.run, facts) or run_length(recipe, facts["pairs"]).steps > facts["steps"]:
-        return None
     with open_work(folder, folder) as work:
         work.claim(run_identity(recipe), MAY_CHANGE)
         (folder / RECIPE).write_text(dump_recipe(recipe))

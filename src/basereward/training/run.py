@@ -47,7 +47,7 @@ from basereward.training.prepare import (
     prepare_template,
 )
 from basereward.training.profile import StepProfiler
-from basereward.training.push import push_again, push_model
+from basereward.training.push import push_again, push_model, waits_for_push
 from basereward.training.recipe import Recipe
 from basereward.training.resume import CHECKPOINTS, STAGING, checkpoint_step, replace_folder
 from basereward.training.sampler import BinPlan, PairSampler, check_cap, plan_bins
@@ -85,8 +85,9 @@ def train(
     check_sharding(recipe.hardware)
     check_algorithm(recipe.optimizer.algorithm)
     with process_group(recipe.hardware.use_cpu):
-        if resume and recipe.run.push_to_hub and (facts := on_first_rank(lambda: push_again(recipe, folder))):
-            return TrainResult(folder, folder / MODEL, facts)
+        if resume and on_first_rank(lambda: waits_for_push(recipe, folder)):
+            # Others do not wait for it: an upload may take longer than a collective has.
+            return TrainResult(folder, folder / MODEL, push_again(recipe, folder) if rank() == 0 else {})
         with open_run(recipe, folder, resume) as checkpoint:
             return _train(recipe, folder, checkpoint, callbacks or [])
 
@@ -101,8 +102,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     steps, epochs = run_length(recipe, len(data.train.pairs))
     if checkpoint and checkpoint_step(checkpoint) > steps:
         raise TrainingError(f"{checkpoint} is behind the {steps} steps of the recipe; raise optimizer.max_steps.")
-    if recipe.run.profile_steps:
-        recipe.run.profile_steps.check(steps)
+    profilers = _profilers(recipe, folder, steps)
     # The first rank writes the record, and tells.
     known = known_pairs(data.train, data.validation) if rank() == 0 else KnownPairs(b"", {})
     trained_by = read_trained_by(recipe, folder) if rank() == 0 else None
@@ -113,7 +113,6 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
     sampler.place(rank(), bins.grad_accum)
     args = training_arguments(recipe, folder, sampler)
     backend = _place_model(model, recipe, args)
-    profiler = StepProfiler(recipe.run.profile_steps, folder) if recipe.run.profile_steps else None
     trainer = RewardTrainer(
         model,
         args,
@@ -122,15 +121,14 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         recipe.objective,
         validation=_validation(recipe, data, bins),
         kinds=data.kinds,
-        callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *([profiler] if profiler else []), *callbacks],
+        callbacks=[MetricsFile(folder / METRICS), ProgressBar(), *profilers, *callbacks],
         bootstrap=recipe.bootstrap(model.heads),
         rates=recipe.optimizer.learning_rates,
         best=recipe.run.best,
         utilisation=utilisation_of(recipe, size, args.device, torch.bfloat16 if args.bf16 else torch.float32),
     )
     with trainer.stop.listening(), ExitStack() as ends:
-        if profiler:
-            ends.callback(profiler.close)
+        ends.callback(lambda: [own.close() for own in profilers])
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
@@ -153,10 +151,22 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         facts["ended_early"] = output.global_step < trainer.state.max_steps
     facts |= _data_facts(data, known)
     if trainer.is_world_process_zero():
-        write_json(folder / FACTS, facts)
-    if recipe.run.push_to_hub:
-        facts = on_first_rank(lambda: push_model(recipe, folder))
+        facts = _finish(recipe, folder, facts)
     return TrainResult(folder, folder / MODEL, facts)
+
+
+def _finish(recipe: Recipe, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the facts of a run, which is finished by that, and push its model if that is asked for."""
+    write_json(folder / FACTS, facts)
+    return push_model(recipe, folder) if recipe.run.push_to_hub else facts
+
+
+def _profilers(recipe: Recipe, folder: Path, steps: int) -> list[StepProfiler]:
+    """Return what traces the steps that the recipe names, if it does, of a run of so many."""
+    if recipe.run.profile_steps is None:
+        return []
+    recipe.run.profile_steps.check(steps)
+    return [StepProfiler(recipe.run.profile_steps, folder)]
 
 
 def _place_model(model: RewardModel, recipe: Recipe, args: TrainingArguments) -> Choice:
