@@ -136,8 +136,8 @@ def test_a_call_that_cannot_be_understood_is_one_line_too(command, tiny, line, s
 
 @pytest.mark.parametrize("line", ["eval baseline:longer --data {pairs}", "data convert {pairs}", "train {recipe}"])
 def test_a_file_where_a_folder_is_needed_is_explained(command, tiny, tmp_path, line):
-    (tmp_path / "afile").write_text("x")
-    ended = command(*line.format(**tiny._asdict()).split(), "--out", "afile/inside")
+    (tmp_path / "a-file").write_text("x")
+    ended = command(*line.format(**tiny._asdict()).split(), "--out", "a-file/inside")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("error: ")
     assert "needs a folder where a file stands" in ended.err

@@ -128,7 +128,8 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         utilisation=utilisation_of(recipe, size, args.device, torch.bfloat16 if args.bf16 else torch.float32),
     )
     with trainer.stop.listening(), ExitStack() as ends:
-        ends.callback(lambda: [own.close() for own in profilers])
+        for own in profilers:
+            ends.callback(own.close)
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop.stopped_by:
         _stop(trainer, folder)
