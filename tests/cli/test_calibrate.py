@@ -66,7 +66,7 @@ def test_the_guide_runs(folder, capsys):
 def test_json_is_the_file_and_its_names(folder, capsys):
     assert call("calibrate", "baseline:longer", "pairs.jsonl", "--out", "out.json", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed.pop("files") == ["out.json", "out.html"]
+    assert printed.pop("files") == ["out.json", "out.yaml", "out.html"]
     assert printed == json.loads(Path("out.json").read_text())
 
 
