@@ -44,34 +44,8 @@ CARDS = (24, 48, 80, 141)
 _WIDTH = 88
 
 
-COMMON = """
-# Commands
-
-What `basereward COMMAND --help` says of each, and before it what is the same for all.
-
-| word | everywhere |
-|---|---|
-| `--out` | Where a command writes: a folder, or the file that its help names. No command needs it: what is made of a model lies under `runs/`, training sets lie under `data/`, a recipe (`init`) here. No command takes such a place without the word. |
-| `--overwrite` | Delete the finished result that stands there. Without it a result folder, a calibration or a recipe that is there is refused; a folder with anything else is refused in either case. Single files that a command alone makes (scored rows, pages, drop-lists) are replaced when the new one is complete. |
-| `--resume` | Go on from what a run or an evaluation holds, where starting anew may be meant: `train`, `rl train`, `eval`. Every other long command goes on by itself from unfinished work of the same inputs, settings and weights, and refuses other work. |
-| `--data-root` | Folder that holds what is given by name, each in a folder of its name: benchmarks and raw sources (the hub by default), converted sources (`data` by default). |
-| `--data`, `--bench` | Pairs, as a file, a folder or a hub id with `:SPLIT` behind it; a benchmark by name, or `file.py:NAME`. |
-| `--format`, `--map`, `--choice`, `--a`, `--b` | How records are read that do not say it by themselves. Of `report`, which reads none, `--format` is that of its pages. |
-| `--plan` | Print what would be done; write nothing. |
-| `--limit` | Use only so many of the first rows. |
-| `--strict` | Fail on the first bad row instead of counting it. |
-| `--seed` | Of whatever is drawn. |
-| `--workers` | Processes at once. |
-| `--device`, `--dtype`, `--backend` | Where and how a model computes; rewards are the same for every backend. |
-| `--json` | Print one JSON object on stdout and nothing else there; all commands but `serve`. |
-
-Of `speed` words such as `--prompt`, `--group`, `--images` and `--workers` are sizes of what is timed.
-
-Where another command follows, its line is printed last, with the paths of this call: `next     basereward ...`. An error is
-one line on stderr, `error: ...`: what was found, what was expected, what to do. The status is 0 if all was done, 1 if
-the work was refused or failed (also if not one row could be scored), 2 if the call cannot be understood, 130 after Ctrl-C
-and 143 after SIGTERM.
-"""
+# What is the same for all commands; a table has long lines, which Python has not.
+COMMON = (Path(__file__).parent / "commands_head.md").read_text(encoding="utf-8")
 
 
 def recipe_page() -> str:

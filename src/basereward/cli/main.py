@@ -132,6 +132,8 @@ def main() -> None:
     # Loader processes are forked after the tokenizer was used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    # Whenever peft is imported it warns of a faster kernel that one may install.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # Under torchrun one process tells, not all of them.
     logging.getLogger("basereward").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
     default = signal.signal(signal.SIGTERM, _stop)
