@@ -10,7 +10,7 @@ def test_a_page_is_written_and_named_after_the_set(command, tiny, tmp_path):
     assert ended.code == 0, ended.err
     page = tmp_path / "runs" / f"show-{tiny.folder.name}-pairs.html"
     assert ended.out.splitlines()[0] == "pairs     24 of 24 rows, 24 with images or videos"
-    assert f"page      {page.name}" in ended.out
+    assert f"page      runs/{page.name}" in ended.out
     assert "Sampled pairs" in page.read_text()
 
 

@@ -12,7 +12,7 @@ def rankings(folder):
 
 
 def test_a_trained_model_is_certified(command, tiny, tmp_path):
-    ended = command("orders", tiny.model, rankings(tmp_path), "--orders", 2, "--limit", 4, "--strict", "--json")
+    ended = command("orders", tiny.model, rankings(tmp_path), "--orders", 2, "--limit", 4, "--must-pass", "--json")
     assert ended.code == 0
     found = OrderCertificate.model_validate({k: v for k, v in ended.json.items() if k not in ("relative", "passes")})
     assert (ended.json["passes"], found.groups, [one.responses for one in found.sizes]) == (True, 4, [2, 3])
@@ -21,9 +21,9 @@ def test_a_trained_model_is_certified(command, tiny, tmp_path):
 
 def test_a_place_that_counts_is_told(command, tmp_path):
     source = rankings(tmp_path)
-    assert command("orders", "baseline:longer", source, "--strict").code == 0
+    assert command("orders", "baseline:longer", source, "--must-pass").code == 0
     ended = command("orders", "baseline:first", source)
     assert ended.code == 0
     assert "another best response in 5" in ended.out
     assert "the order has an effect" in ended.out
-    assert command("orders", "baseline:first", source, "--strict").code == 1
+    assert command("orders", "baseline:first", source, "--must-pass").code == 1

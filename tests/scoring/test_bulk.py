@@ -298,9 +298,11 @@ def test_the_command_writes_a_folder_where_out_has_no_suffix(tmp_path, many, cap
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["basereward", "score", "baseline:longer", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        try:
             main()
-        return ended.value.code
+        except SystemExit as ended:
+            return ended.code
+        return 0
 
     assert call(many, "--out", tmp_path / "out", "--shard-rows", "100", "--json") == 0
     told = json.loads(capsys.readouterr().out)

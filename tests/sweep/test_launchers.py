@@ -30,7 +30,7 @@ with pathlib.Path(os.environ["FAKE_LOG"]).open("a") as file:
     print("worker", os.environ.get("CUDA_VISIBLE_DEVICES", "-"), *words[3:], file=file)
 if "--collect" in words:
     sys.exit()
-place = pathlib.Path(words[2]) / "cells" / words[words.index("--cell") + 1]
+place = pathlib.Path(words[words.index("--out") + 1]) / "cells" / words[words.index("--cell") + 1]
 place.mkdir(parents=True, exist_ok=True)
 rate = next((word for word in place.name.split(",") if word.startswith("optimizer")), "base").rpartition("=")[2]
 if rate == "1e-05":

@@ -171,7 +171,7 @@ def test_a_missing_file_and_a_list_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="No recipe"):
         load_recipe(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
-    with pytest.raises(RecipeError, match="holds list, expected a mapping"):
+    with pytest.raises(RecipeError, match="holds a list, expected a mapping"):
         load_recipe(tmp_path / "list.yaml")
 
 

@@ -10,7 +10,6 @@ from itertools import product
 import numpy as np
 
 from basereward.benchmarks.items import BenchmarkItem
-from basereward.curation.fingerprints.features import messages_text
 from basereward.curation.fingerprints.text import mix, text_hashes
 from basereward.data.cache import making, user_cache
 from basereward.data.columns import column, list_counts, read_spoken
@@ -18,7 +17,7 @@ from basereward.data.digests import ends_hash
 from basereward.data.pairs import PairDataset
 from basereward.data.parts import Stored, load_arrays, save_arrays
 from basereward.data.rows import row_images
-from basereward.data.schema import REQUIRED_KEYS
+from basereward.data.schema import REQUIRED_KEYS, messages_text
 
 # Grows whenever the same texts give other hashes.
 _TEXTS_VERSION = 1

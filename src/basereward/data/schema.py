@@ -197,6 +197,11 @@ def count_parts(messages: Messages, kind: PartType) -> int:
     return sum(part.type == kind for message in messages for part in message.content)
 
 
+def messages_text(messages: Messages) -> str:
+    """Return the texts of messages, one after the other."""
+    return "\n".join(message.text for message in messages)
+
+
 def messages_from_text(text: str, role: str = "user", images: int = 0) -> Messages:
     """Return one message: ``images`` image parts, then the text."""
     parts: Iterator[Part] = (Part("image") for _ in range(images))

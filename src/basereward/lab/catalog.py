@@ -9,6 +9,7 @@ from basereward.errors import BaseRewardError, StoppedError, WorkError
 from basereward.lab.alarms import plan_alarms
 from basereward.lab.figure1 import plan_figure as plan_figure1
 from basereward.lab.figure2 import plan_figure as plan_figure2
+from basereward.lab.frozen import FrozenSizes, plan_frozen
 from basereward.lab.grouping import GroupingSizes, plan_grouping
 from basereward.lab.length_bias import plan_length_bias
 from basereward.lab.objectives import plan_objectives
@@ -31,6 +32,7 @@ from basereward.reporting.tables import Table
 TABLES: Registry[Callable[[], TablePlan]] = Registry(
     "table of the lab",
     {
+        "frozen": lambda: plan_frozen(FrozenSizes()),
         "figure2": lambda: plan_figure2(ArmSizes(100)),
         "table7": lambda: plan_table7(ArmSizes(250)),
         "severity": plan_severity,
@@ -151,7 +153,7 @@ def tables_page(tables: Mapping[str, LabTable], stopped: Stopped) -> Document:
     missing += [
         f"{name}: not made." for name in TABLES.names() if name not in {*tables, *stopped.unfinished, *stopped.failed}
     ]
-    note = "How many of the paper's findings hold at this scale, do not, or cannot be told with these seeds."
+    note = "How many findings hold at this scale, do not, or cannot be told with these seeds."
     overview = Chapter("Findings", note, table=outcomes_table(tables))
     return Document(
         "the lab", "The paper in miniature", sections=[overview, *chapters, Chapter("What is missing", lines=missing)]

@@ -193,7 +193,7 @@ def findings_table(table: LabTable) -> Table:
         shown = _points if finding.is_share else "{:+.2f}".format
         within = "" if low is None or high is None else f" ({shown(low)} to {shown(high)})"
         rows.append((finding.says, f"{shown(finding.difference)}{within}", finding.outcome))
-    return Table(("the paper's finding", "difference, of shares in points", "at this scale"), rows)
+    return Table(("finding", "difference, of shares in points", "at this scale"), rows)
 
 
 def _versions(table: LabTable) -> list[str]:

@@ -83,7 +83,7 @@ def _call(command: Sequence[str]) -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
-        raise WorkError(f"There is no {command[0]} on this machine; --dry-run shows the script.") from error
+        raise WorkError(f"There is no {command[0]} on this machine; --plan shows the script.") from error
     except subprocess.CalledProcessError as error:
         raise WorkError(
             f"{shlex.join(command)} ended with status {error.returncode}: {error.stderr.strip()}"

@@ -10,7 +10,7 @@ from basereward.data.io import write_json
 from basereward.data.work import open_work
 from basereward.errors import TrainingError
 from basereward.models.saving import push_folder
-from basereward.training.folder import FACTS, MAY_CHANGE, MODEL, RECIPE, run_identity
+from basereward.training.folder import FACTS, MODEL, RECIPE, may_change, run_identity
 from basereward.training.plan import run_length
 from basereward.training.recipe import Recipe, RunRecipe, dump_recipe
 
@@ -76,6 +76,6 @@ def push_again(recipe: Recipe, folder: Path) -> dict[str, Any]:
         TrainingError: as ``push_model``.
     """
     with open_work(folder, folder) as work:
-        work.claim(run_identity(recipe), MAY_CHANGE)
-        (folder / RECIPE).write_text(dump_recipe(recipe))
+        work.claim(run_identity(recipe), may_change(recipe))
+        (folder / RECIPE).write_text(dump_recipe(recipe), encoding="utf-8")
         return push_model(recipe, folder)

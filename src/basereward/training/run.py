@@ -147,13 +147,19 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path | None, callbacks: lis
         "backend_reason": backend.reason,
         "seconds": time.perf_counter() - start,
     }
-    if recipe.run.best:
-        facts["best"] = {"step": trainer.state.best_global_step, recipe.run.best.metric: trainer.state.best_metric}
-        facts["ended_early"] = output.global_step < trainer.state.max_steps
-    facts |= _data_facts(data, known)
+    facts |= _best_facts(recipe, trainer) | _data_facts(data, known)
     if trainer.is_world_process_zero():
         facts = _finish(recipe, folder, facts)
     return TrainResult(folder, folder / MODEL, facts)
+
+
+def _best_facts(recipe: Recipe, trainer: RewardTrainer) -> dict[str, Any]:
+    """Return which evaluation was the best and whether the run ended for want of a better one, if it keeps the best."""
+    if recipe.run.best is None:
+        return {}
+    state = trainer.state
+    best = {"step": state.best_global_step, recipe.run.best.metric: state.best_metric}
+    return {"best": best, "ended_early": state.global_step < state.max_steps}
 
 
 def _finish(recipe: Recipe, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """``basereward data split``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,16 +66,19 @@ def split_pairs(
             manifests = split(sets, settings, folder, workers, images, bar.show)
             facts = manifests["train"].steps[0]
     if as_json:
-        folders = {} if plan else {part: str(folder / part) for part in facts["parts"]}
-        print_json({**facts, "folders": folders})
+        print_json({**facts, "folders": {} if plan else {part: str(folder / part) for part in facts["parts"]}})
         return
     _print(facts)
     if plan:
         print_next(*this_call(context, "plan"))
     else:
-        print(f"{', '.join(facts['parts'])} in {folder}")
-        held_out = [f"data.validation={folder / part}" for part in ("validation", "test") if part in facts["parts"]]
-        print_next("train", *held_out[:1], "--model", MODEL, "--data", folder / "train")
+        _print_written(folder, facts["parts"])
+
+
+def _print_written(folder: Path, parts: Collection[str]) -> None:
+    print(f"{', '.join(parts)} in {folder}")
+    held_out = [f"data.validation={folder / part}" for part in ("validation", "test") if part in parts]
+    print_next("train", *held_out[:1], "--model", MODEL, "--data", folder / "train")
 
 
 def _print(facts: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 from basereward.benchmarks.items import BenchmarkItem, items_fingerprint
 from basereward.curation.contamination.provenance import item_keys
 from basereward.curation.contamination.questions import Questions
-from basereward.curation.fingerprints.features import messages_text
 from basereward.curation.fingerprints.image import ImageHashes, hash_image, pictures_type
 from basereward.curation.fingerprints.looks import ITEM_LOOKS
 from basereward.curation.fingerprints.text import count_words, text_hashes
@@ -22,7 +21,7 @@ from basereward.data.cache import user_cache
 from basereward.data.digests import image_key
 from basereward.data.images import load_image
 from basereward.data.io import replacing
-from basereward.data.schema import Messages
+from basereward.data.schema import Messages, messages_text
 from basereward.errors import RowError
 
 # Part of the name of the cached file; grows with what the arrays hold.

@@ -22,7 +22,7 @@ from basereward.data.images import load_image
 from basereward.data.io import replacing
 from basereward.data.places import iterate_rows
 from basereward.data.processes import map_shared
-from basereward.data.schema import Messages, PreferencePair
+from basereward.data.schema import PreferencePair, messages_text
 from basereward.data.validation import DROP_REASONS, parse_row
 from basereward.errors import RowError
 
@@ -116,11 +116,6 @@ def compute_features(
 def pair_texts(pair: PreferencePair) -> tuple[str, str, str]:
     """Return the texts of prompt, chosen and rejected: what their messages say, one after the other."""
     return messages_text(pair.prompt), messages_text(pair.chosen), messages_text(pair.rejected)
-
-
-def messages_text(messages: Messages) -> str:
-    """Return the texts of messages, one after the other."""
-    return "\n".join(message.text for message in messages)
 
 
 def row_hashes(pair: PreferencePair, known: dict[str, ImageHashes] | None = None) -> list[ImageHashes]:
