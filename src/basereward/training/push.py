@@ -44,6 +44,8 @@ def push_model(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if repository is None or not is_unpushed(recipe.run, facts):
         return facts
     message = f"Upload the reward model of {recipe.name} at step {facts['steps']}"
+    # An upload may take long, and whoever ends it is to know that nothing is lost.
+    _log.info("The run is finished; its model goes to %s. If it is ended, --resume pushes it.", repository)
     try:
         commit = push_folder(folder / MODEL, repository, private=recipe.run.push_private, message=message)
     except Exception as error:
