@@ -67,6 +67,8 @@ def test_sections_may_be_nested_and_override(make_grid):
         ({"grid": {"model.head": [{}], "model.head.layers": [1]}}, "stands inside model.head"),
         ({"grid": {RATE: [1e-5]}, "baseline": {RATE: 1}}, "is no point of the grid"),
         ({"seeds": [1, 1]}, "one twice"),
+        ({"grid": {"run": [{"push_to_hub": "me/rewards"}]}}, "Every cell would push its model"),
+        ({"changes": {"run.push_to_hub": "me/rewards"}}, "Every cell would push its model"),
         ({"changes": {"data.validation": []}}, "nothing to measure on"),
         ({"launch": {"slurm": {"array": "0-3"}}}, "the script sets --array itself"),
         ({"measure": {"data": ["a/b.jsonl", "a-b.jsonl"]}}, "Two places would have one folder of results"),

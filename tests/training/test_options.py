@@ -72,6 +72,13 @@ def test_parts_that_are_not_there_are_refused(make_recipe: Callable, world: Any)
             prepare_model(make_recipe(**sections))
 
 
+@pytest.mark.parametrize("model", [{"lora": {"rank": 2}}, {"freeze": ["vision"]}, {"freeze_vision": True}])
+def test_a_rate_that_nothing_trains_with_is_refused(make_recipe: Callable, model: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=r"learning_rates\.vision: no weight.*only those of head, language"):
+        prepare_model(make_recipe(model=model, optimizer={"learning_rates": {"vision": 1e-4}}))
+    prepare_model(make_recipe(model=model, optimizer={"learning_rates": {"language": 1e-4}}))
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [

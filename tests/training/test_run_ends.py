@@ -87,6 +87,29 @@ def test_a_push_that_fails_costs_nothing_and_is_made_again(make_recipe: Callable
     assert load_recipe(folder).run.push_to_hub == "me/others"
 
 
+def test_a_run_that_ended_early_is_pushed_again_and_by_what_made_it(
+    make_recipe: Callable, hub: Hub, world: Any, tmp_path: Path
+) -> None:
+    data = {"train": [str(world.train)], "validation": [str(world.validation)]}
+    # All evaluations are equal: no step moves a weight in fp32.
+    optimizer = {"learning_rate": 1e-30, "schedule": "constant", "max_steps": 5}
+    run = {"eval_every": 1, "save_every": 1, "best": {"patience": 1}, "push_to_hub": "me/rewards"}
+    run |= {"profile_steps": {"start": 2, "steps": 3}}
+    folder, hub.is_down = tmp_path / "run", True
+    recipe = make_recipe(data=data, optimizer=optimizer, run=run)
+    with pytest.raises(TrainingError, match="--resume to push again"):
+        train(recipe, folder)
+    assert [trace.name for trace in folder.glob("trace-*")] == ["trace-2-2.json.gz"], "of the step that was taken"
+    hub.is_down = False
+    for change in ("run.eval_every=2", "run.save_dtype=bfloat16", "optimizer.max_steps=4"):
+        with pytest.raises(WorkError, match=change.partition("=")[0].replace(".", r"\.")):
+            train(load_recipe(folder, [change]), folder, resume=True)
+    facts = train(load_recipe(folder, ["hardware.workers=1"]), folder, resume=True).facts
+    assert (facts["steps"], facts["pushed"]["repository"]) == (2, "me/rewards")
+    with pytest.raises(TrainingError, match="ended early"):
+        train(recipe, folder, resume=True)
+
+
 @pytest.mark.parametrize("run", [{"push_to_hub": "rewards"}, {"push_to_hub": "a/b/c"}, {"push_private": True}])
 def test_a_push_needs_a_repository(run: dict, make_recipe: Callable) -> None:
     with pytest.raises(RecipeError, match=r"push_to_hub"):

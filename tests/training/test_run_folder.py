@@ -270,6 +270,8 @@ def test_a_trained_model_tells_its_recipe(begun: Path) -> None:
     [
         ("run.eval_every=1", r"run\.eval_every 2, not 1"),
         ("data.validation_sets.charts=[{other}]", r"inputs\.1 '[0-9a-f]{64}', not '[0-9a-f]{64}'"),
+        # The same places in the same order, of which another one trains.
+        ("data.train=[{train},{validation}]; data.validation_sets.charts=[{other}]", r"data\.train 1, not 2"),
         ("run.best.patience=3", r"run\.best\.patience None, not 3"),
     ],
 )
@@ -281,19 +283,22 @@ def test_a_run_that_keeps_the_best_is_compared_on_the_same_evaluations(
     write_rows(draw_rows(7, 5, WorldConfig(text_share=1.0)), other)
     data = {"train": [str(world.train)], "validation_sets": {"charts": [str(world.validation)]}}
     optimizer, run = {"max_steps": 2}, {"eval_every": 2, "save_every": 2}
+    places = {"train": world.train, "validation": world.validation, "other": other}
+    if "; " in change:
+        data["validation_sets"]["charts"].append(str(other))
     recipe = make_recipe(data=data, optimizer=optimizer, run={**run, "best": {"of": "charts"}})
     with open_run(recipe, tmp_path / "run", resume=False):
         (tmp_path / "run" / "begun").touch()
-    changed = load_recipe(tmp_path / "run", [change.format(other=other)])
+    changed = load_recipe(tmp_path / "run", change.format(**places).split("; "))
     unlike = differences(run_identity(recipe).facts(), run_identity(changed).facts(), may_change(recipe))
     assert re.fullmatch(named, "; ".join(unlike))
     # A further set beside that one, or that one at another place, decides nothing.
     copied = shutil.copy(world.validation, tmp_path / "copied.jsonl")
     (tmp_path / "images").symlink_to(world.train.parent / "images")
-    sets = [f"data.validation_sets={{charts: [{copied}], more: [{other}]}}"]
-    assert not differences(
-        run_identity(recipe).facts(), run_identity(load_recipe(tmp_path / "run", sets)).facts(), may_change(recipe)
-    )
+    charts = [str(copied), *data["validation_sets"]["charts"][1:]]
+    sets = [f"data.validation_sets={json.dumps({'charts': charts, 'more': [str(other)]})}"]
+    moved = load_recipe(tmp_path / "run", sets)
+    assert not differences(run_identity(recipe).facts(), run_identity(moved).facts(), may_change(recipe))
     free = make_recipe(data=data, optimizer=optimizer, run=run)
     also = make_recipe(data=data | {"validation_sets": {}}, optimizer=optimizer, run=run | {"eval_every": 1})
     assert not differences(run_identity(free).facts(), run_identity(also).facts(), may_change(free))

@@ -93,13 +93,13 @@ def resolve(sweep: SweepRecipe) -> Grid:
     """
     content = _content(sweep)
     base = parse_recipe(content)
-    if base.run.push_to_hub:
-        raise RecipeError("Every cell would push its model to run.push_to_hub; leave it out of the recipe of a sweep.")
     cells: dict[str, SweepCell] = {}
     for values in product(*sweep.grid.values()):
         chosen = dict(zip(sweep.grid, values, strict=True))
         for seed in sweep.seeds:
             cell = _cell(content, base, chosen, seed, sweep.grid)
+            if cell.recipe.run.push_to_hub:
+                raise RecipeError("Every cell would push its model to run.push_to_hub; leave it out of a sweep.")
             if (other := cells.setdefault(cell.name, cell)) is not cell:
                 raise RecipeError(f"The grid has the cell {other.name} twice; leave one of the equal values out.")
     _refuse_twins(list(cells.values()))

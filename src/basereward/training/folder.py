@@ -113,6 +113,16 @@ def may_change(recipe: Recipe) -> tuple[str, ...]:
     return tuple(key for key in MAY_CHANGE if not (recipe.run.best and key in _CHOOSES))
 
 
+def is_finished(facts: Mapping[str, Any], steps: int) -> bool:
+    """Whether a run of so many steps has none left to train.
+
+    Args:
+        facts: what ``train.json`` says of it.
+        steps: that its recipe asks for.
+    """
+    return bool(facts.get("ended_early")) or steps <= facts["steps"]
+
+
 def decisive_places(recipe: Recipe) -> tuple[str, ...]:
     """Return the data that decides the model of a run: what it trains on, and what its best checkpoint is chosen by."""
     best, sets = recipe.run.best, recipe.data.validation_sets
@@ -134,6 +144,9 @@ def run_settings(recipe: Recipe) -> dict[str, Any]:
     """Return the settings of a run but for what its identity knows by content, wherever it lies."""
     settings: dict[str, Any] = recipe.model_dump(mode="json")
     del settings["data"]["train"], settings["model"]["backbone"], settings["model"]["init_from"]
+    if recipe.run.best:
+        # Without it a place that moves from validation to training would leave the inputs as they are.
+        settings["data"]["train"] = len(recipe.data.train)
     return settings
 
 
@@ -185,7 +198,7 @@ def _refuse_finished(claim: RunClaim, folder: Path, checkpoint: Path | None) -> 
     done = f"{folder} holds a finished run of {facts['steps']} steps, and its model in {folder / MODEL}."
     if facts.get("ended_early"):
         raise TrainingError(f"{done} It ended early, for want of a better evaluation. Choose another --out.")
-    if claim.steps(facts) <= facts["steps"]:
+    if is_finished(facts, claim.steps(facts)):
         raise TrainingError(f"{done} Choose another --out, or raise {claim.length} to train on.")
     if checkpoint is None:
         raise TrainingError(f"{done} It left no checkpoint to train on from; start anew with another --out.")

@@ -23,7 +23,7 @@ from basereward.encoding.template import Template
 from basereward.errors import DataError, TrainingError
 from basereward.models.adapters import attach_lora, freeze_vision
 from basereward.models.checkpoint import continue_reward_model, new_reward_model
-from basereward.models.components import check_components, freeze_components
+from basereward.models.components import freeze_components
 from basereward.models.hub import open_folder
 from basereward.models.inputs import TemplateSettings, load_template
 from basereward.models.quantization import check_unquantised, compute_in
@@ -33,6 +33,7 @@ from basereward.training.listwise import Listwise
 from basereward.training.objectives import BradleyTerry
 from basereward.training.partners import Swaps, plan_swaps
 from basereward.training.rankings import SharedPrompts, prompt_shares
+from basereward.training.rates import check_rates
 from basereward.training.recipe import SWAPS_ALONE, AnyObjective, Recipe
 from basereward.training.shortcuts import NO_PROXY_SCORES
 
@@ -250,6 +251,7 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
     Raises:
         CheckpointError: no complete model, or one whose weights are stored quantised.
         MissingExtraError: what adapters or 4-bit weights need is not installed.
+        TrainingError: it has no such parts, none of these trains, or the objective cannot train it.
     """
     model = recipe.model
     start = open_folder(model.start)
@@ -287,9 +289,9 @@ def prepare_model(recipe: Recipe, template: Template | None = None, is_empty: bo
     if model.freeze_backbone:
         reward_model.backbone.requires_grad_(False)
     freeze_components(reward_model, model.freeze)
-    check_components(reward_model, recipe.optimizer.learning_rates.named)
     if model.lora:
         attach_lora(reward_model, model.lora)
+    check_rates(reward_model, recipe.optimizer.learning_rates)
     if model.checkpointing:
         reward_model.enable_checkpointing()
     if model.compile:

@@ -66,17 +66,27 @@ class StepProfiler(TrainerCallback):
             self._profile.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Write the trace after the last of the steps, or of the run."""
-        if self._profile is not None and (state.global_step == self.asked.last or control.should_training_stop):
-            done, self._profile = self._profile, None
-            done.stop()
-            self._write(done, state.global_step)
+        """Write the trace after the last of the steps."""
+        if state.global_step == self.asked.last:
+            self._end(state.global_step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the trace of a run that ends between them: a signal ends it, or an evaluation that is no better."""
+        self._end(state.global_step)
 
     def close(self) -> None:
         """Leave off profiling where a step failed."""
         if self._profile is not None:
             self._profile.stop()
             self._profile = None
+
+    def _end(self, last: int) -> None:
+        if self._profile is not None:
+            done, self._profile = self._profile, None
+            done.stop()
+            self._write(done, last)
 
     def _write(self, done: Any, last: int) -> None:
         file = self.folder / f"trace-{self.asked.start}-{last}.json.gz"

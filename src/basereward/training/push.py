@@ -10,11 +10,13 @@ from basereward.data.io import write_json
 from basereward.data.work import open_work
 from basereward.errors import TrainingError
 from basereward.models.saving import push_folder
-from basereward.training.folder import FACTS, MODEL, RECIPE, may_change, run_identity
+from basereward.training.folder import FACTS, LENGTH, MODEL, RECIPE, is_finished, may_change, run_identity
 from basereward.training.plan import run_length
 from basereward.training.recipe import Recipe, RunRecipe, dump_recipe
 
 PUSHED = "pushed"
+# What a resumed run may change, and the model that is there was made by.
+_MADE_BY = (*LENGTH, "run.save_dtype")
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,8 @@ def push_model(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if repository is None or not is_unpushed(recipe.run, facts):
         return facts
     message = f"Upload the reward model of {recipe.name} at step {facts['steps']}"
+    # An upload may take long, and whoever ends it is to know that nothing is lost.
+    _log.info("The run is finished; its model goes to %s. If it is ended, --resume pushes it.", repository)
     try:
         commit = push_folder(folder / MODEL, repository, private=recipe.run.push_private, message=message)
     except Exception as error:
@@ -62,7 +66,7 @@ def waits_for_push(recipe: Recipe, folder: Path) -> bool:
     if recipe.run.push_to_hub is None or not (folder / FACTS).is_file():
         return False
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    return is_unpushed(recipe.run, facts) and run_length(recipe, facts["pairs"]).steps <= facts["steps"]
+    return is_unpushed(recipe.run, facts) and is_finished(facts, run_length(recipe, facts["pairs"]).steps)
 
 
 def push_again(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -76,6 +80,6 @@ def push_again(recipe: Recipe, folder: Path) -> dict[str, Any]:
         TrainingError: as ``push_model``.
     """
     with open_work(folder, folder) as work:
-        work.claim(run_identity(recipe), may_change(recipe))
+        work.claim(run_identity(recipe), set(may_change(recipe)).difference(_MADE_BY))
         (folder / RECIPE).write_text(dump_recipe(recipe), encoding="utf-8")
         return push_model(recipe, folder)

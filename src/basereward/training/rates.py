@@ -2,12 +2,33 @@
 
 from typing import Any
 
-from basereward.models.components import component_of
+from basereward.errors import TrainingError
+from basereward.models.components import check_components, component_of
 from basereward.models.reward_model import RewardModel
 from basereward.training.options import PartRates
 
 # The key of a group that says which part of the model it holds.
 _PART = "part"
+
+
+def check_rates(model: RewardModel, rates: PartRates) -> None:
+    """Refuse a rate that nothing would train with.
+
+    Args:
+        model: with adapters, and frozen as wanted.
+
+    Raises:
+        TrainingError: the model has no such part, or none of its weights trains.
+    """
+    check_components(model, rates.named)
+    trained = {component_of(name, model.family) for name, weight in model.named_parameters() if weight.requires_grad}
+    for part in rates.named:
+        if part not in trained:
+            raise TrainingError(
+                f"optimizer.learning_rates.{part}: no weight of this part trains, only those of "
+                f"{', '.join(sorted(trained))}. Leave it out, or what freezes it: model.freeze, freeze_vision, "
+                "freeze_backbone, or lora, whose adapters are of the language part."
+            )
 
 
 def split_by_rate(optimizer: Any, model: RewardModel, rates: PartRates) -> None:
