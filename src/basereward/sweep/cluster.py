@@ -57,7 +57,7 @@ def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[SweepCell], fol
 def collect_command(folder: Path) -> str:
     """Return the command that makes the table and the page of a sweep from what its cells hold."""
     place = folder.resolve()
-    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), str(place), "--collect"])
+    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), "--out", str(place), "--collect"])
 
 
 def submit(cluster: Cluster, script: str, folder: Path) -> str:
@@ -83,7 +83,7 @@ def _call(command: Sequence[str]) -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
-        raise WorkError(f"There is no {command[0]} on this machine; --dry-run shows the script.") from error
+        raise WorkError(f"There is no {command[0]} on this machine; --plan shows the script.") from error
     except subprocess.CalledProcessError as error:
         raise WorkError(
             f"{shlex.join(command)} ended with status {error.returncode}: {error.stderr.strip()}"
