@@ -10,7 +10,7 @@ import pytest
 from tests.cli.test_help import COMMANDS
 
 # What these write has its place already, or they write nothing.
-WRITES_NOTHING = {("card",), ("data", "list"), ("serve",)}
+WRITES_NOTHING = {("card",), ("data", "list"), ("orders",), ("serve",)}
 # Whether the word is a switch, whether it may be repeated, and the words that its help has everywhere.
 SHARED = {
     "--out": (False, False, ""),
