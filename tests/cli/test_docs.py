@@ -39,7 +39,15 @@ def command_lines(page: str) -> list[str]:
     return [match[1].partition(" #")[0].strip() for match in found if match]
 
 
+def header_lines(recipe: Path) -> list[str]:
+    """What follows ``basereward`` in the comments of a recipe where it stands on a line of its own."""
+    found = re.findall(r"^#   basereward (.*)", recipe.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.split(r" #|   | -> ", line)[0].strip() for line in found]
+
+
 LINES = [(page, line) for page in PAGES for line in command_lines(page)]
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+LINES += [(str(path.relative_to(ROOT)), line) for path in RECIPES for line in header_lines(path)]
 
 
 @pytest.mark.parametrize(("page", "line"), LINES, ids=[f"{page}: {line}" for page, line in LINES])

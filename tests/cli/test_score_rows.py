@@ -1,6 +1,9 @@
 """What ``score`` adds to rows: the best response, and paths of images that lead on from where the rows now lie."""
 
 import json
+from pathlib import Path
+
+from basereward.cli.score import _default_target
 
 
 def test_the_best_response_and_paths_from_the_output(command, tmp_path, picture):
@@ -15,3 +18,16 @@ def test_the_best_response_and_paths_from_the_output(command, tmp_path, picture)
     assert row["images"] == ["../in/a.png"]
     assert command("score", "baseline:longer", "in/rows.jsonl", "--out", "in/scored.jsonl").code == 0
     assert json.loads((tmp_path / "in" / "scored.jsonl").read_text())["images"] == ["a.png"]
+
+
+def test_two_inputs_have_two_places_by_default():
+    folder = Path("runs/score-baseline-longer")
+    places = {
+        "pairs.jsonl": folder / "pairs.jsonl",
+        "pairs.json": folder / "pairs.json.jsonl",
+        "pairs.jsonl.gz": folder / "pairs.jsonl.gz.jsonl",
+        "pairs.parquet": folder / "pairs.parquet",
+        "in/pairs.jsonl": folder / "in-pairs.jsonl",
+        "owner/name": folder / "owner-name",
+    }
+    assert {source: _default_target("baseline:longer", source, is_bulk=False) for source in places} == places

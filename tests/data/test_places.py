@@ -4,10 +4,12 @@ import json
 import os
 
 import datasets
+import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from basereward.data import places
 from basereward.data.manifest import Manifest, describe_shard, write_manifest
 from basereward.data.places import open_place
 from basereward.data.storage import read_rows, write_rows
@@ -94,11 +96,25 @@ def test_saved_folders_and_files_take_a_split_where_they_have_any(tmp_path):
 
 def test_hub_data_sets_take_a_split(monkeypatch):
     asked = []
+    monkeypatch.setattr(places, "_check_reachable", lambda name: None)
     one = datasets.Dataset.from_list([pair("a")])
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: asked.append((name, split)) or one)
     assert open_place("owner/name:train_prefs").name == "owner/name"
     open_place("owner/name")
     assert asked == [("owner/name", "train_prefs"), ("owner/name", "train")]
+
+
+def test_a_hub_that_is_not_there_is_asked_once(monkeypatch):
+    asked = []
+
+    def refuse(self, name, timeout):
+        asked.append(name)
+        raise httpx2.ConnectError("Name or service not known")
+
+    monkeypatch.setattr(places.HfApi, "dataset_info", refuse)
+    with pytest.raises(MissingFileError, match=r"owner/name .* cannot be reached \(Name or service not known\)"):
+        open_place("owner/name")
+    assert asked == ["owner/name"]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ WORKER = """
 import json, os, pathlib, signal, sys, time
 words = sys.argv[1:]
 with pathlib.Path(os.environ["FAKE_LOG"]).open("a") as file:
-    print("worker", os.environ.get("CUDA_VISIBLE_DEVICES", "-"), *words[3:], file=file)
+    print("worker", os.environ.get("CUDA_VISIBLE_DEVICES", "-"), *words[2:], file=file)
 if "--collect" in words:
     sys.exit()
 place = pathlib.Path(words[words.index("--out") + 1]) / "cells" / words[words.index("--cell") + 1]
@@ -113,7 +113,7 @@ def test_a_script_of_slurm_runs_every_cell(make_grid: Callable, fake: Path, tmp_
     assert "scontrol requeue 1002" in asked
     assert f"{folder}/slurm/collect-%j.log" in asked[-2]
     assert "--dependency=afterany:42" in asked[-2]
-    assert "--collect" in asked[-1]
+    assert asked[-1] == f"worker - --out {folder} --collect"
 
 
 def test_several_machines_meet_at_the_first(make_grid: Callable, tmp_path: Path):

@@ -28,4 +28,4 @@ def demo(
     print(f"seconds               {result['seconds']:.0f}")
     print(f"page                  {out / 'report.html'}")
     print_next("score", out / "model", out / "data" / "test.parquet")
-    print(f"next                  basereward eval {out / 'model'} --data {out / 'data' / 'test.parquet'}")
+    print_next("eval", out / "model", "--data", out / "data" / "test.parquet")

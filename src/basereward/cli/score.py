@@ -100,8 +100,8 @@ def _default_target(model: str, source: str, is_bulk: bool) -> Path:
     folder, place = default_out("score", model), Path(source)
     if is_bulk or place.is_dir() or not record_form(place):
         return folder / name_of(source)
-    suffix = place.suffix if place.suffix in (".jsonl", ".parquet") else ".jsonl"
-    return folder / f"{name_of(place.with_suffix(''))}{suffix}"
+    # pairs.json beside pairs.jsonl are two inputs, and have two places.
+    return folder / f"{name_of(source)}{'' if place.suffix in ('.jsonl', '.parquet') else '.jsonl'}"
 
 
 def _score_file(

@@ -57,7 +57,7 @@ def cluster_script(cluster: Cluster, grid: Grid, cells: Sequence[SweepCell], fol
 def collect_command(folder: Path) -> str:
     """Return the command that makes the table and the page of a sweep from what its cells hold."""
     place = folder.resolve()
-    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), str(place), "--collect"])
+    return shlex.join([*PROGRAM, "sweep", str(place / SWEEP), "--out", str(place), "--collect"])
 
 
 def submit(cluster: Cluster, script: str, folder: Path) -> str:

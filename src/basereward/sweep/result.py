@@ -163,7 +163,9 @@ def read_sweep(folder: Path) -> SweepResult:
     try:
         return SweepResult.model_validate(read_json(folder / SWEEP_RESULT))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} holds no sweep ({error}); `basereward sweep SWEEP {folder}` makes one.") from error
+        raise DataError(
+            f"{folder} holds no sweep ({error}); `basereward sweep SWEEP --out {folder}` makes one."
+        ) from error
 
 
 def _read_result(folder: Path) -> EvaluationRun:
