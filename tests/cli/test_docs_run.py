@@ -38,7 +38,7 @@ NOT_RUN = {
     "it serves until it is stopped": r"serve ",
     "a server or a judge answers": r".*(http://|judge:)",
     "it is timed, for minutes": r"speed ",
-    "it trains for minutes": r"lab (all|table|group|short|seeing|start)|train recipes/(critic|grm|long)|rl (?!eval)",
+    "it trains for minutes": r"lab (?!backbone|world|prompts)|train recipes/(critic|grm|long)|rl (?!eval)",
     "a cluster runs it, or several GPUs": r".*--engine ray|train RECIPE hardware",
     "it is refused on pairs without what it looks for; the page has a test": r"calibrate |route ",
     "a policy was trained": r"report runs/(my-rl|rl-)",
@@ -90,7 +90,7 @@ def reason(line: str) -> str | None:
     return next((why for why, pattern in NOT_RUN.items() if re.match(pattern, line)), None)
 
 
-RUN = [(page, line) for page, line in LINES if reason(line) is None]
+RUN = [(page, line) for page, line in LINES if page.endswith(".md") and reason(line) is None]
 # A line that several pages have runs once.
 PAGES = {line: page for page, line in reversed(RUN)}
 

@@ -309,6 +309,7 @@ def test_saved_stored_rows_are_read_as_they_are(tmp_path):
 
 def test_hub_datasets_are_loaded_by_name(tmp_path, monkeypatch):
     asked = []
+    monkeypatch.setattr("basereward.data.places._check_reachable", lambda name: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: asked.append(args) or hub_like(tmp_path))
     (pair,) = pairs(read_rows("owner/pairs", limit=5))
     assert asked == [("owner/pairs",)]
@@ -319,6 +320,7 @@ def test_unreachable_hub_dataset_is_a_missing_file(monkeypatch):
     def refuse(*_, **__):
         raise ConnectionError("no network")
 
+    monkeypatch.setattr("basereward.data.places._check_reachable", lambda name: None)
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(MissingFileError, match=r"owner/pairs.*no network"):
         read_rows("owner/pairs")
