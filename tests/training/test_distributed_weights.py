@@ -109,7 +109,9 @@ def test_a_checkpoint_of_a_sharded_run_is_in_parts_and_merges_to_the_model(
     with pytest.raises(CheckpointError, match=r"parts.*basereward merge .*checkpoint-2"):
         RewardModel.from_pretrained(checkpoint)
     assert call("merge", str(checkpoint), "--out", str(merged)) == 0
-    assert capsys.readouterr() == (f"{merged}\n", "")
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out.splitlines()[0] == f"model    {merged}"
     names = [{file.name for file in folder.iterdir()} for folder in (merged, model)]
     # The card of the model also says what the whole run was.
     assert names[0] == names[1] - {"card.yaml"}
