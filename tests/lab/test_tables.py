@@ -105,3 +105,12 @@ def test_a_claim_is_about_its_own_two_rows():
     other = Cell(row="start", seed=0, values={"minutes": 1.0})
     claim = Claim("new beats old", "new", "old", "accuracy")
     assert judge_claim(claim, [other, *cells([0.9, 0.9], [0.1, 0.1])]).outcome == "holds"
+
+
+@pytest.mark.parametrize("damage", ['{"row"', '{"row": "new"}', ""])
+def test_a_damaged_cell_is_named(tmp_path, damage):
+    plan = make_plan(lambda row, seed, folder: {"accuracy": VALUES[row, seed], "minutes": 1.5})
+    make_table(plan, tmp_path, [0])
+    (tmp_path / "cells" / "new-0.json").write_text(damage)
+    with pytest.raises(DataError, match=r"new-0\.json is no cell of the lab .*delete it"):
+        make_table(plan, tmp_path, [0])

@@ -156,7 +156,11 @@ def _cell(plan: TablePlan, folder: Path, row: str, seed: int, say: Callable[[str
         values = plan.run(row, seed, folder / f"seed-{seed}")
         made = Cell(row=row, seed=seed, values=dict(values), versions=versions_here())
         write_json(path, made.model_dump(mode="json"))
-    return Cell.model_validate(read_json(path))
+    try:
+        return Cell.model_validate(read_json(path))
+    except (OSError, ValueError) as error:
+        cause = str(error).splitlines()[0]
+        raise DataError(f"{path} is no cell of the lab ({cause}); delete it, and the command makes it anew.") from error
 
 
 def judge_claim(claim: Claim, cells: Sequence[Cell], is_share: bool = True) -> Finding:
