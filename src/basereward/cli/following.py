@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from basereward.cli.output import print_next
+from basereward.cli.output import print_next, say
 from basereward.cli.reading import reading_words
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ def _text(value: Any) -> str:
 
 def print_evaluation(model: Path, recipe: "Recipe") -> None:
     """Print how a run's model is measured: on its held-out pairs, or on those that it learnt if there are no others."""
+    if _held_out(recipe) == recipe.data.train:
+        say(
+            "note: the run held no pairs out, and accuracy on pairs that a model learnt says little. "
+            "basereward data split holds some out; give them as data.validation."
+        )
     subject = f"judge:{model}" if recipe.objective.kind in JUDGES else model
     print_next("eval", subject, *_data_words(recipe))
 

@@ -10,7 +10,7 @@ from basereward.cli.output import DEVICE_HELP, JSON_OPTION, console, default_out
 
 DATA_HELP = "File of held-out pairs, in any format; the average is then measured on them."
 GREEDY_HELP = "Take a model only if the soup is not worse with it on --data."
-ALPHA_HELP = "How much of the text model: 0.5, with --base 1."
+TEXT_WEIGHT_HELP = "How much of the text model: 0.5, with --base 1."
 
 
 def soup(
@@ -42,7 +42,7 @@ def graft(
     text: str = typer.Argument(metavar="TEXT_RM", help="Reward model that reads text."),
     vision: str = typer.Argument(metavar="VLM", help="Vision-language model with the same language model."),
     out: Path | None = typer.Option(None, help="Folder for the new reward model; runs/graft-TEXT_RM by default."),
-    alpha: float | None = typer.Option(None, min=0.0, help=ALPHA_HELP),
+    text_weight: float | None = typer.Option(None, min=0.0, help=TEXT_WEIGHT_HELP),
     base: str | None = typer.Option(None, help="Language model that TEXT_RM was trained from: add what it learnt."),
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -53,7 +53,7 @@ def graft(
     from basereward.models.merging.graft import graft as merge
 
     folder = out or default_out("graft", text)
-    _tell(merge(text, vision, folder, alpha, base), folder, as_json)
+    _tell(merge(text, vision, folder, text_weight, base), folder, as_json)
     if not as_json:
         print_use(folder, text)
 

@@ -31,8 +31,8 @@ from basereward.training.losses import length_normalized
 # The paper goes from 0 to 0.1 and names no grid.
 LAMBDAS = (0.0, 0.001, 0.01, 0.03, 0.1)
 IN_LOSS, IN_BOTH = "length in the loss", "length in the loss and in scoring"
-# Lengths differ, and say nothing of the label.
-WORLD = WorldConfig(padded_share=0.3)
+# Lengths differ, and say nothing of the label. With 30 % of the pairs padded no row learns anything in 400 steps.
+WORLD = WorldConfig(padded_share=0.1)
 
 
 def lambda_row(value: float) -> str:
@@ -64,7 +64,7 @@ CLAIMS = (
 NOTES = (
     "The paper does not say whether rewards are divided by the length in scoring too: the two rows of length are one "
     "model, scored in both ways. Lengths are tokens after the generation prompt.",
-    "In 30 % of the pairs one response starts with filler words, the chosen one in half of them.",
+    "In 10 % of the pairs one response starts with filler words, the chosen one in half of them.",
     "Equal pairs, steps, seeds and learning rate for all rows; means and standard deviations are over held-out pairs.",
 )
 

@@ -15,11 +15,11 @@ from basereward.models.parts import read_tensors
 INSIDE = FAMILIES["qwen3_vl"].to_hub("language_model.")
 
 
-@pytest.mark.parametrize(("alpha", "has_base"), [(None, False), (0.25, False), (None, True), (0.5, True)])
-def test_every_tensor_is_where_the_formula_says(text, vision, base, tmp_path, alpha, has_base):
-    report = graft(text, vision, tmp_path / "out", alpha, base if has_base else None, shard_bytes=50_000)
+@pytest.mark.parametrize(("text_weight", "has_base"), [(None, False), (0.25, False), (None, True), (0.5, True)])
+def test_every_tensor_is_where_the_formula_says(text, vision, base, tmp_path, text_weight, has_base):
+    report = graft(text, vision, tmp_path / "out", text_weight, base if has_base else None, shard_bytes=50_000)
     own, other, start, found = (read_tensors(folder) for folder in (text, vision, base, tmp_path / "out"))
-    share = alpha if alpha is not None else 1.0 if has_base else 0.5
+    share = text_weight if text_weight is not None else 1.0 if has_base else 0.5
     assert {name for name in found if not name.startswith("reward_head.")} == other.keys() - {"lm_head.weight"}
     for name, weight in found.items():
         if name.startswith("reward_head."):
@@ -51,7 +51,7 @@ def test_it_reads_images_and_says_what_it_was_trained_on(text, vision, tmp_path,
 
 
 def test_nothing_of_the_text_model_but_its_head_at_zero(text, vision, tmp_path):
-    graft(text, vision, tmp_path / "out", alpha=0.0)
+    graft(text, vision, tmp_path / "out", text_weight=0.0)
     found, other = read_tensors(tmp_path / "out"), read_tensors(vision)
     for name in other.keys() - {"lm_head.weight"}:
         torch.testing.assert_close(found[name], other[name], rtol=0, atol=0)
@@ -68,7 +68,7 @@ def test_embeddings_are_merged_for_shared_tokens_alone(text, vision, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     del config["reward"]["inputs"]
     (folder / "config.json").write_text(json.dumps(config))
-    graft(folder, vision, tmp_path / "out", alpha=1.0)
+    graft(folder, vision, tmp_path / "out", text_weight=1.0)
     name = INSIDE + "embed_tokens.weight"
     found, own, other = (read_tensors(place) for place in (tmp_path / "out", text, vision))
     taken = found[name].eq(own["model.embed_tokens.weight"]).all(1)

@@ -38,20 +38,20 @@ def graft(
     text: str | Path,
     vision: str | Path,
     out: str | Path,
-    alpha: float | None = None,
+    text_weight: float | None = None,
     base: str | Path | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> MergeReport:
     """Write a reward model that reads images, from a text reward model and a vision-language model.
 
-    Language model: ``(1 - alpha) vision + alpha text``, or with a base ``vision + alpha (text - base)``. Embeddings are
+    Language model: ``(1 - w) vision + w text``, or with a base ``vision + w (text - base)``. Embeddings are
     merged for tokens that both know. The vision tower is kept, and the head is that of the text reward model.
 
     Args:
         text: a text reward model.
         vision: a vision-language model, or a reward model on one, whose head is left out.
         out: folder, which may not hold anything.
-        alpha: how much of the text model; 0.5, with a base 1.
+        text_weight: w, how much of the text model; 0.5, with a base 1.
         base: the language model that the text reward model was trained from.
         shard_bytes: largest file of weights.
 
@@ -65,7 +65,7 @@ def graft(
     places = {"vision": vision, "text": text, **({} if base is None else {"base": base})}
     models = {role: LanguageWeights(open_folder(place)) for role, place in places.items()}
     _check(models)
-    share = alpha if alpha is not None else 0.5 if base is None else 1.0
+    share = text_weight if text_weight is not None else 0.5 if base is None else 1.0
     merge = _Graft(models, share)
     target = Path(out)
     check_free(target)
