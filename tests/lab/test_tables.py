@@ -60,6 +60,7 @@ def test_a_killed_table_goes_on_with_the_first_missing_cell(tmp_path):
     assert "smaller" in page
     assert "Seeds 0, 1, 2." in page
     assert "6 rows of a seed with basereward " in page
+    assert "Settings: steps 3." in page
     assert "new beats old" in page
 
 

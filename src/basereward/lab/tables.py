@@ -3,6 +3,7 @@
 What is done is not done again: a cell is a file, and a killed table goes on with the first cell that is missing.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -80,6 +81,8 @@ class LabTable(Section):
     findings: list[Finding]
     notes: list[str]
     """What differs from the paper."""
+    settings: dict[str, str] = Field(default_factory=dict)
+    """What else decides the numbers, such as steps, as JSON; nothing in tables that do not say."""
 
     def values(self, row: str, column: str) -> list[float]:
         """Return a column of a row, one value for each seed that has one, in order."""
@@ -132,6 +135,7 @@ def make_table(
             cells=cells,
             findings=[judge_claim(claim, cells, shares.get(claim.column, True)) for claim in plan.claims],
             notes=list(plan.notes),
+            settings={name: json.dumps(value) for name, value in plan.settings.items()},
         )
         write_json(folder / RESULT, table.model_dump(mode="json"))
     return table
@@ -200,10 +204,12 @@ def findings_table(table: LabTable) -> Table:
     return Table(("finding", "difference, of shares in points", "at this scale"), rows)
 
 
-def _versions(table: LabTable) -> list[str]:
-    """Return a line for each set of versions that made rows of the table, with their number."""
+def _how(table: LabTable) -> list[str]:
+    """Return the seeds, the settings, and a line for each set of versions that made rows, with their number."""
+    sizes = [f"Settings: {', '.join(f'{name} {value}' for name, value in table.settings.items())}."]
     made = Counter(", ".join(f"{name} {value}" for name, value in cell.versions.items()) for cell in table.cells)
-    return [f"{count} rows of a seed with {used or 'versions that they do not tell'}." for used, count in made.items()]
+    rows = [f"{count} rows of a seed with {used or 'versions that they do not tell'}." for used, count in made.items()]
+    return [f"Seeds {', '.join(map(str, table.seeds))}.", *(sizes if table.settings else []), *rows]
 
 
 def _points(share: float) -> str:
@@ -249,6 +255,6 @@ def table_page(table: LabTable) -> Document:
                 table=findings_table(table),
             ),
             Chapter("What differs from the paper", lines=table.notes),
-            Chapter("How it was made", lines=[f"Seeds {', '.join(map(str, table.seeds))}.", *_versions(table)]),
+            Chapter("How it was made", lines=_how(table)),
         ],
     )
