@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from basereward.data.judging.examples import judge_examples
 from basereward.data.parsing import parse_pair
@@ -19,7 +20,8 @@ from basereward.models.parts import read_tensors
 from basereward.training.collator import PreferenceCollator
 from basereward.training.language import Critic, Grm, LongCot
 from basereward.training.objectives import PAIR_KEYS
-from basereward.training.recipe import parse_recipe
+from basereward.training.prepare import pair_trees
+from basereward.training.recipe import AnyObjective, parse_recipe
 
 FAMILIES = ["qwen2_5_vl", "qwen3_vl", "qwen3_5", "internvl", "qwen3"]
 OBJECTIVES = [Critic(request="short", language_weight=0.5), Grm(), LongCot()]
@@ -231,3 +233,39 @@ def test_verdicts_of_both_orders_are_known_where_responses_show_images(objective
     learned = batch["input_ids"][0, batch["target_places"]][batch["verdict_targets"]].tolist()
     assert len(learned) == 2
     assert learned == batch["verdict_others"].tolist()[::-1]
+
+
+SETTINGS = {
+    "zero_coefficient": 0.1,
+    "length_normalization": True,
+    "use_margin": True,
+    "flipped": {"rate": 0.2},
+    "form": "best",
+    "normalize": "prompt",
+    "language_weight": 0.5,
+    "reward_weight": 0.5,
+}
+
+
+@pytest.mark.parametrize("kind", ["bradley_terry", "critic", "grm", "longcot", "listwise"])
+def test_what_concerns_the_loss_alone_needs_no_new_lengths(kind, pairs):
+    plain, pair = TypeAdapter(AnyObjective).validate_python({"kind": kind}), pairs(True)[0]
+    for name in plain.loss_only:
+        other = type(plain).model_validate({"kind": kind, name: SETTINGS[name]})
+        assert other != plain
+        assert pair_trees(other, True).name == pair_trees(plain, True).name
+        assert other.compare(pair) == plain.compare(pair)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("bradley_terry", {"blind": True}),
+        ("bradley_terry", {"ratings": {"use": "weight"}}),
+        ("critic", {"request": "short"}),
+        ("grm", {"prompt": "verdict_line"}),
+    ],
+)
+def test_what_decides_what_is_read_needs_new_lengths(kind, change):
+    plain, other = (TypeAdapter(AnyObjective).validate_python({"kind": kind, **own}) for own in ({}, change))
+    assert pair_trees(other, True).name != pair_trees(plain, True).name

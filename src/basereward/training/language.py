@@ -28,6 +28,7 @@ class Critic(Section):
 
     keys: ClassVar[tuple[str, ...]] = (*WORD_KEYS, "weights")
     writes: ClassVar[bool] = True
+    loss_only: ClassVar[tuple[str, ...]] = ("language_weight", "reward_weight")
 
     kind: Literal["critic"] = "critic"
     """Which objective this is."""
@@ -104,6 +105,7 @@ class JudgeObjective(Section):
 
     keys: ClassVar[tuple[str, ...]] = (*WORD_KEYS, "answer_lengths", "verdict_targets")
     writes: ClassVar[bool] = True
+    loss_only: ClassVar[tuple[str, ...]] = ()
     thinks: ClassVar[bool] = False
 
     prompt: str = "digit"

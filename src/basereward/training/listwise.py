@@ -24,6 +24,7 @@ class Listwise(Section):
     keys: ClassVar[tuple[str, ...]] = ("pairs", "weights", "rankings", "pair_rankings")
     writes: ClassVar[bool] = False
     role: ClassVar[None] = None
+    loss_only: ClassVar[tuple[str, ...]] = ("form", "normalize")
 
     kind: Literal["listwise"]
     """Which objective this is."""

@@ -189,7 +189,8 @@ def _shares(objective: AnyObjective, lengths: Lengths) -> np.ndarray | None:
 
 def pair_trees(objective: AnyObjective, is_training: bool) -> Trees:
     """Return which trees of a pair are computed; of a training pair, only if it has what the objective needs."""
-    name = objective.model_dump_json()
+    # Lengths are kept by this name. A setting that is not known to concern the loss alone is in it.
+    name = objective.model_dump_json(exclude=set(objective.loss_only))
     if is_training and isinstance(objective, BradleyTerry) and (objective.shortcut or objective.ratings):
         return Trees(partial(_compare_checked, objective), f"scored {name}")
     return Trees(objective.compare, name)
