@@ -63,9 +63,7 @@ class BradleyTerry(Section):
     writes: ClassVar[bool] = False
     role: ClassVar[None] = None
     # These decide neither which responses are read nor which pairs are refused.
-    loss_only: ClassVar[frozenset[str]] = frozenset(
-        {"zero_coefficient", "length_normalization", "use_margin", "flipped"}
-    )
+    loss_only: ClassVar[tuple[str, ...]] = ("zero_coefficient", "length_normalization", "use_margin", "flipped")
 
     kind: Literal["bradley_terry"] = "bradley_terry"
     """Which objective this is."""
