@@ -59,7 +59,7 @@ CLAIMS = (
     ),
 )
 NOTES = (
-    "Backbones of about 0.03 and 0.5 million weights (sizes test and demo), random at the start: the towers, positions "
+    "Backbones of about 0.1 and 1 million weights (sizes test and demo), random at the start: the towers, positions "
     "and templates of the families, and nothing of their pretraining, which the paper's order may rest on.",
     "The paper finds that a larger backbone brings little; how little is the difference of its rows.",
     "Equal pairs, a third of them text, steps, seeds and learning rate for all rows.",
