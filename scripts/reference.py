@@ -29,7 +29,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 KINDS: tuple[tuple[str, str, str, type[Section]], ...] = (
     ("Training", "basereward train", "", Recipe),
     ("Reinforcement learning", "basereward rl train", "rl", RlRecipe),
-    ("Reinforcement learning of a judge", "basereward rl train, `task: judge`", "", JudgeRlRecipe),
+    ("Reinforcement learning of a judge", "basereward rl train` with `task: judge", "", JudgeRlRecipe),
     ("Mixture", "basereward data mix", "data", MixRecipe),
     ("Curation", "basereward data curate", "curation", CurationRecipe),
     ("Sweep", "basereward sweep", "sweeps", SweepRecipe),
@@ -52,7 +52,7 @@ def recipe_page() -> str:
     """Return the reference of every kind of recipe."""
     lines = ["# Recipe reference", "", "Every key of every recipe, from the types. `required` keys have no default."]
     for title, command, folder, kind in KINDS:
-        lines += ["", f"## {title}", "", f"For `{command}`." if "`" not in command else f"For `{command}."]
+        lines += ["", f"## {title}", "", f"For `{command}`."]
         if folder or kind is Recipe:
             names = ", ".join(f"`{name}`" for name in shipped_recipes(folder))
             lines += ["", f"Installed by name: {names}."]

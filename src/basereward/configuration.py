@@ -19,6 +19,8 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+# In a run folder.
+RECIPE = "recipe.yaml"
 # Of an installed package; a clone without symbolic links has them at its root only.
 SHIPPED = next(
     (place for place in (Path(__file__).with_name("recipes"), Path(__file__).parents[2] / "recipes") if place.is_dir()),
@@ -52,8 +54,8 @@ def find_recipe(name: str | Path, folder: str = "") -> Path:
         MissingFileError: none of these; the message names close ones.
     """
     given = Path(name)
-    if (given / "recipe.yaml").is_file():
-        return given / "recipe.yaml"
+    if (given / RECIPE).is_file():
+        return given / RECIPE
     if given.is_file():
         return given
     known = shipped_recipes(folder)
@@ -64,6 +66,19 @@ def find_recipe(name: str | Path, folder: str = "") -> Path:
         f"No recipe {str(name)!r}; expected a YAML file, a run folder, or an installed recipe by name."
         f"{close_names(asked, list(known))} Installed: {', '.join(known)}."
     )
+
+
+def run_folder(out: str | Path | None, recipe: str | Path | None, name: str, resume: bool) -> Path:
+    """Return where a run lies: ``out``, else the run folder that is to go on, else ``runs/NAME``.
+
+    Args:
+        recipe: what was named as the recipe.
+        name: of the run.
+        resume: whether a run is to go on.
+    """
+    if out is None and resume and recipe is not None and (Path(recipe) / RECIPE).is_file():
+        return Path(recipe)
+    return Path(out or Path("runs") / name)
 
 
 def load_configuration(kind: type[S], file: str | Path, overrides: list[str] | None = None, folder: str = "") -> S:

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from basereward import __version__
+from basereward.configuration import run_folder
 from basereward.evaluation.runs import read_evaluation
 
 NOISE = ("Writing model shards", "Loading weights", "Warning", "Traceback")
@@ -43,6 +45,20 @@ def test_train_prints_one_json_object(command, tiny):
 def test_a_run_folder_is_a_recipe(command, tiny):
     ended = command("train", tiny.run, "optimizer.max_steps=1", "--json")
     assert (ended.json["folder"], ended.json["steps"]) == ("runs/tiny", 1)
+
+
+def test_a_run_folder_that_goes_on_is_where_it_writes(command, tiny, tmp_path):
+    assert command("train", tiny.recipe, "--out", "cells/first").code == 0
+    # It is finished, and no other run begins.
+    ended = command("train", "cells/first", "--resume")
+    assert ended.code == 1
+    assert "cells/first" in ended.err
+    assert not (tmp_path / "runs").exists()
+    assert (run_folder(None, "cells/first", "x", True), run_folder(None, "cells/first", "x", False)) == (
+        Path("cells/first"),
+        Path("runs/x"),
+    )
+    assert run_folder("out", "cells/first", "x", True) == Path("out")
 
 
 def test_a_plan_with_its_data_here_is_measured(command, tiny, tmp_path):

@@ -11,6 +11,10 @@ lab = typer.Typer(help="Make a procedural world and tiny backbones to try everyt
 lab.add_typer(tables)
 
 
+FAMILY_HELP = (
+    "qwen2_vl, qwen2_5_vl, qwen3_vl, qwen3_vl_moe, qwen3_5, qwen3_5_moe or internvl; without a tower qwen2, qwen3 or "
+    "qwen3_5_text."
+)
 # Where world writes if nothing else is said.
 WORLD = Path("runs/lab/world.parquet")
 
@@ -60,7 +64,7 @@ def world(
 @lab.command()
 def backbone(
     out: Path = typer.Option(Path("runs/lab/backbone"), help="Folder for the backbone."),
-    family: str = typer.Option("qwen2_5_vl", help="qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, qwen2 or qwen3."),
+    family: str = typer.Option("qwen2_5_vl", help=FAMILY_HELP),
     size: str = typer.Option("demo", help="demo or test."),
     seed: int = typer.Option(0, help="Seed of the weights."),
     as_json: bool = JSON_OPTION,

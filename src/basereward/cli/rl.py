@@ -28,6 +28,7 @@ BENCH_HELP = (
     "mmbench_v11, mme_realworld_lite, mmstar, vstar, llava_wild, wildvision or mathvista; may be repeated. By default "
     "all that the program has, those with a judge only if one is named."
 )
+OUT_HELP = "Run folder; with --resume RECIPE if it is one, else runs/NAME by default."
 JUDGE_HELP = "judge:http://HOST:PORT/v1#MODEL for LLaVA-Wild, WildVision and MathVista; its key is OPENAI_API_KEY."
 RESULTS_HELP = "Read the results of this folder instead; nothing is run or written there."
 
@@ -36,7 +37,7 @@ RESULTS_HELP = "Read the results of this folder instead; nothing is run or writt
 def train(
     recipe: Path = typer.Argument(metavar="RECIPE", help="YAML file, an installed recipe by name, or a run folder."),
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
-    out: Path | None = typer.Option(None, help="Run folder; runs/NAME by default."),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint of the same recipe."),
     limit: int | None = typer.Option(None, min=1, help="Use only the first prompts of each place."),
     strict: bool = typer.Option(False, "--strict", help="Fail on the first bad prompt instead of counting it."),
@@ -52,6 +53,7 @@ def train(
 
     Several GPUs: `accelerate launch --num-processes 8 -m basereward rl RECIPE`
     """
+    from basereward.configuration import run_folder
     from basereward.rl.recipe import JudgeRlRecipe, load_rl_recipe
     from basereward.rl.run import train_judge, train_policy
 
@@ -61,7 +63,7 @@ def train(
         *(["data.strict=true"] if strict else []),
     ]
     loaded = load_rl_recipe(recipe, changes)
-    folder = out or Path("runs") / loaded.name
+    folder = run_folder(out, recipe, loaded.name, resume)
     is_judge = isinstance(loaded, JudgeRlRecipe)
     result = (
         train_judge(loaded, folder, resume)

@@ -10,6 +10,7 @@ from basereward.cli.following import print_evaluation, this_call
 from basereward.cli.output import JSON_OPTION, print_json, print_next, say
 
 RECIPE_HELP = "YAML file, an installed recipe by name, or a run folder whose recipe is run again; see basereward init."
+OUT_HELP = "Run folder; with --resume RECIPE if it is one, else runs/NAME by default."
 TRAINED_HELP = "Backbone, or a reward model to train on from: folder or hub id; in place of that of RECIPE."
 DATA_HELP = "File of pairs, folder or hub id, each with :SPLIT behind it; may be repeated; in place of that of RECIPE."
 
@@ -20,7 +21,7 @@ def train(
     overrides: list[str] | None = typer.Argument(None, metavar="KEY=VALUE", help="Changes to it: key.sub=value."),
     model: str | None = typer.Option(None, "--model", help=TRAINED_HELP),
     data: list[str] = typer.Option([], "--data", help=DATA_HELP),
-    out: Path | None = typer.Option(None, help="Run folder; runs/NAME by default."),
+    out: Path | None = typer.Option(None, help=OUT_HELP),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last complete checkpoint of the same recipe."),
     plan: bool = typer.Option(False, "--plan", help="Print pairs, tokens, steps, memory and FLOPs; train nothing."),
     ranks: int = typer.Option(0, min=0, help="Ranks to plan for; those of this launch by default."),
@@ -38,6 +39,7 @@ def train(
 
     Several GPUs: `torchrun --nproc-per-node 8 -m basereward train RECIPE`
     """
+    from basereward.configuration import run_folder
     from basereward.training.start import make_recipe
 
     # Without a recipe the first change stands in its place.
@@ -59,7 +61,7 @@ def train(
         return
     from basereward.training.run import train as run
 
-    folder = out or Path("runs") / loaded.name
+    folder = run_folder(out, None if is_change else recipe, loaded.name, resume)
     result = run(loaded, folder, resume)
     if os.environ.get("RANK", "0") != "0":
         return

@@ -40,7 +40,7 @@ def recipe_keys(kind: type[Section], prefix: str = "") -> Iterator[RecipeKey]:
         yield RecipeKey(path, _kind(field.annotation), _default(field), text, bool(sections))
         for section in sections:
             # A union is told apart by the value of one of its keys.
-            tag = section.model_fields["kind"].default if len(sections) > 1 and "kind" in section.model_fields else None
+            tag = get_args(section.model_fields["kind"].annotation)[0] if "kind" in section.model_fields else None
             yield from recipe_keys(section, f"{path}[{tag or section.__name__}]." if len(sections) > 1 else f"{path}.")
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from basereward.configuration import find_recipe, parse_overrides
+from basereward.configuration import find_recipe, parse_overrides, run_folder
 from basereward.errors import MissingFileError, RecipeError
 from basereward.models.hub import CONFIG, open_folder
 from basereward.models.parts import has_head
@@ -62,7 +62,7 @@ def start_training(
         recipe: a recipe, its file, an installed one by name, or none: then ``model`` and ``data`` are needed.
         model: folder or hub id: a backbone gets a new head, a reward model trains on from where it is.
         data: a file of pairs, a folder or a hub id, or several.
-        out: run folder; ``runs/NAME`` by default.
+        out: run folder; the one that ``recipe`` is if it goes on, else ``runs/NAME`` by default.
         changes: ``key.sub=value``, as on the command line.
         resume: go on from the last complete checkpoint of the same recipe.
 
@@ -77,7 +77,8 @@ def start_training(
         made = recipe
     else:
         made = make_recipe(recipe, model, places, changes)
-    return train(made, Path(out or Path("runs") / made.name), resume)
+    named = None if isinstance(recipe, Recipe) else recipe
+    return train(made, run_folder(out, named, made.name, resume), resume)
 
 
 def run_name(model: str, data: str) -> str:

@@ -15,6 +15,8 @@ _SYNONYMS = {
     "rejected": ("worse", "worse_response", "rejected_response", "dispreferred", "negative", "lose", "loser"),
 }
 _LABELS = re.compile(r"better|prefer|winner|label|choice|chosen|vote|judg|verdict", re.IGNORECASE)
+# Not every command that reads pairs takes options of reading.
+_ELSE = "; commands without that option read what basereward data convert writes with it"
 _TWINS = (("0", "1"), ("1", "2"), ("a", "b"), ("left", "right"), ("first", "second"))
 
 
@@ -55,10 +57,10 @@ def _advise(fields: Sequence[str], missing: Sequence[str]) -> str:
             options = [f"--choice {label} --a {sides[0]} --b {sides[1]}"]
             if prompt := _synonyms(rest).get("prompt"):
                 options.append(f"--map prompt={prompt}")
-            return f"Try {' '.join(options)}. "
+            return f"Try {' '.join(options)}{_ELSE}. "
     if found := _synonyms(fields):
-        return f"Try --map {','.join(f'{key}={name}' for key, name in found.items())}. "
-    return "Rename columns with --map. "
+        return f"Try --map {','.join(f'{key}={name}' for key, name in found.items())}{_ELSE}. "
+    return f"Rename columns with --map{_ELSE}. "
 
 
 def _synonyms(fields: Iterable[str]) -> dict[str, str]:
