@@ -44,8 +44,8 @@ CLAIMS = (
     Claim("A text model improves the mean on text", WITH_TEXT, MEAN, "text"),
 )
 NOTES = (
-    "Backbones of 1.0 and 0.8 million weights, random at the start; the same pairs, two thirds of them with images, for "
-    "both; the text model is trained on those without images.",
+    "Backbones of 1.0 and 0.8 million weights, random at the start; the same pairs, two thirds of them with images, "
+    "for both; the text model is trained on those without images.",
     "Weights are measured on 1,000 pairs that nobody was trained on, drawn like the training pairs; confidence is the "
     "mean signed margin.",
     "The text model is left out of prompts with images, so that the last row equals the mean there.",
