@@ -174,11 +174,11 @@ def difference_bars(differences: Mapping[str, Mapping[str, Any]], format: ImageF
 def seed_dots(
     rows: Sequence[str], columns: Mapping[str, Sequence[Sequence[float]]], format: ImageFormat = "svg"
 ) -> bytes:
-    """Draw a panel for each column: of each row a dot for each seed, and their mean as a line across.
+    """Draw a panel for each column of shares: of each row a dot for each seed, and their mean as a line across.
 
     Args:
         rows: names, the first one on top.
-        columns: for each title the values of each row, of which there may be none.
+        columns: for each title the shares of each row, of which there may be none.
 
     Raises:
         DataError: no rows or no columns.
@@ -197,6 +197,10 @@ def seed_dots(
                 axis.plot([np.mean(own)] * 2, [place - 0.3, place + 0.3], color=ORANGE, linewidth=1.8)
         axis.set_yticks(range(len(rows)), [name.replace("$", r"\$") for name in rows] if number == 0 else [])
         axis.set_ylim(len(rows) - 0.4, -0.6)
+        # Numbers below narrow panels would run into each other, and no share is above 1.
+        axis.locator_params(axis="x", nbins=2 if size < 10 else 4)
+        axis.tick_params(axis="x", labelsize=size)
+        axis.set_xlim(right=min(axis.get_xlim()[1], 1.015))
         label_axis(axis, "\n".join(lines), "", size)
     return render_figure(figure, format)
 
