@@ -91,6 +91,7 @@ def test_an_error_is_one_line(command, names, line, words):
         ("eval baseline:longer --data x --limit 0", "--limit"),
         ("tain", "No such command 'tain'"),
         ("demo --stps 3", "No such option"),
+        ("lab world --pairs 1 --corrupted 0.5", "--corrupted goes with --reasons"),
         ("speed loader --workers two", "expected numbers by comma"),
     ],
 )
