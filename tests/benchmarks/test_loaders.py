@@ -264,6 +264,17 @@ def test_rankings_of_another_form_are_named(change, message, tmp_path):
         BENCHMARKS.get("mr2bench").load(tmp_path)
 
 
+def test_rankings_in_files_of_several_forms_are_all_read_and_none_twice(tmp_path):
+    record = {"prompt": "p", "responses": ["a", "b"], "rankings": [1, 2], "image": "i.png"}
+    other = record | {"prompt": "q"}
+    write(tmp_path, "mr2bench", **{"image.jsonl": [record], "videos/video.json": [other]})
+    rows = rows_of(BENCHMARKS.get("mr2bench").load(tmp_path))
+    assert len(rows) == 2
+    write(tmp_path, "mr2bench", **{"image.json": [record]})
+    with pytest.raises(DataError, match=r"image\.jsonl and .*image\.json, whose records would count twice"):
+        BENCHMARKS.get("mr2bench").load(tmp_path)
+
+
 def test_every_two_responses_of_other_ranks_are_a_pair_of_one_item():
     benchmark = BENCHMARKS.get("mr2bench")
     items = benchmark.load(FIXTURES, benchmark.protocol("pairwise").parts)

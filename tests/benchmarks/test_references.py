@@ -147,3 +147,12 @@ def test_the_order_of_the_records_changes_nothing(benchmark, protocol, monkeypat
     shuffled = records.copy()
     random.shuffle(shuffled)
     assert summarize(benchmark, chosen, records) == summarize(benchmark, chosen, shuffled)
+
+
+@pytest.mark.parametrize("benchmark", ["multimodal_rewardbench2", "rmhackbench", "omni_rewardbench"])
+def test_an_accuracy_without_all_groups_says_so(benchmark):
+    chosen, subsets = BENCHMARKS.get(benchmark).protocol("official"), SUBSETS[benchmark]
+    records = [RowRecord(row, str(row), subset, row, (1.0,), (0.0,)) for row, subset in enumerate(subsets)]
+    assert summarize(benchmark, chosen, records).notes == ()
+    [note] = summarize(benchmark, chosen, records[:1]).notes
+    assert note.startswith(f"accuracy is over {subsets[0].partition('/')[0]} alone; that of the benchmark is over ")

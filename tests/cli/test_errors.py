@@ -51,6 +51,8 @@ CASES = {
     "speed preset": ("speed score --preset huge", ["huge", "tiny"]),
     "lab family": ("lab backbone --out new --family qwen9", ["qwen9", "qwen3"]),
     "lab size": ("lab backbone --out new --size huge", ["huge", "demo"]),
+    "lab rejected": ("lab world --out new.jsonl --pairs 1 --reasons --rejected none", ["none", "listed"]),
+    "lab reasons": ("lab world --out new.jsonl --pairs 9 --reasons --text-share 1", ["'refusal'", "critiques"]),
     "lab suffix": ("lab world --out new.txt --pairs 1", [".txt", ".jsonl"]),
 }
 
@@ -89,6 +91,7 @@ def test_an_error_is_one_line(command, names, line, words):
         ("eval baseline:longer --data x --limit 0", "--limit"),
         ("tain", "No such command 'tain'"),
         ("demo --stps 3", "No such option"),
+        ("lab world --pairs 1 --corrupted 0.5", "--corrupted goes with --reasons"),
         ("speed loader --workers two", "expected numbers by comma"),
     ],
 )

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from basereward.encoding.groups import GroupLength
 from basereward.models import hub
+from basereward.models.flops import measure_backbone
+from basereward.models.shapes import backbone_config
+from basereward.training.plan import PlannedPairs, make_plan
+from basereward.training.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -35,11 +40,28 @@ def test_one_small_gpu(command):
     assert plan["trained_parameters"] < 0.02 * plan["parameters"]
 
 
-@pytest.mark.parametrize(("recipe", "passes"), [("basereward-qwen2_5-vl-7b", 3), ("qwen2_5-vl-7b-lora-24gb", 2)])
-def test_adapters_spare_the_gradients_of_weights(command, recipe, passes):
-    plan = command("train", RECIPES / f"{recipe}.yaml", "--plan", "--json").json
-    forward = plan["forward_flops_per_pair"] * plan["steps"] * plan["pairs_per_step"]
-    assert plan["train_flops"] == pytest.approx(passes * forward)
+@pytest.mark.parametrize(
+    ("recipe", "changes", "passes"),
+    [
+        ("basereward-qwen2_5-vl-7b", [], (3, 3)),
+        ("basereward-qwen2_5-vl-7b", ["model.freeze_vision=true"], (3, 1)),
+        ("basereward-qwen2_5-vl-7b", ["model.freeze=[language]"], (2, 3)),
+        ("basereward-qwen2_5-vl-7b", ["model.freeze_backbone=true"], (1, 1)),
+        ("qwen2_5-vl-7b-lora-24gb", [], (2, 1)),
+    ],
+)
+def test_what_stands_still_spares_its_part_of_the_backward_pass(recipe, changes, passes):
+    loaded = load_recipe(RECIPES / f"{recipe}.yaml", changes)
+    config = backbone_config(loaded.model.start)
+    plan, size = make_plan(loaded, config, PlannedPairs(None, 0)), measure_backbone(config)
+    assumed = loaded.data.assumed
+    pair = GroupLength(assumed.prompt_tokens, (assumed.response_tokens,) * 2, assumed.image_tokens)
+    language = size.times(1, 0).forward_flops(pair)
+    vision = size.times(0, 1).forward_flops(pair)
+    assert plan.forward_flops_per_pair == pytest.approx(language + vision)
+    assert 0.1 < vision / (language + vision) < 0.4
+    expected = passes[0] * language + passes[1] * vision
+    assert plan.train_flops == pytest.approx(expected * plan.steps * plan.pairs_per_step)
 
 
 def test_the_plan_for_people(command):

@@ -24,3 +24,5 @@ def test_the_table_trains_every_row_on_the_same_pairs(tmp_path):
     found = {row: plan.run(row, 0, tmp_path) for row in ROWS}
     assert all(values.keys() == {"accuracy", *KINDS, "seconds"} for values in found.values())
     assert len(read_rows(tmp_path / "train.parquet")) == 72
+    # A table that was killed behind a training goes on with its model.
+    assert plan.run("image", 0, tmp_path) == found["image"]

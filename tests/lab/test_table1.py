@@ -6,6 +6,7 @@ from basereward.data.annotations import critiques_of, thoughts_of
 from basereward.data.outcomes import About, Failure, Verdict
 from basereward.data.parsing import parse_pair
 from basereward.data.storage import read_rows, unpack_row, write_rows
+from basereward.errors import RecipeError
 from basereward.lab.backbone import write_backbone
 from basereward.lab.reasons import ASPECTS, critique, reason_texts, thought, with_reasons
 from basereward.lab.table1 import (
@@ -45,6 +46,23 @@ def test_reasons_are_read_as_annotations_after_storage(tmp_path):
         assert said.rejected.endswith(f"{pair.rejected[0].text}, which is wrong.")
         assert thoughts.chosen_first.endswith("wrong.")
         assert thoughts.rejected_first.endswith("right.")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_filler_words_in_front_of_an_answer_say_nothing_of_it(share):
+    rows = list(with_reasons(draw_rows(60, 0, WorldConfig(padded_share=1.0)), 0, share))
+    true = rows if not share else rows[::2]
+    assert all(row["critiques"]["chosen"].endswith("right.") for row in true)
+    assert all(row["critiques"]["rejected"].endswith("wrong.") for row in true)
+    assert all("right. Response 2" in row["thoughts"]["chosen_first"] for row in true)
+    for row in rows[1::2] if share else []:
+        sides = [row["critiques"][side].rsplit(" ", 1)[1] for side in ("chosen", "rejected")]
+        assert sides == ["wrong.", "right."]
+
+
+def test_kinds_without_critiques_are_named():
+    with pytest.raises(RecipeError, match="kind 'refusal' have no critiques"):
+        list(with_reasons(draw_rows(40, 0, WorldConfig(text_share=1.0)), 0))
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])

@@ -6,14 +6,26 @@ import pytest
 from typer.testing import CliRunner
 
 from basereward.cli.main import app
+from basereward.data.io import write_json
 from basereward.data.outcomes import About, Failure, JudgeQuestion, Score
 from basereward.data.schema import messages_from_text
+from basereward.errors import DataError
+from basereward.lab import table11
 from basereward.lab.alarms import LENGTH, OFF_LIST, plan_alarms
 from basereward.lab.start import StartSettings
-from basereward.lab.table11 import SCHEMES, DifferenceJudge, Sizes, is_listed, measure_answers, plan_table
+from basereward.lab.table11 import (
+    SCHEMES,
+    DifferenceJudge,
+    Sizes,
+    is_listed,
+    measure_answers,
+    plan_table,
+    trained_policy,
+)
 from basereward.lab.tables import make_table
 from basereward.rl.held_out import Answer
 from basereward.rl.prompts import load_prompts
+from basereward.rl.run_facts import RlFacts
 
 
 class Lengths:
@@ -60,6 +72,30 @@ def test_answers_are_measured_by_the_truth_of_the_world():
     assert is_listed("no", "yesno")
     assert not is_listed("red", "yesno")
     assert not is_listed("big", "describe1")
+
+
+def test_a_policy_that_is_trained_is_not_asked_to_go_on(tmp_path, monkeypatch):
+    facts = RlFacts(steps=2, prompts=8, drops={}, scheme="rule", reward=None, ranks=1, seconds=3.0, reward_share=0.1)
+    calls = []
+
+    def train(recipe, folder, resume, function):
+        calls.append(resume)
+        write_json(folder / "rl.json", facts.model_dump(mode="json"))
+
+    monkeypatch.setattr(table11, "train_policy", train)
+    assert [trained_policy(None, tmp_path, None) for _ in range(2)] == [facts, facts]
+    assert calls == [True]
+
+
+def test_a_response_without_a_reward_is_no_wrong_one():
+    class Silent:
+        about = About("silent", sees_images=False)
+
+        def score(self, groups):
+            return [[Failure("no", "no") for _ in group.responses] for group in groups]
+
+    with pytest.raises(DataError, match="could not be scored"):
+        table11._accuracy(Silent(), 0)
 
 
 @pytest.mark.slow

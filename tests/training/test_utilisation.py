@@ -31,13 +31,13 @@ def test_the_share_of_the_peak_is_counted_on_known_devices(
     template = prepare_template(recipe)
     size = measure_backbone(prepare_model(recipe, template).config)
     pairs = prepare_data(recipe, template).train
-    row = PreferenceCollator(template, recipe.objective, size=size)(list(pairs.pairs))
-    flops = float(row["forward_flops"])
-    assert line["mfu"] == pytest.approx(3 * flops * line["pairs_per_second"] / 30 / 1e12)
+    row = PreferenceCollator(template, recipe.objective, size=size.times(3, 3))(list(pairs.pairs))
+    flops = float(row["model_flops"])
+    assert line["mfu"] == pytest.approx(flops * line["pairs_per_second"] / 30 / 1e12)
     # What the prompts begin with alike is counted once, and so is an image; alone, a pair has nothing to share.
     alone = PreferenceCollator(template, recipe.objective, kinds=(), size=size)
-    each = [float(alone([pair])["forward_flops"]) for pair in pairs.pairs]
-    assert 0.3 * sum(each) < flops < sum(each)
+    each = [float(alone([pair])["model_flops"]) for pair in pairs.pairs]
+    assert 0.3 * sum(each) < flops / 3 < sum(each)
     apart = [place for place, pair in enumerate(pairs.pairs) if pair.chosen[0].text[0] != pair.rejected[0].text[0]]
     assert {pairs.lengths[place].groups[0].image_tokens > 0 for place in apart} == {False, True}
     for place in apart:

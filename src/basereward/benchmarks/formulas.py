@@ -158,6 +158,14 @@ def macro(rows: Sequence[RowPoints], ties: Ties, group_of: GroupOf, order: Seque
     return {scoped("macro", groups, order): [stratum(own, win_value, ties) for own in groups.values()]}
 
 
+def missing_note(rows: Sequence[RowPoints], group_of: GroupOf, order: Sequence[str]) -> tuple[str, ...]:
+    """Return that the accuracy over all rows is not the benchmark's own, where a group has no scored row."""
+    there = split(rows, group_of, order)
+    missing = [name for name in order if name not in there]
+    found = ", ".join(there) or "nothing"
+    return (f"accuracy is over {found} alone; that of the benchmark is over {', '.join(order)}.",) if missing else ()
+
+
 def check_ties(ties: str) -> None:
     """Refuse an unknown rule for ties.
 

@@ -29,6 +29,7 @@ REPOSITORY = HubRepository("yinuoy/MR2Bench", "ODC-BY")
 BEST, PAIRS = "best", "pairs"
 PARTS = {part: BenchmarkPart("mr2bench", REPOSITORY) for part in (BEST, PAIRS)}
 COLUMNS = ("prompt", "responses", "rankings")
+FILES = ("*.jsonl", "*.json", "*/*.jsonl", "*/*.json", "*/*.parquet")
 
 
 class RankedRecord(NamedTuple):
@@ -51,16 +52,34 @@ def read(opened: dict[str, DataFiles]) -> Iterator[BenchmarkRow]:
 
     Raises:
         MissingFileError: there is no file of records.
-        DataError: a record in another layout, or one that ranks no response above another.
+        DataError: a record in another layout, one that ranks no response above another, or a file in two forms.
     """
     for part, files in opened.items():
-        for path in files.find("*.jsonl", "*.json", "*/*.jsonl", "*/*.json", "*/*.parquet"):
+        for path in _record_files(files):
             for number, record in enumerate(read_records(path)):
                 found = parse(record, f"{path}, record {number}", path.parent, f"{path.stem}-{number}")
                 if part == BEST:
                     yield found.row(found.ranks[0], [text for worse in found.ranks[1:] for text in worse])
                 else:
                     yield from _pairs(found)
+
+
+def _record_files(files: DataFiles) -> list[Path]:
+    """Return all files of records: images and videos may lie in files of other forms.
+
+    Raises:
+        MissingFileError: there is none.
+        DataError: the same file in two forms, whose records would count twice.
+    """
+    forms = [pattern for pattern in FILES if files.has(pattern)]
+    if not forms:
+        # Names what is looked for, and where it is.
+        return files.find(*FILES)
+    found = [path for pattern in forms for path in files.find(pattern)]
+    stems = [path.with_suffix("") for path in found]
+    if twice := [str(path) for path, stem in zip(found, stems, strict=True) if stems.count(stem) > 1]:
+        raise DataError(f"Found {' and '.join(twice)}, whose records would count twice; leave one of them.")
+    return found
 
 
 def _pairs(found: RankedRecord) -> Iterator[BenchmarkRow]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from basereward.benchmarks.benchmark import Benchmark, BenchmarkPart
-from basereward.benchmarks.formulas import Computed, accuracy_by_group, macro, scored
+from basereward.benchmarks.formulas import Computed, accuracy_by_group, macro, missing_note
 from basereward.benchmarks.items import BenchmarkRow, Side
 from basereward.benchmarks.judged import ORDERS, RIGHT, JudgedPair, Order
 from basereward.benchmarks.points import JudgeRule, Readings, RowPoints, read_verdicts
@@ -147,9 +147,7 @@ def compute(rows: Sequence[RowPoints], ties: Ties) -> Computed:
     computed.metrics.update(means)
     computed.definitions["accuracy"] = "right judgements / judgements of all tasks that are there (micro)"
     computed.definitions.update(dict.fromkeys(means, "mean of the accuracies of the tasks (macro)"))
-    there = [task for task in TASKS if task in {task_of(row.subset) for row in scored(rows)}]
-    note = f"accuracy is over {', '.join(there) or 'no task'} alone; the official overall number is over four tasks."
-    return computed._replace(notes=() if len(there) == len(TASKS) else (note,))
+    return computed._replace(notes=missing_note(rows, task_of, TASKS))
 
 
 def both_orders(records: Sequence[RowRecord]) -> Readings:

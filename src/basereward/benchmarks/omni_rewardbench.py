@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from basereward.benchmarks.benchmark import Benchmark, BenchmarkPart
-from basereward.benchmarks.formulas import Computed, accuracy_by_group, macro, scoped, split
+from basereward.benchmarks.formulas import Computed, accuracy_by_group, macro, missing_note, scoped, split
 from basereward.benchmarks.items import BenchmarkRow, Side, text_row
 from basereward.benchmarks.judgebench import SINGLE_GAME
 from basereward.benchmarks.points import RowPoints
@@ -93,7 +93,7 @@ def compute(rows: Sequence[RowPoints], ties: Ties) -> Computed:
     means = macro(rows, ties, own_subset, TASKS)
     computed.metrics.update(means)
     computed.definitions.update(dict.fromkeys(means, "mean of the accuracies of the tasks"))
-    return computed
+    return computed._replace(notes=missing_note(rows, own_subset, TASKS))
 
 
 def compute_with_ties(rows: Sequence[RowPoints], ties: Ties) -> Computed:
@@ -110,7 +110,7 @@ def compute_with_ties(rows: Sequence[RowPoints], ties: Ties) -> Computed:
     name = scoped("calibrated", strata, TASKS)
     computed.metrics[name] = list(strata.values())
     computed.definitions[name] = "mean over tasks of the accuracy with the best threshold for ties"
-    return computed._replace(groups={task: [own] for task, own in strata.items()}, notes=(CHOSEN_HERE,))
+    return computed._replace(groups={task: [own] for task, own in strata.items()}, notes=(*computed.notes, CHOSEN_HERE))
 
 
 def calibrated_values(rows: Sequence[RowPoints], ties: Ties = "strict") -> list[float]:

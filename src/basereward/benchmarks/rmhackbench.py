@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from basereward.benchmarks.benchmark import Benchmark, BenchmarkPart
-from basereward.benchmarks.formulas import Computed, accuracy_by_group, macro
+from basereward.benchmarks.formulas import Computed, accuracy_by_group, macro, missing_note
 from basereward.benchmarks.items import BenchmarkRow, text_row
 from basereward.benchmarks.points import RowPoints
 from basereward.benchmarks.protocol import OFFICIAL, Protocol, protocols
@@ -101,7 +101,7 @@ def compute(rows: Sequence[RowPoints], ties: Ties) -> Computed:
     means = macro(rows, ties, shortcut, tuple(FOLDERS))
     computed.metrics.update(means)
     computed.definitions.update(dict.fromkeys(means, "mean of the accuracies of the shortcuts"))
-    return computed
+    return computed._replace(notes=missing_note(rows, shortcut, tuple(FOLDERS)))
 
 
 PROTOCOLS = protocols(

@@ -44,12 +44,15 @@ def world(
     from basereward.lab.reasons import with_reasons
     from basereward.lab.world import ODD_SHARES, WorldConfig, draw_rows
 
+    if corrupted and not reasons:
+        raise typer.BadParameter("--corrupted goes with --reasons: it is a share of the critiques.")
+    odd_share = ODD_SHARES.get(rejected)
     config = WorldConfig(
         text_share=text_share,
         padded_share=padded_share,
         length_bias=length_bias,
         label_noise=label_noise,
-        odd_share=ODD_SHARES.get("listed" if reasons else rejected),
+        odd_share=ODD_SHARES.get("listed") if reasons else odd_share,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     drawn = draw_rows(pairs, seed, config)

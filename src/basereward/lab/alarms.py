@@ -18,6 +18,7 @@ from basereward.lab.table11 import (
     measure_answers,
     policy_recipe,
     reward_model,
+    trained_policy,
 )
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.lab.world import WorldConfig, draw_prompts
@@ -25,7 +26,7 @@ from basereward.rl.held_out import Answer
 from basereward.rl.monitors import MONITORS, count_false_alarms, replay
 from basereward.rl.recipe import RlRecipe
 from basereward.rl.reward_function import RewardFunction
-from basereward.rl.run import ANSWERS, train_policy
+from basereward.rl.run import ANSWERS
 from basereward.scoring.local import LocalScorer
 from basereward.scoring.spec import open_scorer
 
@@ -89,7 +90,7 @@ def _run(row: str, seed: int, folder: Path, sizes: Sizes, steps: int) -> Mapping
         write_start(start, seed, config, sizes.start._replace(filler_share=0.5 if is_long else 0.0))
     recipe = _recipe(row, start / "policy", prompts, held_out, steps, seed)
     out = folder / row.replace(" ", "-")
-    train_policy(recipe, out, resume=True, function=_function(row, recipe, seed, folder, sizes))
+    trained_policy(recipe, out, _function(row, recipe, seed, folder, sizes))
     log = out / MONITORS
     first = {alarm.monitor: float(alarm.step) for alarm in reversed(replay(log))}
     answers = [Answer.model_validate(line) for line in read_records(out / ANSWERS)]

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from basereward.data.io import read_json
 from basereward.data.pairs import pair_row
 from basereward.data.storage import write_rows
 from basereward.errors import DataError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
-from basereward.lab.demo import demo_recipe
-from basereward.lab.rows import made_backbone
+from basereward.lab.rows import made_backbone, row_recipe, trained_model
 from basereward.lab.scenes import PAIRS, draw_scene_pairs
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.scoring.spec import open_scorer
-from basereward.training.run import train
+from basereward.training.folder import FACTS
 
 TEST_SEED = 1_000_003
 ROWS = ("pair", "prompt", "image")
@@ -55,17 +55,20 @@ def plan_grouping(sizes: GroupingSizes) -> TablePlan:
     def run(row: str, seed: int, folder: Path) -> Mapping[str, float]:
         data = _pairs(folder / "train.parquet", sizes.scenes, seed)
         backbone = made_backbone(folder / "backbone", "qwen2_5_vl", seed)
-        recipe = demo_recipe(row, backbone, data, None, sizes.steps, seed, sizes.scenes * PAIRS)
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"group": row})})
-        facts = train(recipe, folder / row, resume=True).facts
+        recipe = row_recipe(row, backbone, data, sizes.steps, seed, sizes.scenes * PAIRS, group=row)
+        model = trained_model(recipe, folder / row)
         test = _pairs(folder / "test.parquet", sizes.test_scenes, seed + TEST_SEED)
         options = EvaluationOptions(references=False, overwrite=True)
-        scorer = open_scorer(str(folder / row / "model"), device="cpu")
+        scorer = open_scorer(str(model), device="cpu")
         result = evaluate(scorer, read_pairs(test), folder / "rows" / row, options)
         if result.failures:
             raise DataError(f"Pairs of the lab could not be scored: {result.failures}.")
         kinds = {name.rpartition("/")[2]: metric.value or 0.0 for name, metric in result.main.subsets.items()}
-        return {"accuracy": sum(kinds.values()) / len(kinds), **kinds, "seconds": facts["seconds"]}
+        return {
+            "accuracy": sum(kinds.values()) / len(kinds),
+            **kinds,
+            "seconds": read_json(folder / row / FACTS)["seconds"],
+        }
 
     return TablePlan("grouping", "section 4.1", ROWS, COLUMNS, CLAIMS, NOTES, sizes._asdict(), run)
 

@@ -13,6 +13,8 @@ from basereward.data.judging.critiques import REQUESTS
 from basereward.data.judging.prompts import make_prompt
 from basereward.data.outcomes import JudgeQuestion
 from basereward.data.schema import messages_from_text
+from basereward.errors import RecipeError
+from basereward.lab.world import FILLER
 
 ASPECTS: Mapping[str, str] = {
     "color1": "color",
@@ -35,14 +37,14 @@ def critique(kind: str, truth: str, response: str, is_corrupted: bool = False) -
     Args:
         truth: the right answer, or what the critic takes for it.
     """
-    verdict = "right" if (response == truth) != is_corrupted else "wrong"
+    verdict = "right" if _is_right(response, truth) != is_corrupted else "wrong"
     return f"The {ASPECTS[kind]} is {truth}. The response says {response}, which is {verdict}."
 
 
 def thought(kind: str, truth: str, first: str, second: str) -> str:
     """Return what a judge thinks of two responses, of which one is the truth or what it takes for it."""
     said = (
-        f"Response {number} says {response}, which is {'right' if response == truth else 'wrong'}."
+        f"Response {number} says {response}, which is {'right' if _is_right(response, truth) else 'wrong'}."
         for number, response in enumerate((first, second), 1)
     )
     return " ".join((f"The {ASPECTS[kind]} is {truth}.", *said))
@@ -58,9 +60,16 @@ def with_reasons(
         corrupted_share: share of pairs whose critiques take the rejected response for the truth. With some, a pair
             becomes two records: the rewards are learned behind critiques that are true, and the words from those that
             may be corrupted, so that the head cannot make up for them.
+
+    Raises:
+        RecipeError: a question of a kind without an aspect that a critique could name.
     """
     for row in rows:
         kind, better, worse = row["kind"], _text(row["chosen"]), _text(row["rejected"])
+        if kind not in ASPECTS:
+            raise RecipeError(
+                f"Questions of the kind {kind!r} have no critiques; those that do are {', '.join(ASPECTS)}."
+            )
         thoughts = {
             "chosen_first": thought(kind, row["truth"], better, worse),
             "rejected_first": thought(kind, row["truth"], worse, better),
@@ -70,7 +79,7 @@ def with_reasons(
             yield {**row, CRITIQUES: true, THOUGHTS: thoughts}
             continue
         is_corrupted = Random(f"{seed}/{row['id']}/corrupted").random() < corrupted_share
-        taken = worse if is_corrupted else row["truth"]
+        taken = worse.removeprefix(FILLER) if is_corrupted else row["truth"]
         taught = {"chosen": critique(kind, taken, better), "rejected": critique(kind, taken, worse)}
         yield {**row, CRITIQUES: {**true, "teaches": "rewards"}, THOUGHTS: thoughts}
         yield {**row, "id": f"{row['id']}-words", CRITIQUES: {**taught, "teaches": "words"}, THOUGHTS: thoughts}
@@ -90,6 +99,11 @@ def reason_texts() -> list[str]:
         for text in (critique(kind, "one", "two"), critique(kind, "one", "one"), thought(kind, "one", "one", "two"))
     ]
     return asked + said
+
+
+def _is_right(response: str, truth: str) -> bool:
+    # Filler words in front of an answer say nothing of it.
+    return response.removeprefix(FILLER) == truth
 
 
 def _text(messages: Any) -> str:

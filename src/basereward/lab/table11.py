@@ -3,24 +3,22 @@
 Source: paper, appendix C and Table 11.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple, get_args
 
-from basereward.data.io import read_records
+from basereward.data.io import read_json, read_records
 from basereward.data.outcomes import About, Failure, Judged, JudgeQuestion, Score, Scored, Verdict
 from basereward.data.schema import Response, ResponseGroup, response_id
-from basereward.data.storage import write_rows
-from basereward.lab.backbone import write_backbone
 from basereward.lab.demo import demo_recipe
 from basereward.lab.descriptions import grade, read_facts
 from basereward.lab.prompts import write_prompts
 from basereward.lab.questions import KINDS
+from basereward.lab.rows import drawn_pairs, held_out_rewards, made_backbone, open_row, trained_model
 from basereward.lab.start import StartSettings, write_start
 from basereward.lab.tables import Claim, Column, TablePlan
-from basereward.lab.world import ODD_SHARES, QUICK_KINDS, WorldConfig, draw_pairs, draw_prompts, draw_rows
+from basereward.lab.world import ODD_SHARES, QUICK_KINDS, WorldConfig, draw_pairs, draw_prompts
 from basereward.models.reward_model import RewardModel
 from basereward.rl.held_out import Answer, answer_prompts, write_answers
 from basereward.rl.prompts import load_prompts
@@ -28,9 +26,9 @@ from basereward.rl.recipe import RlRecipe, parse_rl_recipe
 from basereward.rl.reward_function import RewardFunction
 from basereward.rl.rewards import Scheme
 from basereward.rl.run import ANSWERS, train_policy
+from basereward.rl.run_facts import FACTS, RlFacts
 from basereward.scoring.interface import Scorer, checked_scores
 from basereward.scoring.local import LocalScorer
-from basereward.training.run import train
 
 OPEN_KIND = "describe1"
 WORLD_KINDS = (*QUICK_KINDS, OPEN_KIND)
@@ -160,11 +158,19 @@ def _run(row: str, seed: int, folder: Path, sizes: Sizes) -> Mapping[str, float]
     scorer = None if row == "rule" else LocalScorer(reward_model(seed, folder, sizes), "reward")
     asked = DifferenceJudge(scorer) if scorer and row == "tournament" else scorer
     function = RewardFunction(asked, recipe.reward.scheme, recipe.reward.options)
-    facts = train_policy(recipe, out, resume=True, function=function).facts
+    facts = trained_policy(recipe, out, function)
     answers = [Answer.model_validate(line) for line in read_records(out / ANSWERS)]
     known = {} if scorer is None else {"reward_accuracy": _accuracy(scorer, seed)}
     timed = {"reward_share": facts.reward_share or 0.0, "minutes": facts.seconds / 60}
     return {**measure_answers(answers), **known, **timed}
+
+
+def trained_policy(recipe: RlRecipe, folder: Path, function: RewardFunction) -> RlFacts:
+    """Return the facts of a run, trained if it was not before; a run that was killed goes on."""
+    # A run that is finished is not asked to go on: the table may have ended behind it.
+    if not (folder / FACTS).is_file():
+        train_policy(recipe, folder, resume=True, function=function)
+    return RlFacts.model_validate(read_json(folder / FACTS))
 
 
 def reward_model(seed: int, folder: Path, sizes: Sizes, rejected: str = "varied") -> RewardModel:
@@ -174,26 +180,19 @@ def reward_model(seed: int, folder: Path, sizes: Sizes, rejected: str = "varied"
         folder: of the seed.
         rejected: which wrong answers its pairs have, by ``world.ODD_SHARES``.
     """
-    run = folder / ("reward" if rejected == "varied" else f"reward-{rejected}")
-    if not (run / "train.json").is_file():
-        data = folder / ("pairs.parquet" if rejected == "varied" else f"pairs-{rejected}.parquet")
-        if not data.is_file():
-            config = WorldConfig(kinds=WORLD_KINDS, odd_share=ODD_SHARES.get(rejected))
-            write_rows(draw_rows(sizes.pairs, seed, config), data)
-        backbone = write_backbone(folder / "reward-backbone", size="demo", seed=seed)
-        train(
-            demo_recipe("reward", backbone, data, None, sizes.reward_steps, seed, sizes.pairs), run, resume=run.is_dir()
-        )
-    return RewardModel.from_pretrained(run / "model", device="cpu")
+    suffix = "" if rejected == "varied" else f"-{rejected}"
+    world = WorldConfig(kinds=WORLD_KINDS, odd_share=ODD_SHARES.get(rejected))
+    data = drawn_pairs(folder / f"pairs{suffix}.parquet", sizes.pairs, seed, world)
+    backbone = made_backbone(folder / "reward-backbone", "qwen2_5_vl", seed)
+    recipe = demo_recipe("reward", backbone, data, None, sizes.reward_steps, seed, sizes.pairs)
+    return open_row(trained_model(recipe, folder / f"reward{suffix}"))
 
 
 def _accuracy(scorer: Scorer, seed: int) -> float:
     """Return how often a scorer prefers the right answer on held-out pairs, odd answers among them."""
     config = WorldConfig(kinds=WORLD_KINDS, odd_share=ODD_SHARES.get("varied"))
-    pairs = [pair.comparison() for pair in draw_pairs(HELD_OUT_PAIRS, seed + HELD_OUT_SEED, config)]
-    scores = checked_scores(scorer, [pair.groups[0] for pair in pairs])
-    values = [[one.value if isinstance(one, Score) else math.nan for one in own] for own in scores]
-    return fmean(own[pair.chosen] > own[pair.rejected] for own, pair in zip(values, pairs, strict=True))
+    rewards = held_out_rewards(scorer, list(draw_pairs(HELD_OUT_PAIRS, seed + HELD_OUT_SEED, config)))
+    return float((rewards.chosen > rewards.rejected).mean())
 
 
 def policy_recipe(scheme: str, policy: Path, prompts: Path, held_out: Path, steps: int, seed: int) -> RlRecipe:

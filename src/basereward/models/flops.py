@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,6 +103,18 @@ class BackboneSize:
         whole = length._replace(suffixes=tuple(size + written - 1 for size in length.suffixes))
         logits = 2 * self.hidden * self.vocabulary * written * len(length.suffixes)
         return self.forward_flops(whole) + logits
+
+    def times(self, language: int, vision: int) -> "BackboneSize":
+        """Return a size whose FLOPs of the text model and of the tower are so many times those of this one."""
+        return replace(
+            self,
+            text=language * self.text,
+            recurrent=language * self.recurrent,
+            attention=language * self.attention,
+            vision=vision * self.vision,
+            vision_global_width=vision * self.vision_global_width,
+            vision_window_width=vision * self.vision_window_width,
+        )
 
     def cost_model(self) -> CostModel:
         """Return relative costs for packing: attention and image tokens against one token's linear layers."""

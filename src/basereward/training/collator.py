@@ -20,7 +20,7 @@ from basereward.training.objectives import BradleyTerry
 from basereward.training.rankings import Sides, ranking_owners, ranking_tensors
 from basereward.training.recipe import AnyObjective
 from basereward.training.shortcuts import SwappedPair
-from basereward.training.utilisation import FORWARD_FLOPS, row_flops
+from basereward.training.utilisation import MODEL_FLOPS, row_flops
 
 # Of one row, whose images are held until it is packed all the same.
 _TEXT_BYTES, _IMAGE_BYTES = 1 << 26, 1 << 34
@@ -33,7 +33,7 @@ class PreferenceCollator:
         objective: says which trees of a pair are computed, and whether what they say last is learned.
         kinds: what every row must have, so that all ranks run the vision tower equally often.
         bootstrap: gives each head its own weight of every pair.
-        size: of the backbone, if the work of each row is to be counted.
+        size: ``step_size`` of the backbone, if the work of each row is to be counted.
         compares_rankings: a head that compares responses compares all of a ranking, not those of each pair alone.
     """
 
@@ -98,4 +98,4 @@ class PreferenceCollator:
         if self.size is None:
             return {}
         flops = row_flops(self.size, row["nodes"], [tree.group for tree in encoded])
-        return {FORWARD_FLOPS: torch.tensor(flops, dtype=torch.float64)}
+        return {MODEL_FLOPS: torch.tensor(flops, dtype=torch.float64)}

@@ -108,9 +108,12 @@ def _beside(recipe: Recipe, size: BackboneSize, trained: int, shards: int) -> fl
     return 4 * (size.vocabulary * size.hidden / shards + drawn)
 
 
-def forward_passes(recipe: Recipe, size: BackboneSize) -> int:
-    """Return what a step costs in forward passes of the backbone."""
+def step_size(recipe: Recipe, size: BackboneSize) -> BackboneSize:
+    """Return a size whose forward FLOPs are those of a step with its backward pass, without recomputation."""
     if trains_head_alone(recipe, size):
-        return 1
-    # The backward pass costs two forward passes, one of them for the gradients of weights, which adapters spare.
-    return 2 if recipe.model.lora else 3
+        return size
+    # A backward pass costs two forward passes: one for the gradients of weights, which adapters and frozen weights
+    # spare, and one for those of inputs, which a tower that stands still spares as well: nothing below it trains.
+    stands_still = bool(recipe.model.lora) or "vision" in recipe.model.frozen
+    keeps_weights = bool(recipe.model.lora) or "language" in recipe.model.frozen
+    return size.times(language=2 if keeps_weights else 3, vision=1 if stands_still else 3)

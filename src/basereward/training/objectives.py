@@ -28,7 +28,7 @@ PAIR_KEYS = (
     "word_weights",
     "answer_lengths",
     "head_weights",
-    "forward_flops",
+    "model_flops",
     *SWAP_KEYS,
     *RANKING_KEYS,
 )

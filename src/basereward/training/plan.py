@@ -31,7 +31,7 @@ from basereward.training.gains import (
 )
 from basereward.training.hours import ExpectedHours, expect_hours
 from basereward.training.launch import replica_ranks
-from basereward.training.memory import Memory, Microbatch, estimate_memory, forward_passes
+from basereward.training.memory import Memory, Microbatch, estimate_memory, step_size
 from basereward.training.objectives import BradleyTerry
 from basereward.training.prepare import StartCost, assume_start
 from basereward.training.recipe import Recipe
@@ -165,6 +165,28 @@ def _largest_row(sizes: GroupSizes, tokens: int, is_shared: bool) -> Microbatch:
     return Microbatch(round(tokens * float(computed) / packed), round(tokens * float(images) / packed))
 
 
+def _flops_per_pair(
+    size: BackboneSize,
+    pairs: int,
+    sizes: GroupSizes,
+    swaps: Sequence[GroupLength],
+    is_shared: bool,
+    grouped: PairSampler | None,
+    microbatches: int,
+) -> float:
+    """Return the mean FLOPs of a pair; pairs that are drawn in groups are counted in the trees of their steps.
+
+    Args:
+        size: of the backbone for those of a forward pass, ``step_size`` of it for those of training.
+        pairs: that the sizes are of; a pair may have several groups.
+        grouped: what draws the pairs, if trees are shared.
+    """
+    if grouped and grouped.shared:
+        beside = sum(size.forward_flops(group) for group in swaps) / pairs
+        return shared_flops(grouped, grouped.shared, microbatches, size) + beside
+    return float(size.forward_flops_of(sizes, is_shared).sum()) / pairs
+
+
 def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, ranks: int = 1) -> Plan:
     """Return the plan of a recipe.
 
@@ -188,13 +210,13 @@ def make_plan(recipe: Recipe, config: PreTrainedConfig, data: PlannedPairs, rank
     is_shared = choose_backend(config, recipe.model.backend).backend != "plain"
     total = int(tokens.sum())
     largest = _largest_row(sizes, bins.largest, is_shared)
-    forward = float(size.forward_flops_of(sizes, is_shared).sum()) / len(tokens)
     swap_flops = sum(size.forward_flops(group, is_shared) for group in swaps) / len(tokens)
-    if lengths and sampler.shared and is_shared:
-        forward = shared_flops(sampler, sampler.shared, bins.grad_accum, size) + swap_flops
+    grouped = sampler if lengths and is_shared else None
+    work = len(tokens), sizes, swaps, is_shared, grouped, bins.grad_accum
+    forward, stepped = (_flops_per_pair(own, *work) for own in (size, step_size(recipe, size)))
     separate = float(size.forward_flops_of(sizes, shared=False).sum()) / len(tokens)
     trained = trained_parameters(recipe, config, size)
-    train_flops = forward_passes(recipe, size) * forward * steps * optimizer.pairs_per_step
+    train_flops = stepped * steps * optimizer.pairs_per_step
     return Plan(
         name=recipe.name,
         data="measured" if lengths else "assumed",

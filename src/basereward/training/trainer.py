@@ -35,7 +35,7 @@ from basereward.training.rates import part_rates, split_by_rate
 from basereward.training.recipe import AnyObjective
 from basereward.training.sampler import PairSampler
 from basereward.training.stop import StopOnSignal, start_loader
-from basereward.training.utilisation import FORWARD_FLOPS, Utilisation
+from basereward.training.utilisation import MODEL_FLOPS, Utilisation
 
 
 class RewardTrainer(AtomicCheckpoints):
@@ -179,8 +179,8 @@ class RewardTrainer(AtomicCheckpoints):
         if "rankings" in inputs:
             self._counts[2] += inputs["pair_rankings"].max() + 1
             self._counts[3] += inputs["unranked"].sum()
-        if FORWARD_FLOPS in inputs:
-            self._counts[4] += inputs[FORWARD_FLOPS]
+        if MODEL_FLOPS in inputs:
+            self._counts[4] += inputs[MODEL_FLOPS]
         # DDP and FSDP2 divide by the ranks when they reduce gradients, and the pairs of all ranks are divided by here.
         return loss.total / num_items_in_batch * self.accelerator.num_processes
 

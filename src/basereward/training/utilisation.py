@@ -11,41 +11,40 @@ from basereward.encoding.groups import EncodedGroup
 from basereward.encoding.packing import NodeLength, TreeLength
 from basereward.models.device_rates import data_sheet_rate
 from basereward.models.flops import BackboneSize
-from basereward.training.memory import forward_passes
+from basereward.training.memory import step_size
 from basereward.training.recipe import Recipe
 
 # The key of a batch that holds its work.
-FORWARD_FLOPS = "forward_flops"
+MODEL_FLOPS = "model_flops"
 
 
 class Utilisation(NamedTuple):
     """What the model FLOPs of a run are counted by.
 
     Args:
-        size: of the backbone.
-        passes: what a step costs in forward passes, without recomputation.
+        size: ``step_size`` of the backbone.
         peak: FLOPs a second of one device.
     """
 
     size: BackboneSize
-    passes: int
     peak: float
 
-    def share(self, forward_flops: float, seconds: float, ranks: int) -> float:
-        """Return ``passes * FLOPs / (seconds * ranks * peak)``, the FLOPs forward and of all ranks."""
-        return self.passes * forward_flops / (seconds * ranks * self.peak)
+    def share(self, model_flops: float, seconds: float, ranks: int) -> float:
+        """Return ``FLOPs / (seconds * ranks * peak)``, the FLOPs of all ranks."""
+        return model_flops / (seconds * ranks * self.peak)
 
 
 def utilisation_of(recipe: Recipe, size: BackboneSize, device: torch.device, dtype: torch.dtype) -> Utilisation | None:
     """Return what a run is measured by; None on a CPU, a GPU without a known rate, and in fp32."""
     peak = data_sheet_rate(device, dtype)
-    return None if peak is None else Utilisation(size, forward_passes(recipe, size), peak)
+    return None if peak is None else Utilisation(step_size(recipe, size), peak)
 
 
 def row_flops(size: BackboneSize, nodes: Int[Tensor, "node 3"], groups: Sequence[EncodedGroup]) -> float:
     """Return the FLOPs of one forward pass over a packed row, whatever stands there once counted once.
 
     Args:
+        size: of the backbone; ``step_size`` of it gives those of a step.
         nodes: parent, start and end of each node; a parent comes before its children.
         groups: what the row was made of, for the sizes of its images.
     """
