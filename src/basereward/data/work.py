@@ -15,8 +15,8 @@ result, and what is done so far; where the output is a file or a folder that app
 """
 
 import errno
-import glob
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -138,7 +138,10 @@ def open_work(target: str | Path, folder: str | Path | None = None) -> Iterator[
         raise WorkError(f"{place} is a file, where the unfinished work on {output.name} would stand; delete it.")
     output.parent.mkdir(parents=True, exist_ok=True)
     with naming_a_full_disk(place), _held(output):
-        for stray in [*output.parent.glob(f".{glob.escape(output.name)}.*.tmp"), *place.glob(".*.tmp")]:
+        # Only what ``replacing`` names after this output: ``.NAME.jsonl.7.tmp`` is of a neighbour that may be alive.
+        own = re.compile(rf"\.{re.escape(output.name)}\.\d+\.tmp")
+        strays = [path for path in output.parent.glob(".*.tmp") if own.fullmatch(path.name)]
+        for stray in [*strays, *place.glob(".*.tmp")]:
             stray.unlink()
         yield Work(output, place)
 
