@@ -1,5 +1,6 @@
 """What goes wrong is one line on stderr and exit code 1: what was found, what was expected, what to do."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,8 @@ import signal
 import pytest
 
 from basereward.cli import main as cli
+from basereward.data import storage
+from basereward.data.work import open_work
 from basereward.errors import StoppedError
 from basereward.scoring import files
 
@@ -174,3 +177,19 @@ def test_what_must_be_set_before_torch_is_set(command, monkeypatch):
     monkeypatch.setattr(cli, "app", lambda **options: seen.update(os.environ))
     command()
     assert (seen["OMP_WAIT_POLICY"], seen["TOKENIZERS_PARALLELISM"]) == ("PASSIVE", "false")
+
+
+def test_a_world_that_another_call_draws_is_refused_and_a_full_disk_is_named(command, monkeypatch):
+    with open_work("world.parquet"):
+        ended = command("lab", "world", "--out", "world.parquet", "--pairs", 1)
+    assert ended.code == 1
+    assert "world.parquet is being written by process" in ended.err
+
+    def fill(rows, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(storage, "write_rows", fill)
+    ended = command("lab", "world", "--out", "world.parquet", "--pairs", 1)
+    assert ended.code == 1
+    assert ended.err.startswith("error: The disk is full while ")
+    assert ended.err.count("\n") == 1

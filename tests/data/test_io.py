@@ -1,8 +1,10 @@
 """Every reader of files gives the same records in bounded memory, and a file is written whole or not at all."""
 
+import errno
 import gzip
 import io
 import json
+import os
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -165,3 +167,13 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
         write_json(path, io.BytesIO())
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_write_that_finds_no_room_names_the_file(tmp_path, number):
+    with pytest.raises(OSError, match=r"out\.json") as caught, replacing(tmp_path / "out.json"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.filename == str(tmp_path / "out.json")
+    with pytest.raises(OSError, match="Input/output error") as caught, replacing(tmp_path / "out.json"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert caught.value.filename is None, "it may have come from what was read"

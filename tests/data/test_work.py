@@ -225,6 +225,16 @@ def test_a_full_disk_says_so_with_the_path(tmp_path, error):
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EFBIG, os.strerror(errno.EFBIG)), ValueError("I/O error: File too large (os error 27)")],
+)
+def test_a_file_that_becomes_too_large_says_so_with_the_path(tmp_path, error):
+    told = r"A file of .*out\.partial becomes larger than its file system or a limit .*Raise the limit"
+    with pytest.raises(WorkError, match=told), open_work(tmp_path / "out"):
+        raise error
+
+
 def test_an_error_that_only_says_that_a_write_failed_is_one_of_the_disk_when_that_is_full(tmp_path, monkeypatch):
     error = RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
     with pytest.raises(RuntimeError, match=r"^PytorchStreamWriter"), open_work(tmp_path / "out"):

@@ -41,6 +41,7 @@ def world(
     Example: `basereward lab world --out runs/world.parquet --pairs 20000`
     """
     from basereward.data.storage import write_rows
+    from basereward.data.work import open_work
     from basereward.lab.reasons import with_reasons
     from basereward.lab.world import ODD_SHARES, WorldConfig, draw_rows
 
@@ -54,9 +55,9 @@ def world(
         label_noise=label_noise,
         odd_share=ODD_SHARES.get("listed") if reasons else odd_share,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     drawn = draw_rows(pairs, seed, config)
-    count = write_rows(with_reasons(drawn, seed, corrupted) if reasons else drawn, out)
+    with open_work(out):
+        count = write_rows(with_reasons(drawn, seed, corrupted) if reasons else drawn, out)
     if as_json:
         print_json({"out": str(out), "pairs": count})
         return

@@ -1,9 +1,5 @@
 """``basereward merge``."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -26,7 +22,7 @@ def merge(
     """
     import torch
 
-    from basereward.data.shards import check_free
+    from basereward.data.shards import appearing, check_free
     from basereward.errors import CheckpointError
     from basereward.models.adapters import merge_adapters
     from basereward.models.card.file import carry_card
@@ -38,7 +34,7 @@ def merge(
     precision = parse_dtype(dtype)
     target = out or default_out("merge", checkpoint)
     check_free(target)
-    with _appearing(target) as folder:
+    with appearing(target) as folder:
         if not is_sharded(checkpoint):
             # A sum that is to be stored in fp32 is not rounded to the dtype of the base before.
             whole = merge_adapters(load_reward_model(checkpoint, torch.float32 if dtype == "float32" else None))
@@ -53,17 +49,3 @@ def merge(
         return
     print(f"model    {target}")
     print_use(target, checkpoint)
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """Yield a folder that gets its name when the block ends without an error."""
-    # Resolved: no folder can take the name of a link.
-    out = out.resolve()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

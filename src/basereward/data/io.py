@@ -6,6 +6,7 @@ imported where a file needs it: what only writes JSON starts without it.
 """
 
 import base64
+import errno
 import io
 import json
 import os
@@ -25,6 +26,8 @@ FILES = "a .jsonl, .json or .parquet file, JSON also as .gz or .zst"
 # Keys of an object under which a file keeps its list of records.
 LIST_KEYS = ("pairs", "data", "records", "rows", "examples", "items", "instances", "train")
 _BUFFER_BYTES = 2**20
+# A full disk, a quota, and a limit of the file system or the process to the size of a file.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MARK = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -269,6 +272,11 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        # Opening a file names it in an error, writing into it does not.
+        if error.errno in _NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

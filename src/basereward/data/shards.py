@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from basereward.data.io import replacing
 from basereward.data.manifest import Manifest, Shard, describe_shard, write_manifest
 from basereward.data.parquet import GROUP_ROWS, write_parquet
 from basereward.data.rows import batch_rows, embed_images, map_images, row_images
-from basereward.data.work import PARTIAL, Work
+from basereward.data.work import PARTIAL, Work, open_work
 from basereward.errors import DataError, RowError
 
 # How images are stored: their bytes inside the shards, or paths relative to the folder.
@@ -90,6 +91,26 @@ def check_free(out: Path) -> None:
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise DataError(f"{out} holds something else; give another folder with --out, or delete it.")
+
+
+@contextmanager
+def appearing(out: str | Path) -> Iterator[Path]:
+    """Yield an empty folder that gets the name of ``out`` when the block ends without an error, and is deleted else.
+
+    Raises:
+        DataError: ``out`` holds something else.
+        WorkError: another process writes ``out``, or the disk is full.
+    """
+    with open_work(out) as work:
+        # Under the lock: another call may have ended since whoever calls looked.
+        check_free(work.target)
+        work.discard()
+        work.folder.mkdir()
+        try:
+            yield work.folder
+            work.publish()
+        finally:
+            work.discard()
 
 
 def publish(manifest: Manifest, work: Work) -> None:

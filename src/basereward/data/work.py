@@ -15,8 +15,8 @@ result, and what is done so far; where the output is a file or a folder that app
 """
 
 import errno
-import glob
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -138,17 +138,20 @@ def open_work(target: str | Path, folder: str | Path | None = None) -> Iterator[
         raise WorkError(f"{place} is a file, where the unfinished work on {output.name} would stand; delete it.")
     output.parent.mkdir(parents=True, exist_ok=True)
     with naming_a_full_disk(place), _held(output):
-        for stray in [*output.parent.glob(f".{glob.escape(output.name)}.*.tmp"), *place.glob(".*.tmp")]:
+        # Only what ``replacing`` names after this output: ``.NAME.jsonl.7.tmp`` is of a neighbour that may be alive.
+        own = re.compile(rf"\.{re.escape(output.name)}\.\d+\.tmp")
+        strays = [path for path in output.parent.glob(".*.tmp") if own.fullmatch(path.name)]
+        for stray in [*strays, *place.glob(".*.tmp")]:
             stray.unlink()
         yield Work(output, place)
 
 
 @contextmanager
 def naming_a_full_disk(place: Path) -> Iterator[None]:
-    """Turn whatever a full disk makes of a write into an error that says so and where.
+    """Turn whatever a full disk, or a limit to the size of a file, makes of a write into an error that says where.
 
     Raises:
-        WorkError: the disk of ``place`` is full.
+        WorkError: the disk of ``place`` is full, or a file there became too large.
     """
     try:
         yield
@@ -156,10 +159,15 @@ def naming_a_full_disk(place: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # torch says only that a write failed.
-        is_full = _says_full(error) or (isinstance(error, RuntimeError) and _free_bytes(place) < _FREE_BYTES)
+        is_full = _says(error, *_FULL) or (isinstance(error, RuntimeError) and _free_bytes(place) < _FREE_BYTES)
+        cause = (str(error).splitlines() or [repr(error)])[0]
+        if not is_full and _says(error, errno.EFBIG):
+            raise WorkError(
+                f"A file of {place} becomes larger than its file system or a limit of this process (ulimit -f) allows "
+                f"({cause}). Raise the limit, or choose another place."
+            ) from error
         if not is_full:
             raise
-        cause = str(error).splitlines()[0]
         raise WorkError(
             f"The disk is full while {place} is written ({cause}). Free some space and give the command again; what "
             "was complete is kept."
@@ -201,10 +209,10 @@ def _myself() -> str:
     return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S} ({command})"
 
 
-def _says_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, is that of a full disk; some libraries only quote it."""
+def _says(error: BaseException | None, *numbers: int) -> bool:
+    """Whether an error, or one that it was raised from, is one of the system's; some libraries only quote it."""
     while error is not None:
-        if getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error):
+        if getattr(error, "errno", None) in numbers or any(os.strerror(one) in str(error) for one in numbers):
             return True
         error = error.__cause__ or error.__context__
     return False

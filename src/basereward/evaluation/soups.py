@@ -58,6 +58,8 @@ def cook_soup(
     target = Path(out)
     check_free(target)
     with open_work(target) as work:
+        # Under the lock once more: another call may have ended meanwhile.
+        check_free(work.target)
         try:
             report = _cook(work, members, held_out, greedy, device)
             if held_out:

@@ -22,6 +22,7 @@ from basereward.lab.table11 import (
 )
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.lab.world import WorldConfig, draw_prompts
+from basereward.lab.written import is_written
 from basereward.rl.held_out import Answer
 from basereward.rl.monitors import MONITORS, count_false_alarms, replay
 from basereward.rl.recipe import RlRecipe
@@ -86,7 +87,7 @@ def _run(row: str, seed: int, folder: Path, sizes: Sizes, steps: int) -> Mapping
         write_prompts(draw_prompts(sizes.held_out, seed + HELD_OUT_SEED, config), held_out)
     is_long = row == LENGTH
     start = folder / ("start-long" if is_long else "start")
-    if not (start / "policy").is_dir():
+    if not is_written(start / "policy"):
         write_start(start, seed, config, sizes.start._replace(filler_share=0.5 if is_long else 0.0))
     recipe = _recipe(row, start / "policy", prompts, held_out, steps, seed)
     out = folder / row.replace(" ", "-")

@@ -49,6 +49,7 @@ from basereward.lab.tokenizer import (
     train_tokenizer,
 )
 from basereward.lab.world import world_texts
+from basereward.lab.written import writing
 from basereward.models.hub import quiet_loading
 from basereward.registry import Registry
 
@@ -153,9 +154,9 @@ def write_backbone(
     """
     folder = Path(folder)
     write, plan = _WRITERS.get(family), _PLANS.get(size)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), writing(folder) as written:
         torch.manual_seed(seed)
-        write(folder, plan, world_texts() if texts is None else texts)
+        write(written, plan, world_texts() if texts is None else texts)
     return folder
 
 

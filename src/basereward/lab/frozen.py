@@ -15,6 +15,7 @@ from basereward.lab.backbone import write_backbone
 from basereward.lab.demo import demo_recipe
 from basereward.lab.tables import Column, LabTable, TablePlan
 from basereward.lab.world import WorldConfig, draw_rows
+from basereward.lab.written import is_written
 from basereward.models.head import HeadSettings
 from basereward.scoring.folders import open_encoder
 from basereward.training.folder import FACTS
@@ -64,7 +65,7 @@ def plan_frozen(sizes: FrozenSizes) -> TablePlan:
     def run(row: str, seed: int, folder: Path) -> Mapping[str, float]:
         choice = CHOICES[row]
         backbone, data, test = folder / "backbone", folder / "train.parquet", folder / "test.parquet"
-        if not (backbone / "config.json").is_file():
+        if not is_written(backbone):
             write_backbone(backbone, "qwen2", "test", seed)
         for path, count, drawn in ((data, sizes.pairs, seed), (test, sizes.test_pairs, seed + TEST_SEED)):
             if not path.is_file():

@@ -16,6 +16,7 @@ from basereward.lab.backbone import Family, Size, write_backbone
 from basereward.lab.demo import demo_recipe
 from basereward.lab.questions import KINDS
 from basereward.lab.world import WorldConfig, draw_rows
+from basereward.lab.written import is_written
 from basereward.models.reward_model import RewardModel
 from basereward.scoring.interface import Scorer, checked_scores
 from basereward.scoring.local import LocalScorer
@@ -65,7 +66,7 @@ def drawn_pairs(path: Path, count: int, seed: int, world: WorldConfig) -> Path:
 
 def made_backbone(folder: Path, family: Family, seed: int, size: Size = "demo") -> Path:
     """Return the folder of a backbone with random weights, written if it was not before."""
-    if not (folder / "config.json").is_file():
+    if not is_written(folder):
         write_backbone(folder, family, size, seed)
     return folder
 

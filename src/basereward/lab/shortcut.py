@@ -22,6 +22,7 @@ from basereward.lab.start import write_seeing
 from basereward.lab.table1 import HELD_OUT_SEED, read_accuracies
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.lab.world import FILLER, WorldConfig, draw_pairs
+from basereward.lab.written import is_written
 from basereward.models.reward_model import RewardModel
 from basereward.scoring.blind import BlindScorer
 from basereward.scoring.files import score_file
@@ -167,7 +168,7 @@ def _ends(folder: Path) -> tuple[float, float]:
 def _start(folder: Path, sizes: ShortcutSizes) -> Path:
     """Return the backbone from which all rows of all seeds start, which lies beside the folders of the seeds."""
     start = folder.parent / "start"
-    if not (start / "seeing" / "config.json").is_file():
+    if not is_written(start / "seeing"):
         # It knows the cue too: a phrase that is new to it blocks learning for hundreds of steps, whatever it goes with.
         write_seeing(start, START_SEED, WorldConfig(), sizes.seeing_steps, filler_share=0.5)
     return start / "seeing"

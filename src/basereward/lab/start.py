@@ -22,6 +22,7 @@ from basereward.lab.backbone import write_backbone
 from basereward.lab.descriptions import ATTRIBUTES, Facts, describe, read_facts
 from basereward.lab.questions import KINDS
 from basereward.lab.world import FILLER, WorldConfig, draw_pair
+from basereward.lab.written import writing
 from basereward.models.generation import Generator
 from basereward.models.hub import quiet_loading
 
@@ -175,10 +176,10 @@ def _careless(pair: PreferencePair, rng: Random, right_share: float) -> str:
 
 
 def _save(generator: Generator, backbone: Path, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in backbone.iterdir():
-        if path.suffix != ".safetensors":
-            shutil.copy2(path, folder / path.name)
-    with quiet_loading():
-        generator.model.save_pretrained(folder)
+    with writing(folder) as written:
+        for path in backbone.iterdir():
+            if path.suffix != ".safetensors":
+                shutil.copy2(path, written / path.name)
+        with quiet_loading():
+            generator.model.save_pretrained(written)
     return folder

@@ -20,6 +20,7 @@ from basereward.lab.reasons import reason_texts, with_reasons
 from basereward.lab.start import write_seeing
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.lab.world import QUICK_KINDS, WorldConfig, draw_rows, world_texts
+from basereward.lab.written import is_written
 from basereward.rl.recipe import JudgeRlRecipe, parse_judge_recipe
 from basereward.rl.run import train_judge
 from basereward.rl.run_facts import FACTS as RL_FACTS
@@ -143,7 +144,7 @@ def plan_table(sizes: ParadigmSizes = ParadigmSizes()) -> TablePlan:  # noqa: B0
 
 def _run(row: str, seed: int, folder: Path, sizes: ParadigmSizes) -> Mapping[str, float]:
     seeing = folder / "start" / "seeing"
-    if not (seeing / "config.json").is_file():
+    if not is_written(seeing):
         write_seeing(folder / "start", seed, WorldConfig(kinds=SKILLS), sizes.seeing_steps, _texts())
     test = folder / "test.parquet"
     if not test.is_file():

@@ -19,6 +19,7 @@ from basereward.lab.rows import drawn_pairs, held_out_rewards, made_backbone, op
 from basereward.lab.start import StartSettings, write_start
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.lab.world import ODD_SHARES, QUICK_KINDS, WorldConfig, draw_pairs, draw_prompts
+from basereward.lab.written import is_written
 from basereward.models.reward_model import RewardModel
 from basereward.rl.held_out import Answer, answer_prompts, write_answers
 from basereward.rl.prompts import load_prompts
@@ -143,7 +144,7 @@ def plan_table(sizes: Sizes = Sizes()) -> TablePlan:  # noqa: B008
 def _run(row: str, seed: int, folder: Path, sizes: Sizes) -> Mapping[str, float]:
     config = WorldConfig(kinds=WORLD_KINDS)
     policy = folder / "start" / "policy"
-    if not policy.is_dir():
+    if not is_written(policy):
         write_start(folder / "start", seed, config, sizes.start)
     prompts, held_out = folder / "prompts.parquet", folder / "held-out.parquet"
     if not held_out.is_file():

@@ -1,7 +1,6 @@
 """A reward model with a linear head as a plain sequence classifier of one label, for engines without our heads."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import cast
 
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 from basereward.data.record import write_record
 from basereward.data.schema import Message, Part
-from basereward.data.shards import check_free
-from basereward.data.work import open_work
+from basereward.data.shards import appearing, check_free
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import is_adapter
@@ -54,17 +52,14 @@ def export_classifier(place: str | Path, out: str | Path, dtype: torch.dtype | N
     head = _linear_head(model)
     target = Path(out)
     check_free(target)
-    with open_work(target) as work:
-        shutil.rmtree(work.folder, ignore_errors=True)
-        work.folder.mkdir()
+    with appearing(target) as written:
         family, state = model.family, model.backbone.state_dict()
         body = {family.to_hub(name): family.turn(name, tensor).contiguous() for name, tensor in state.items()}
-        save_torch_state_dict({**body, family.classifier_head: head}, work.folder)
-        model.template.processor.save_pretrained(work.folder)
-        _write_config(model, work.folder)
+        save_torch_state_dict({**body, family.classifier_head: head}, written)
+        model.template.processor.save_pretrained(written)
+        _write_config(model, written)
         if model.data_record is not None:
-            write_record(model.data_record, work.folder)
-        work.publish()
+            write_record(model.data_record, written)
     return target
 
 

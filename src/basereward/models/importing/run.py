@@ -9,8 +9,7 @@ import yaml
 from transformers import GenerationConfig
 
 from basereward import __version__
-from basereward.data.shards import check_free
-from basereward.data.work import open_work
+from basereward.data.shards import appearing, check_free
 from basereward.errors import CheckpointError
 from basereward.models.card.page import place_name
 from basereward.models.hub import CONFIG, PATTERNS, fetch_folder, read_json_config
@@ -59,16 +58,13 @@ def import_checkpoint(place: str | Path, out: str | Path) -> Path:
         raise CheckpointError(f"The tokenizer of {name} counts to {highest}, its embeddings to {text.vocab_size - 1}.")
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     names = Names(architecture, text.num_attention_heads // text.num_key_value_heads, head)
-    with open_work(target) as work:
-        shutil.rmtree(work.folder, ignore_errors=True)
-        work.folder.mkdir()
-        write_weights(source, names, config, work.folder)
-        config.save_pretrained(work.folder)
-        import_processor(content, config, imported, conversation).save_pretrained(work.folder)
+    with appearing(target) as folder:
+        write_weights(source, names, config, folder)
+        config.save_pretrained(folder)
+        import_processor(content, config, imported, conversation).save_pretrained(folder)
         ends = sorted({imported.tokenizer.eos_token_id, *_known_ends(text.eos_token_id)})
-        GenerationConfig(eos_token_id=ends, bos_token_id=text.bos_token_id).save_pretrained(work.folder)
-        _write_card(source, work.folder, name)
-        work.publish()
+        GenerationConfig(eos_token_id=ends, bos_token_id=text.bos_token_id).save_pretrained(folder)
+        _write_card(source, folder, name)
     return target
 
 

@@ -1,6 +1,5 @@
 """A text reward model merged into a vision-language model: its language model by module names, and its head."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,8 +8,7 @@ from torch import Tensor
 
 from basereward.data.record import DataRecord, read_record, united_record, write_record
 from basereward.data.schema import messages_from_text
-from basereward.data.shards import check_free
-from basereward.data.work import open_work
+from basereward.data.shards import appearing, check_free
 from basereward.encoding.template import Template
 from basereward.errors import CheckpointError
 from basereward.models.adapter_files import is_adapter
@@ -69,18 +67,11 @@ def graft(
     merge = _Graft(models, share)
     target = Path(out)
     check_free(target)
-    with open_work(target) as work:
-        shutil.rmtree(work.folder, ignore_errors=True)
-        work.folder.mkdir()
-        try:
-            report = merge.write(work.folder, shard_bytes)
-            check_connected(report, _ADVICE)
-        except CheckpointError:
-            work.discard()
-            raise
-        write_report(report, work.folder)
-        write_card(work.folder, CardFacts(backbone=place_name(str(vision))))
-        work.publish()
+    with appearing(target) as folder:
+        report = merge.write(folder, shard_bytes)
+        check_connected(report, _ADVICE)
+        write_report(report, folder)
+        write_card(folder, CardFacts(backbone=place_name(str(vision))))
     return report
 
 
