@@ -82,22 +82,38 @@ def test_a_probe_keeps_features_and_notices_what_changes(
     said: list[str] = []
     result = run_probe(encoder, plan, tmp_path / "probe", said.append)
     assert len(result.heads) == 8
-    assert all(line.endswith("computed") for line in said)
+    assert [line.split()[-1] for line in said if "features" in line] == ["computed"] * 3
     assert read_probe(tmp_path / "probe") == result
     page = to_markdown_page(build_probe_report(result))
     assert "nothing of what training" in page
     assert "2:silu, lambda 0.1" in page
     said.clear()
     assert run_probe(encoder, plan, tmp_path / "probe", said.append) == result
-    assert all(line.endswith("kept") for line in said)
+    assert [line.split()[-1] for line in said if "features" in line] == ["kept"] * 3
     rows = [json.loads(line) for line in sets["b"].read_text().splitlines()]
     rows[0]["chosen"][0]["content"][0]["text"] += " indeed"
     sets["b"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     said.clear()
     run_probe(encoder, plan, tmp_path / "probe", said.append)
-    assert [line.split()[-1] for line in said] == ["kept", "computed", "kept"]
+    assert [line.split()[-1] for line in said if "features" in line] == ["kept", "computed", "kept"]
     with pytest.raises(ScoringError, match="would train heads and measure them"):
         run_probe(encoder, plan._replace(held_out=[str(sets["a"])]), tmp_path / "probe")
+
+
+def test_held_out_pairs_that_train_are_counted(vl_backbone: Path, sets: dict[str, Path], tmp_path: Path) -> None:
+    first, test = (sets[name].read_text().splitlines() for name in ("a", "test"))
+    both = sets["a"].with_name("both.jsonl")
+    # The other way round they were seen as well.
+    rows = [json.loads(line) for line in first if json.loads(line)["images"]][:5]
+    turned = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
+    both.write_text("".join(f"{line}\n" for line in [*test, *map(json.dumps, turned)]))
+    plan = ProbePlan([str(sets["a"])], [str(sets["test"]), str(both)], (LINEAR,), (0.0,), (0,))
+    said: list[str] = []
+    result = run_probe(open_encoder(str(vl_backbone), "float32", "cpu"), plan, tmp_path / "probe", said.append)
+    alone, more = (own.seen for own in result.held_out)
+    assert more - alone == 5
+    assert any(line.startswith(f"{both}: {more} pairs train heads too") for line in said)
+    assert f"{more} of 29 pairs train heads too" in to_markdown_page(build_probe_report(result))
 
 
 def test_an_image_that_changes_behind_its_name_makes_other_features(

@@ -6,25 +6,20 @@ from typing import NamedTuple
 
 import torch
 
-from basereward.data.storage import write_rows
 from basereward.evaluation.frozen.features import frozen_pairs
 from basereward.evaluation.frozen.fit import FitSettings, FittedHead, fit_head
 from basereward.evaluation.frozen.ranks import RankAgreement, rank_agreement
 from basereward.evaluation.frozen.run import FEATURES
-from basereward.lab.backbone import write_backbone
 from basereward.lab.demo import demo_recipe
+from basereward.lab.rows import HELD_OUT_SEED, drawn_pairs, made_backbone, trained_model
 from basereward.lab.tables import Column, LabTable, TablePlan
-from basereward.lab.world import WorldConfig, draw_rows
-from basereward.lab.written import is_written
+from basereward.lab.world import WorldConfig
 from basereward.models.head import HeadSettings
 from basereward.scoring.folders import open_encoder
-from basereward.training.folder import FACTS
 from basereward.training.objectives import BradleyTerry
-from basereward.training.run import train
 
 FULL, FROZEN = "full", "frozen"
 COLUMNS = (Column(FULL, "full training"), Column(FROZEN, "frozen features"))
-TEST_SEED = 1_000_003
 TEXT = WorldConfig(text_share=1)
 
 
@@ -64,12 +59,9 @@ def plan_frozen(sizes: FrozenSizes) -> TablePlan:
 
     def run(row: str, seed: int, folder: Path) -> Mapping[str, float]:
         choice = CHOICES[row]
-        backbone, data, test = folder / "backbone", folder / "train.parquet", folder / "test.parquet"
-        if not is_written(backbone):
-            write_backbone(backbone, "qwen2", "test", seed)
-        for path, count, drawn in ((data, sizes.pairs, seed), (test, sizes.test_pairs, seed + TEST_SEED)):
-            if not path.is_file():
-                write_rows(draw_rows(count, drawn, TEXT), path)
+        backbone = made_backbone(folder / "backbone", "qwen2", seed, "test")
+        data = drawn_pairs(folder / "train.parquet", sizes.pairs, seed, TEXT)
+        test = drawn_pairs(folder / "test.parquet", sizes.test_pairs, seed + HELD_OUT_SEED, TEXT)
         encoder = open_encoder(str(backbone), "float32", "cpu")
         seen, held_out = (frozen_pairs(encoder, str(path), folder / FEATURES) for path in (data, test))
         frozen = fit_head(seen, choice.head, choice.coefficient, FitSettings(), seed).accuracy(held_out)
@@ -82,10 +74,8 @@ def plan_frozen(sizes: FrozenSizes) -> TablePlan:
                 "hardware": recipe.hardware.model_copy(update={"workers": 0}),
             }
         )
-        # A call that was killed behind the training goes on with its model.
-        if not (folder / name / FACTS).is_file():
-            train(recipe, folder / name, resume=True)
-        return {FULL: _accuracy(folder / name / "model", test, folder / FEATURES), FROZEN: frozen}
+        model = trained_model(recipe, folder / name)
+        return {FULL: _accuracy(model, test, folder / FEATURES), FROZEN: frozen}
 
     return TablePlan("frozen", "Table 2", tuple(CHOICES), COLUMNS, (), NOTES, sizes._asdict(), run)
 

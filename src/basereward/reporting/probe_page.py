@@ -27,6 +27,7 @@ def build_probe_report(result: HeadProbe) -> Document:
     failed = [
         f"{own.name}: {own.failed} pairs have no features" for own in (*result.train, *result.held_out) if own.failed
     ]
+    seen = [f"{own.name}: {own.seen} of {own.pairs} pairs train heads too" for own in result.held_out if own.seen]
     return Document(
         kind="basereward probe",
         name=result.model,
@@ -37,7 +38,7 @@ def build_probe_report(result: HeadProbe) -> Document:
                 "95 % interval by Student's t; a dot is a seed.",
                 seed_dots([head.label for head in result.heads], drawn).decode(),
                 probe_table(result),
-                failed,
+                [*failed, *seen],
             )
         ],
         details={"seeds": result.seeds, **result.fit.model_dump()},

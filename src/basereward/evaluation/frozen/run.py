@@ -5,8 +5,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from basereward.configuration import Section
+from basereward.curation.seen import count_seen, pack, pair_fingerprints
 from basereward.data.io import read_json, write_json
+from basereward.data.pairs import load_pairs
 from basereward.data.work import open_work
 from basereward.errors import DataError, ScoringError
 from basereward.evaluation.frozen.features import FrozenPairs, frozen_pairs
@@ -51,6 +55,8 @@ class ProbedSet(Section):
     pairs: int
     failed: int
     identity: str
+    seen: int = 0
+    """Of a set that measures: pairs that train heads too."""
 
 
 class ProbedAccuracy(Section):
@@ -109,6 +115,7 @@ def run_probe(
         sets = {name: _features(scorer, name, folder, say) for name in dict.fromkeys([*plan.train, *plan.held_out])}
         _check_apart([sets[name] for name in plan.train], [sets[name] for name in plan.held_out])
         held_out = [sets[name] for name in plan.held_out]
+        seen = _count_seen(plan, say)
         heads = [
             _fit(sets[name], shape, coefficient, held_out, plan, device)
             for name in plan.train
@@ -120,7 +127,7 @@ def run_probe(
             seeds=list(plan.seeds),
             fit=plan.fit,
             train=[_told(sets[name]) for name in plan.train],
-            held_out=[_told(own) for own in held_out],
+            held_out=[_told(own, seen[own.name]) for own in held_out],
             heads=heads,
         )
         write_json(folder / PROBE_RESULT, result.model_dump(mode="json"))
@@ -151,6 +158,20 @@ def _check_apart(train: Sequence[FrozenPairs], held_out: Sequence[FrozenPairs]) 
         raise ScoringError(f"{', '.join(both)} would train heads and measure them; hold other pairs out.")
 
 
+def _count_seen(plan: ProbePlan, say: Callable[[str], None]) -> dict[str, int]:
+    """Return how many pairs of each set that measures are among those that train heads, and warn of them."""
+    trained = pack(np.concatenate([_fingerprints(name) for name in plan.train]))
+    found = {name: count_seen(_fingerprints(name), trained) for name in plan.held_out}
+    for name, count in found.items():
+        if count:
+            say(f"{name}: {count} pairs train heads too, and their accuracy says nothing of others; see data split.")
+    return found
+
+
+def _fingerprints(name: str) -> np.ndarray:
+    return pair_fingerprints(load_pairs([name], check="header").pairs)
+
+
 def _fit(
     pairs: FrozenPairs,
     shape: HeadSettings,
@@ -173,5 +194,5 @@ def _fit(
     )
 
 
-def _told(pairs: FrozenPairs) -> ProbedSet:
-    return ProbedSet(name=pairs.name, pairs=len(pairs.chosen), failed=pairs.failed, identity=pairs.identity)
+def _told(pairs: FrozenPairs, seen: int = 0) -> ProbedSet:
+    return ProbedSet(name=pairs.name, pairs=len(pairs.chosen), failed=pairs.failed, identity=pairs.identity, seen=seen)
