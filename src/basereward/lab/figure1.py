@@ -31,7 +31,7 @@ from basereward.training.losses import length_normalized
 # The paper goes from 0 to 0.1 and names no grid.
 LAMBDAS = (0.0, 0.001, 0.01, 0.03, 0.1)
 IN_LOSS, IN_BOTH = "length in the loss", "length in the loss and in scoring"
-# Lengths differ, and say nothing of the label. With 30 % of the pairs padded even lambda 0 is at chance after 400 steps.
+# Lengths differ, and say nothing of the label. With 30 % of the pairs padded lambda 0 is at chance after 400 steps.
 WORLD = WorldConfig(padded_share=0.1)
 
 

@@ -14,13 +14,12 @@ from basereward.data.storage import write_rows
 from basereward.errors import DataError
 from basereward.evaluation.pairs import read_pairs
 from basereward.evaluation.runner import EvaluationOptions, evaluate
-from basereward.lab.rows import made_backbone, row_recipe, trained_model
+from basereward.lab.rows import HELD_OUT_SEED, made_backbone, row_recipe, trained_model
 from basereward.lab.scenes import PAIRS, draw_scene_pairs
 from basereward.lab.tables import Claim, Column, TablePlan
 from basereward.scoring.spec import open_scorer
 from basereward.training.folder import FACTS
 
-TEST_SEED = 1_000_003
 ROWS = ("pair", "prompt", "image")
 KINDS = ("color1", "shape1", "size1", "pos1")
 COLUMNS = (
@@ -57,7 +56,7 @@ def plan_grouping(sizes: GroupingSizes) -> TablePlan:
         backbone = made_backbone(folder / "backbone", "qwen2_5_vl", seed)
         recipe = row_recipe(row, backbone, data, sizes.steps, seed, sizes.scenes * PAIRS, group=row)
         model = trained_model(recipe, folder / row)
-        test = _pairs(folder / "test.parquet", sizes.test_scenes, seed + TEST_SEED)
+        test = _pairs(folder / "test.parquet", sizes.test_scenes, seed + HELD_OUT_SEED)
         options = EvaluationOptions(references=False, overwrite=True)
         scorer = open_scorer(str(model), device="cpu")
         result = evaluate(scorer, read_pairs(test), folder / "rows" / row, options)
