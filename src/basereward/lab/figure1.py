@@ -117,7 +117,7 @@ def plan_figure(sizes: RegularizerSizes = RegularizerSizes()) -> TablePlan:  # n
         scorer = LengthNormalized(model) if row == IN_BOTH else model
         return measure(held_out_rewards(scorer, list(draw_pairs(sizes.test_pairs, seed + HELD_OUT_SEED, WORLD))))
 
-    settings = {**sizes._asdict(), "lambdas": list(LAMBDAS)}
+    settings = {**sizes._asdict(), "lambdas": list(LAMBDAS), "padded_share": WORLD.padded_share}
     return TablePlan("figure1", "Figure 1 and Table 13", tuple(ROWS), COLUMNS, CLAIMS, NOTES, settings, run)
 
 
