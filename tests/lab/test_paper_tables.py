@@ -15,6 +15,7 @@ from basereward.lab.tables import Claim, Column, TablePlan, read_table
 from basereward.lab.world import draw_pairs
 from basereward.models.checkpoint import new_reward_model, save_reward_model
 
+ANY_REWARDS = rows.HeldOutRewards(["count"], np.ones(1), np.zeros(1))
 MODULES = (figure1, severity, table2, table5, table6, table15)
 
 
@@ -33,6 +34,20 @@ def trained(monkeypatch, vl_backbone):
         monkeypatch.setattr(module, "trained_model", untrained)
         monkeypatch.setattr(module, "made_backbone", lambda *_: vl_backbone)
     return recipes
+
+
+def test_a_row_is_trained_and_measured_by_its_own_seed(trained, monkeypatch, vl_backbone, tmp_path):
+    asked = []
+    monkeypatch.setattr(table6, "made_backbone", lambda _, *words: asked.append(words) or vl_backbone)
+    monkeypatch.setattr(table6, "held_out_rewards", lambda _, pairs: asked.append(pairs[0]) or ANY_REWARDS)
+    plan = sized(table6.plan_table, table6.BackboneSizes())
+    for row, seed in (("qwen2_vl, test", 3), ("internvl, demo", 4)):
+        plan.run(row, seed, tmp_path / str(seed))
+    assert asked[::2] == [("qwen2_vl", 3, "test"), ("internvl", 4, "demo")]
+    assert [recipe.run.seed for recipe in trained.values()] == [3, 4]
+    assert asked[1] == next(draw_pairs(1, 3 + rows.HELD_OUT_SEED, table6.WORLD))
+    first, second = (next(iter(read_rows(tmp_path / str(seed) / "train.parquet"))) for seed in (3, 4))
+    assert first["id"] != second["id"] or first["prompt"] != second["prompt"]
 
 
 def sized(plan_of, sizes):
