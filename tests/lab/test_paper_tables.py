@@ -14,6 +14,7 @@ from basereward.lab.descriptions import grade
 from basereward.lab.tables import Claim, Column, TablePlan, read_table
 from basereward.lab.world import draw_pairs
 from basereward.models.checkpoint import new_reward_model, save_reward_model
+from tests.cli.test_help import COMMANDS
 
 ANY_REWARDS = rows.HeldOutRewards(["count"], np.ones(1), np.zeros(1))
 MODULES = (figure1, severity, table2, table5, table6, table15)
@@ -62,6 +63,13 @@ def test_findings_are_about_rows_and_columns_that_are_there(name):
     assert plan.name == name
     assert {row for claim in plan.claims for row in (claim.better, claim.worse)} <= set(plan.rows)
     assert {claim.column for claim in plan.claims} <= {column.key for column in plan.columns}
+
+
+@pytest.mark.parametrize("name", catalog.TABLES.names())
+def test_a_command_and_all_tables_have_the_same_sizes(name):
+    settings = catalog.TABLES.get(name)().settings
+    sizes = [own for own in COMMANDS["lab", name].params if own.name not in ("out", "seeds", "as_json")]
+    assert {own.name: own.default for own in sizes} == {own.name: settings[own.name] for own in sizes}
 
 
 def test_both_readings_of_length_are_one_model(trained, tmp_path):
