@@ -231,7 +231,7 @@ def table6(
 @tables.command()
 def table15(
     out: Path = typer.Option(Path("runs/lab/table15"), help="Result folder; what is done there is not done again."),
-    seeds: int = typer.Option(3, min=1, help="Number of seeds."),
+    seeds: int = typer.Option(3, min=1, help="Number of seeds; about 11 minutes each on one core."),
     image_pairs: int = typer.Option(12_000, min=48, help="Pairs with images in every row, passed over once."),
     as_json: bool = JSON_OPTION,
 ) -> None:
