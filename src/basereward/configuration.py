@@ -68,6 +68,18 @@ def find_recipe(name: str | Path, folder: str = "") -> Path:
     )
 
 
+def preparations(file: Path) -> list[str]:
+    """Return the commands in the comment at the head of a recipe whose ``--out`` is not there yet."""
+    commands = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        words = line.lstrip("# ").split()
+        if words[:1] == ["basereward"] and "--out" in words[:-1] and not Path(words[words.index("--out") + 1]).exists():
+            commands.append(" ".join(words))
+    return commands
+
+
 def run_folder(out: str | Path | None, recipe: str | Path | None, name: str, resume: bool) -> Path:
     """Return where a run lies: ``out``, else the run folder that is to go on, else ``runs/NAME``.
 

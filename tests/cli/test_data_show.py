@@ -1,8 +1,16 @@
 """``data show`` on the command line: the page, the statistics as JSON, and its refusals."""
 
+import json
+
 import pytest
 
 from basereward.data.manifest import Manifest, write_manifest
+
+
+def write_asked(path, questions, count=40, image=None):
+    rows = [{"prompt": questions[n % len(questions)], "chosen": f"It is {n}.", "rejected": "No."} for n in range(count)]
+    path.write_text("".join(json.dumps(row | ({"images": [image]} if image else {})) + "\n" for row in rows))
+    return path
 
 
 def test_a_page_is_written_and_named_after_the_set(command, tiny, tmp_path):
@@ -64,3 +72,18 @@ def test_a_missing_file_and_a_set_of_prompts_are_refused(command, tmp_path):
     assert refused.code == 1
     assert "holds prompts, expected pairs" in refused.err
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_images_that_cannot_be_read_are_told(command, tmp_path):
+    ended = command("data", "show", write_asked(tmp_path / "gone.jsonl", ["Which?"], image="gone.png"))
+    assert "images    of 40 pairs opened, not readable: image_missing 40" in ended.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("questions", "image", "options"),
+    [(1, "gone.png", " --like-prompts shown"), (20, "gone.png", ""), (1, None, "")],
+)
+def test_the_next_split_ties_questions_only_where_it_can(command, tmp_path, questions, image, options):
+    asked = [f"What is {n}?" for n in range(questions)]
+    ended = command("data", "show", write_asked(tmp_path / "pairs.jsonl", asked, image=image))
+    assert ended.out.splitlines()[-1].endswith(f"--test 0.1{options}"), ended.out

@@ -1,6 +1,8 @@
 """``basereward train``."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +56,16 @@ def train(
     ]
     loaded = make_recipe(None if is_change else recipe, model, data, changes)
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if plan:
-        _show_plan(loaded, ranks or world, as_json)
-        if not as_json:
-            print_next(*this_call(context, "plan", "ranks"))
-        return
-    from basereward.training.run import train as run
+    with _telling_what_makes_inputs(None if is_change else recipe):
+        if plan:
+            _show_plan(loaded, ranks or world, as_json)
+            if not as_json:
+                print_next(*this_call(context, "plan", "ranks"))
+            return
+        from basereward.training.run import train as run
 
-    folder = run_folder(out, None if is_change else recipe, loaded.name, resume)
-    result = run(loaded, folder, resume)
+        folder = run_folder(out, None if is_change else recipe, loaded.name, resume)
+        result = run(loaded, folder, resume)
     if os.environ.get("RANK", "0") != "0":
         return
     if as_json:
@@ -74,6 +77,22 @@ def train(
     print(f"steps    {result.facts['steps']}  (loss {result.facts['train_loss']:.4f})")
     print(f"pairs    {result.facts['pairs']}  (dropped: {dropped})")
     print_evaluation(result.model_folder, loaded)
+
+
+@contextmanager
+def _telling_what_makes_inputs(recipe: str | None) -> Iterator[None]:
+    """Add to the error of a missing file the commands of the recipe's first lines whose outputs are not there."""
+    from basereward.configuration import find_recipe, preparations
+    from basereward.errors import MissingFileError
+
+    try:
+        yield
+    except MissingFileError as error:
+        made = [] if recipe is None else preparations(find_recipe(recipe))
+        if not made:
+            raise
+        lines = [str(error), "The recipe says what makes its inputs:", *(f"  {command}" for command in made)]
+        raise MissingFileError("\n".join(lines)) from error
 
 
 def _show_plan(recipe: Any, ranks: int, as_json: bool) -> None:

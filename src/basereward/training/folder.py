@@ -199,7 +199,9 @@ def _refuse_finished(claim: RunClaim, folder: Path, checkpoint: Path | None) -> 
     if facts.get("ended_early"):
         raise TrainingError(f"{done} It ended early, for want of a better evaluation. Choose another --out.")
     if is_finished(facts, claim.steps(facts)):
-        raise TrainingError(f"{done} Choose another --out, or raise {claim.length} to train on.")
+        # Without a checkpoint more steps are refused below, so they are not offered here.
+        more = f", or raise {claim.length} to train on" if checkpoint else "; it left no checkpoint to train on from"
+        raise TrainingError(f"{done} Choose another --out{more}.")
     if checkpoint is None:
         raise TrainingError(f"{done} It left no checkpoint to train on from; start anew with another --out.")
 

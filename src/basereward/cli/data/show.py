@@ -8,6 +8,9 @@ import typer
 
 from basereward.cli.output import JSON_OPTION, default_out, print_json, print_next, progress
 
+# The share of the pairs that the next command holds out.
+_TEST = 0.1
+
 
 def show_pairs(
     files: list[str] = typer.Argument(metavar="FILE", help="Files or folders of pairs, or hub ids."),
@@ -55,8 +58,18 @@ def show_pairs(
     print(
         f"longer    chosen in {longer:.1%}" if longer is not None else "longer    none: all responses are equally long"
     )
+    if lost := statistics["image_sizes"]["unreadable"]:
+        told = ", ".join(f"{reason} {count:,}" for reason, count in lost.items())
+        print(f"images    of {statistics['image_sizes']['pairs_drawn']:,} pairs opened, not readable: {told}")
     print(f"page      {page}")
-    print_next("data", "split", *files, "--test", 0.1)
+    print_next("data", "split", *files, "--test", _TEST, *_splitting(statistics))
+
+
+def _splitting(statistics: dict[str, Any]) -> list[str]:
+    """Return the options that a split needs where one question is asked of more images than the test set may have."""
+    asked = max((one["pairs"] for one in statistics["most_repeated"]), default=0)
+    is_tied = statistics["multimodal"] and asked > _TEST * statistics["pairs"]
+    return ["--like-prompts", "shown"] if is_tied else []
 
 
 def _count_tokens(files: Sequence[str], model: str, statistics: dict[str, Any]) -> dict[str, list[int]]:
